@@ -1,0 +1,159 @@
+"""Strict JSON in, RFC 8785 canonical JSON out, and the digest that binds a decision to its arguments."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import rfc8785
+
+from .protocol import MAX_DEPTH
+
+_LARGEST = 2**53 - 1
+
+
+class Flaw(StrEnum):
+    """What keeps a text or a value from having one canonical form."""
+
+    INVALID_JSON = "invalid_json"
+    DUPLICATE_KEY = "duplicate_key"
+    NOT_A_NUMBER = "not_a_number"
+    INTEGER_TOO_LARGE = "integer_too_large"
+    TOO_DEEP = "too_deep"
+    LONE_SURROGATE = "lone_surrogate"
+    NOT_CANONICAL = "not_canonical"
+
+
+_SAID = {
+    Flaw.INVALID_JSON: "The text is not valid JSON",
+    Flaw.DUPLICATE_KEY: "A key stands twice in one object",
+    Flaw.NOT_A_NUMBER: "A number is not one that JSON can hold; send null or a string instead",
+    Flaw.INTEGER_TOO_LARGE: "An integer is above 2**53 - 1; send it as a string",
+    Flaw.TOO_DEEP: f"The JSON is nested deeper than {MAX_DEPTH} levels",
+    Flaw.LONE_SURROGATE: "A \\u escape is half of a surrogate pair",
+    Flaw.NOT_CANONICAL: "The value has no canonical form",
+}
+
+
+class NotCanonicalError(ValueError):
+    """The text is no JSON that two parties read alike: ``code`` says what stands in the way."""
+
+    def __init__(self, flaw: Flaw, detail: object = None) -> None:
+        super().__init__(f"{_SAID[flaw]}: {detail}" if detail is not None else f"{_SAID[flaw]}.")
+        self.code = flaw.value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotCanonicalError(Flaw.NOT_A_NUMBER, name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise NotCanonicalError(Flaw.NOT_A_NUMBER, text[:80])
+    return number
+
+
+def _bounded(text: str) -> int:
+    # Longer than any safe integer: refused by its length, before Python spends time on it.
+    if len(text) > 17 or abs(int(text)) > _LARGEST:
+        raise NotCanonicalError(Flaw.INTEGER_TOO_LARGE)
+    return int(text)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise NotCanonicalError(Flaw.DUPLICATE_KEY, repr(twice[:80]))
+    return members
+
+
+def _depth_within(value: Any, levels: int) -> bool:  # noqa: ANN401 -- any JSON value
+    if isinstance(value, dict):
+        return levels > 0 and all(_depth_within(member, levels - 1) for member in value.values())
+    if isinstance(value, list):
+        return levels > 0 and all(_depth_within(member, levels - 1) for member in value)
+    return True
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_bounded,
+)
+
+
+def parse(body: bytes) -> Any:  # noqa: ANN401 -- any JSON value
+    """Read JSON (RFC 8259) so that every reader of it would read the same.
+
+    Raises NotCanonicalError with code ``invalid_json``, ``duplicate_key``, ``not_a_number``, ``integer_too_large``,
+    ``too_deep`` (over 32 levels) or ``lone_surrogate``.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise NotCanonicalError(Flaw.TOO_DEEP) from None
+    except NotCanonicalError:
+        raise
+    except ValueError as error:
+        raise NotCanonicalError(Flaw.INVALID_JSON, error) from None
+    if not _depth_within(value, MAX_DEPTH):
+        raise NotCanonicalError(Flaw.TOO_DEEP)
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise NotCanonicalError(Flaw.LONE_SURROGATE) from None
+    return value
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 -- any JSON value
+    """Return the one RFC 8785 form of a JSON value. Raises NotCanonicalError where it has none."""
+    if _is_plain(value):
+        return _PLAIN.encode(value).encode("utf-8")
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.IntegerDomainError as error:
+        raise NotCanonicalError(Flaw.INTEGER_TOO_LARGE) from error
+    except rfc8785.FloatDomainError as error:
+        raise NotCanonicalError(Flaw.NOT_A_NUMBER) from error
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise NotCanonicalError(Flaw.NOT_CANONICAL, error) from error
+
+
+# On values without floats, with ASCII keys, the standard library's encoder gives the RFC 8785 form, much faster.
+_PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
+_PLAIN_LEAVES = frozenset({bool, type(None)})
+
+
+def _is_plain(value: Any) -> bool:  # noqa: ANN401 -- any JSON value
+    kind = type(value)
+    if kind is str:
+        return _is_encodable(value)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_plain(member) for key, member in value.items())
+    if kind is list:
+        return all(map(_is_plain, value))
+    if kind is int:
+        return isinstance(value, int) and -_LARGEST <= value <= _LARGEST
+    return kind in _PLAIN_LEAVES
+
+
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def action_digest(name: str, args: Mapping[str, Any]) -> str:
+    """Return ``sha256:<hex>`` over the canonical form of ``{"args", "name"}``: exactly what would run."""
+    return "sha256:" + hashlib.sha256(canonical({"name": name, "args": dict(args)})).hexdigest()

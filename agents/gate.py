@@ -1,0 +1,473 @@
+"""The gate: an action is put before the policy and, in doubt, before a person; only what they permit is run.
+
+The way of one action is written once, free of I/O (`Gate.steps`), and taken by a blocking or an async sender.
+The gate fails closed: on any doubt it raises a GateError, and the action is not run.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack
+from uuid import UUID
+
+from joserfc.jwk import OKPKey
+from pydantic import JsonValue, ValidationError
+
+from .canonical import NotCanonicalError, action_digest, canonical
+from .client import ATTEMPTS, Client, Pause, Run, Steps
+from .errors import (
+    AlreadyConsumedError,
+    EditRefusedError,
+    GateError,
+    KeySetError,
+    NotPermittedError,
+    ReceiptClaimError,
+    ReceiptDigestError,
+    RequestInvalidError,
+    ServerRefusedError,
+    UndecidedError,
+)
+from .protocol import (
+    MAX_WAIT_SECONDS,
+    ActionRequest,
+    ActionStatus,
+    Args,
+    ContextEntry,
+    DecisionType,
+    Edit,
+    Execution,
+    Impact,
+    OnExpiry,
+    Outcome,
+    OutcomeStatus,
+    Reject,
+    Respond,
+    Route,
+    Status,
+    Usage,
+)
+from .receipts import receipt_key_id, receipt_keys, verify_receipt
+
+if TYPE_CHECKING:
+    from langchain_core.messages import ToolCall
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.tools import BaseTool
+
+_GRACE_SECONDS = 60.0
+_SHORTEST_POLL_SECONDS = 1.0
+_LAST_WORD_SECONDS = 2.0
+_MAX_RESULT_BYTES = 64 * 1024
+_MAX_TEXT = 20_000
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Said: TypeAlias = T | Callable[[Args], T]
+
+
+class About(TypedDict, total=False):
+    """What the agent tells about a call: each a value, or a function of the call's arguments that returns it.
+
+    ``confidence`` is 0 to 1; None, or a function that fails, leaves the call to a person. A caller that may
+    come back for the same call (after a crash, say) gives it an ``idempotency_key`` of its own: 1 to 255
+    visible ASCII characters.
+    """
+
+    confidence: Said[float | None]
+    confidence_source: Said[str | None]
+    context: Said[Sequence[ContextEntry | Mapping[str, Any]]]
+    impact: Said[Impact | Mapping[str, Any] | None]
+    rationale: Said[str | None]
+    description: Said[str | None]
+    usage: Said[Usage | Mapping[str, Any] | None]
+    metadata: Said[Mapping[str, JsonValue]]
+    allowed_decisions: Said[Sequence[DecisionType | str]]
+    expires_in: Said[int | None]
+    on_expiry: Said[OnExpiry | str]
+    agent_version: Said[str | None]
+    prompt_version: Said[str | None]
+    idempotency_key: Said[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An action on its way through the gate.
+
+    ``check_edit`` raises EditRefusedError for arguments that the tool cannot run; ``outcome_of`` tells what
+    the console shall hear of a result.
+    """
+
+    request: ActionRequest
+    idempotency_key: str
+    timeout: float | None
+    check_edit: Callable[[Args], None]
+    outcome_of: Callable[[Any], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The action ran: its result, or the error that it raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The action did not run: what the model is told instead. An answer of a person is no error."""
+
+    text: str
+    is_error: bool = True
+
+
+class Gate:
+    """One agent's gate: the console's address, the agent's key, and the keys that receipts are signed with.
+
+    ``trusted_keys`` are the thumbprints (RFC 7638) of the console's keys, or its JWK set; where it is None
+    the set is fetched at first use and trusted for the life of this object. A receipt of any other key keeps
+    the gate shut, so after the console's key was changed a gate without pinned thumbprints is made anew.
+    ``agent`` is the name that receipts must be made out to; where it is None the first receipt's is kept.
+
+    ``wait`` is how many seconds one question to the console may stay open, ``timeout`` how many seconds a
+    call waits for its decision before it is withdrawn; None waits until the item expires. ``clock`` tells the
+    seconds since the epoch by which receipts expire.
+    """
+
+    def __init__(  # noqa: PLR0913 -- the settings of a gate, all but the first two with a default
+        self,
+        url: str,
+        key: str,
+        *,
+        trusted_keys: Iterable[str] | Mapping[str, Any] | None = None,
+        agent: str | None = None,
+        wait: int = 30,
+        timeout: float | None = None,
+        attempts: int = ATTEMPTS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if isinstance(trusted_keys, str):
+            message = "trusted_keys is a list of thumbprints, not one of them"
+            raise TypeError(message)
+        self.client = Client(url, key, attempts=attempts)
+        self._agent = agent
+        self._wait = max(1, min(wait, MAX_WAIT_SECONDS))
+        self._timeout = timeout
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._thumbprints: frozenset[str] | None = None
+        self._keys: dict[str, OKPKey] | None = None
+        if isinstance(trusted_keys, Mapping):
+            self._keys = receipt_keys(trusted_keys)
+        elif trusted_keys is not None:
+            self._thumbprints = frozenset(trusted_keys)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the console."""
+        self.client.close()
+
+    def guard(self, tool: "BaseTool", *, timeout: float | None = None, **about: Unpack[About]) -> "BaseTool":
+        """Return a tool of the same name, description and arguments that runs only what is permitted.
+
+        It submits the call, waits for the decision, verifies and consumes the receipt, runs ``tool`` with the
+        approved (perhaps edited) arguments and reports the outcome. A call that was rejected, answered,
+        denied, expired or withdrawn after ``timeout`` seconds comes back as text for the model; a GateError
+        is raised on any doubt, and an error of the tool is raised on. Arguments that the framework injects
+        are passed on, never submitted.
+        """
+        from .langchain import GuardedTool
+
+        return GuardedTool(tool, gate=self, about=about, timeout=timeout)
+
+    def run(
+        self,
+        tool: "BaseTool",
+        args: "dict[str, Any] | ToolCall",
+        config: "RunnableConfig | None" = None,
+        *,
+        timeout: float | None = None,
+        **about: Unpack[About],
+    ) -> Any:  # noqa: ANN401 -- whatever the tool returns
+        """Make one guarded call, blocking; ``args`` may be a whole tool call."""
+        return self.guard(tool, timeout=timeout, **about).invoke(args, config)
+
+    async def arun(
+        self,
+        tool: "BaseTool",
+        args: "dict[str, Any] | ToolCall",
+        config: "RunnableConfig | None" = None,
+        *,
+        timeout: float | None = None,
+        **about: Unpack[About],
+    ) -> Any:  # noqa: ANN401 -- whatever the tool returns
+        """Make one guarded call without blocking the event loop; ``args`` may be a whole tool call."""
+        return await self.guard(tool, timeout=timeout, **about).ainvoke(args, config)
+
+    def conduct(self, proposal: Proposal, run: Callable[[Args], Any]) -> Ran | Told:
+        """Take a proposal through the gate; ``run`` is called at most once, with what is permitted."""
+
+        def ran(args: Args) -> Ran:
+            try:
+                return Ran(run(args))
+            except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
+                return Ran(error=error)
+
+        return _raised_on(self.client.send(self.steps(proposal), ran))
+
+    async def aconduct(self, proposal: Proposal, run: Callable[[Args], Awaitable[Any]]) -> Ran | Told:
+        """Take a proposal through the gate; ``run`` is called at most once, with what is permitted."""
+
+        async def ran(args: Args) -> Ran:
+            try:
+                return Ran(await run(args))
+            except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
+                return Ran(error=error)
+
+        return _raised_on(await self.client.asend(self.steps(proposal), ran))
+
+    def steps(self, proposal: Proposal) -> Steps[Ran | Told]:
+        """Lead one action from its submission to its outcome; raise GateError where anything is in doubt."""
+        # Keys are pinned before the first submission, not when the receipt that they verify is there.
+        if self._keys is None:
+            yield from self._fetch_keys()
+        item = yield from self.client.submit(proposal.request, idempotency_key=proposal.idempotency_key)
+        timeout = proposal.timeout if proposal.timeout is not None else self._timeout
+        item = yield from self._decided(item, timeout)
+        told = _told(item, proposal.request.action.name)
+        if told is not None:
+            return told
+        args = _permitted_args(item, proposal)
+        receipt = yield from self._verified_receipt(item, proposal.request, args)
+        return (yield from self._executed(item.id, receipt, args, proposal))
+
+    def _fetch_keys(self) -> Steps[None]:
+        keys = receipt_keys((yield from self.client.key_set()))
+        if self._thumbprints is not None:
+            keys = {kid: key for kid, key in keys.items() if kid in self._thumbprints}
+        if not keys:
+            raise KeySetError(why="it holds no key" if self._thumbprints is None else "it holds no trusted key")
+        with self._lock:
+            if self._keys is None or self._thumbprints is not None:
+                self._keys = keys
+
+    def _decided(self, item: ActionStatus, timeout: float | None) -> Steps[ActionStatus]:
+        began = time.monotonic()
+        over = began + (item.expires_at - item.submitted_at).total_seconds() + _GRACE_SECONDS
+        given_up = over if timeout is None else min(over, began + timeout)
+        while item.route is Route.REVIEW and not item.status.is_final:
+            asked = time.monotonic()
+            if asked >= over:
+                raise UndecidedError(item.id)
+            if asked >= given_up:
+                return (yield from self._withdrawn(item.id))
+            patience = min(float(self._wait), given_up - asked)
+            was, item = item, (yield from self.client.status(item.id, wait=patience))
+            unused = patience - (time.monotonic() - asked)
+            if item == was and unused > 0:
+                # A console that does not hold the question open is not asked in a tight loop.
+                yield Pause(min(unused, _SHORTEST_POLL_SECONDS))
+        return item
+
+    def _withdrawn(self, item_id: UUID) -> Steps[ActionStatus]:
+        try:
+            return (yield from self.client.cancel(item_id))
+        except ServerRefusedError as refusal:
+            if refusal.code != "already_settled":
+                raise
+        return (yield from self.client.status(item_id))
+
+    def _verified_receipt(self, item: ActionStatus, request: ActionRequest, args: Args) -> Steps[str]:
+        if item.execution not in (Execution.NONE, Execution.PERMITTED):
+            raise AlreadyConsumedError(item.id)
+        if item.receipt is None or item.execution is Execution.NONE:
+            raise NotPermittedError(item.id, why="it carries no receipt, or its permission is over")
+        kid = receipt_key_id(item.receipt)
+        if self._thumbprints and kid in self._thumbprints and kid not in (self._keys or {}):
+            yield from self._fetch_keys()  # The console began to sign with another of the pinned keys.
+        claims = verify_receipt(
+            item.receipt,
+            keys=self._keys or {},
+            audience=self._agent,
+            item_id=item.id,
+            tool=request.action.name,
+            args=args,
+            now=self._clock(),
+        )
+        decision = item.decision.type if item.decision else "none"
+        if claims.decision != decision:
+            raise ReceiptClaimError(claim="decision", said=claims.decision, wanted=decision)
+        if claims.original_digest != action_digest(request.action.name, request.action.args):
+            raise ReceiptDigestError
+        self._keep_agent(claims.aud)
+        return item.receipt
+
+    def _keep_agent(self, name: str) -> None:
+        with self._lock:
+            if self._agent is None:
+                self._agent = name
+            elif self._agent != name:
+                raise ReceiptClaimError(claim="audience", said=name, wanted=self._agent)
+
+    def _executed(self, item_id: UUID, receipt: str, args: Args, proposal: Proposal) -> Steps[Ran]:
+        try:
+            yield from self._consumed(item_id, receipt, args)
+            ran: Ran = yield Run(args)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:
+            # Interrupted between the permission and the end: whether it ran is for a person to find out.
+            interrupted = Outcome(status=OutcomeStatus.UNKNOWN, error="The agent was interrupted.")
+            yield from self._reported(item_id, interrupted, hurried=True)
+            raise
+        yield from self._reported(item_id, _outcome(ran, proposal), hurried=False)
+        return ran
+
+    def _consumed(self, item_id: UUID, receipt: str, args: Args) -> Steps[None]:
+        try:
+            item = yield from self.client.consume(item_id, receipt=receipt, args=args)
+        except ServerRefusedError as refusal:
+            if refusal.code == "already_consumed":
+                raise AlreadyConsumedError(item_id) from refusal
+            raise
+        if item.execution is not Execution.STARTED:
+            raise NotPermittedError(item_id, why="the console did not confirm that its receipt is consumed")
+
+    def _reported(self, item_id: UUID, outcome: Outcome, *, hurried: bool) -> Steps[None]:
+        client = self.client
+        try:
+            if hurried:
+                yield from client.report(item_id, outcome, seconds=_LAST_WORD_SECONDS, attempts=1)
+            else:
+                yield from client.report(item_id, outcome)
+        except GateError as error:
+            _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
+
+
+def request_for(name: str, args: Args, about: About, **known: object) -> ActionRequest:
+    """Return the request for one call; ``known`` are fields that the framework tells.
+
+    Raises RequestInvalidError.
+    """
+    said: dict[str, Any] = {field: _said(value, args) for field, value in about.items() if field not in _OWN_WORDS}
+    given = {field: value for field, value in {**known, **said}.items() if value is not None}
+    confidence = _confidence(about.get("confidence"), args)
+    try:
+        return ActionRequest.model_validate({"action": {"name": name, "args": args}, "confidence": confidence, **given})
+    except ValidationError as error:
+        # A ValidationError would be taken for bad arguments, and handed to the model.
+        raise RequestInvalidError(why=str(error)) from error
+
+
+def idempotency_key_for(about: About, args: Args) -> str | None:
+    """Return the key that the caller gave to this call, if any."""
+    key = _said(about.get("idempotency_key"), args)
+    return None if key is None else str(key)
+
+
+def succeeded(result: Any) -> Outcome:  # noqa: ANN401 -- whatever a tool returns
+    """Return the outcome that tells of a result: as it is where it is small JSON, else as cut text."""
+    try:
+        if len(canonical(result)) <= _MAX_RESULT_BYTES:
+            return Outcome(status=OutcomeStatus.SUCCEEDED, result=result)
+    except (NotCanonicalError, ValidationError):
+        pass
+    return Outcome(status=OutcomeStatus.SUCCEEDED, result=_text(result))
+
+
+def failed(error: object) -> Outcome:
+    """Return the outcome that tells of an error."""
+    return Outcome(status=OutcomeStatus.FAILED, error=_text(error))
+
+
+_OWN_WORDS = ("confidence", "idempotency_key")
+
+
+def _said(value: Any, args: Args) -> Any:  # noqa: ANN401 -- any field of About
+    return value(dict(args)) if callable(value) else value
+
+
+def _confidence(said: Said[float | None] | None, args: Args) -> float | None:
+    try:
+        value = _said(said, args)
+        confidence = None if value is None else float(value)
+    except Exception:
+        _logger.warning("The confidence could not be computed; a person decides.", exc_info=True)
+        return None
+    if confidence is not None and not 0.0 <= confidence <= 1.0:
+        _logger.warning("The confidence %s is not between 0 and 1; a person decides.", confidence)
+        return None
+    return confidence
+
+
+def _told(item: ActionStatus, tool: str) -> Told | None:
+    if item.route is Route.DENY:
+        reasons = " ".join(reason.text for reason in item.reasons)
+        return Told(
+            f"The policy does not allow this call to {tool}, so it was not run. {reasons} "
+            "Do not make this call again and do not seek the same effect in another way."
+        )
+    if item.status is Status.EXPIRED:
+        return Told(
+            f"Nobody decided on this call to {tool} before it expired, so it was not run. "
+            "Do not make it again by yourself; tell the user that it was not done."
+        )
+    if item.status is Status.CANCELLED:
+        return Told(
+            f"Nobody decided on this call to {tool} in time, so it was withdrawn and not run. "
+            "Do not make it again by yourself; tell the user that it was not done."
+        )
+    match item.decision:
+        case Reject(message=message):
+            why = f"The reviewer says: {message}" if message else "The reviewer gave no reason."
+            return Told(
+                f"A person reviewed this call to {tool} and rejected it, so it was not run. {why}\n"
+                "Do not make this call again and do not seek the same effect in another way, unless the "
+                "reviewer's words ask for it."
+            )
+        case Respond(message=message):
+            return Told(f"{tool} was not run; a person answered in its place: {message}", is_error=False)
+    return None
+
+
+def _permitted_args(item: ActionStatus, proposal: Proposal) -> Args:
+    action = proposal.request.action
+    if item.decision is None:
+        raise NotPermittedError(item.id, why="it carries no decision")
+    if not isinstance(item.decision, Edit):
+        return action.args
+    edited = item.decision.edited_action
+    if edited.name != action.name:
+        raise EditRefusedError(action.name, why=f"it names another tool, {edited.name}.")
+    proposal.check_edit(edited.args)
+    return edited.args
+
+
+def _outcome(ran: Ran, proposal: Proposal) -> Outcome:
+    if ran.error is not None:
+        return failed(f"{type(ran.error).__name__}: {ran.error}")
+    try:
+        return proposal.outcome_of(ran.result)
+    except Exception:
+        # The action ran; that its result cannot be described must not make it look as if it had not.
+        _logger.warning("The result of %s cannot be described.", proposal.request.action.name, exc_info=True)
+        return Outcome(status=OutcomeStatus.SUCCEEDED)
+
+
+def _raised_on(answer: Ran | Told) -> Ran | Told:
+    if isinstance(answer, Ran) and answer.error is not None:
+        raise answer.error
+    return answer
+
+
+def _text(value: object) -> str:
+    return str(value)[:_MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
