@@ -1,0 +1,409 @@
+"""The door that machines come in by: the protocol of `agents.protocol` over HTTP, under ``/api/v1``."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import fastapi_offline
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import REGISTRY, generate_latest
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from agents.canonical import NotCanonicalError, parse
+from agents.protocol import (
+    MAX_BODY_BYTES,
+    MAX_WAIT_SECONDS,
+    ActionPage,
+    ActionRequest,
+    ActionStatus,
+    ConsumeRequest,
+    NoteRequest,
+    Outcome,
+    Problem,
+    Status,
+)
+from review.errors import (
+    IdempotencyKeyMissingError,
+    KeyFault,
+    KeyRefusedError,
+    RequestRefusedError,
+    ReviewError,
+    TooManyRequestsError,
+)
+from review.governance import KeyRing
+from review.intake import Intake, Submission
+from review.pace import Pace
+from review.people import AgentKey
+from review.signing import Receipts
+from review.store import Store
+
+PROBLEM_JSON = "application/problem+json"
+_IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
+_JSON = re.compile(r"^application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_log = logging.getLogger("signoff.api")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PolicyAnswer(BaseModel):
+    """The policy in force, so that a hook can explain itself."""
+
+    number: int
+    document: dict[str, JsonValue]
+
+
+class KeySet(BaseModel):
+    """Public keys as a JWK set (RFC 7517)."""
+
+    keys: list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the routes call."""
+
+    store: Store
+    intake: Intake
+    keys: KeyRing
+    receipts: Receipts
+    pace: Pace
+
+
+def make_api(doors: Doors) -> FastAPI:
+    """Return the application to mount at ``/api``; its paths begin with ``/v1``."""
+    api = FastAPI(
+        title="Signoff",
+        version="1",
+        description="The desk where the uncertain actions of AI agents wait for a person.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+    )
+    _add_problem_handlers(api)
+    _add_submission_routes(api, doors)
+    _add_item_routes(api, doors)
+    _add_public_routes(api, doors)
+    _add_docs(api)
+    return api
+
+
+def _add_submission_routes(api: FastAPI, doors: Doors) -> None:
+    @api.post("/v1/actions", status_code=201, **_described(ActionStatus, takes=ActionRequest, also=(200,)))
+    async def submit_action(request: Request) -> Response:
+        """Submit an action; the ``Idempotency-Key`` header is required, a repeat is answered 200."""
+        bearer = _bearer(request)
+        idempotency_key = request.headers.get("idempotency-key", "")
+        if not _IDEMPOTENCY_KEY.match(idempotency_key):
+            raise IdempotencyKeyMissingError
+        value = await _strict_json(request)
+
+        def work() -> tuple[ActionStatus, bool]:
+            caller = doors.keys.recognise(bearer)
+            doors.pace.require(caller)
+            body_hash = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+            submission = Submission(ActionRequest.model_validate(value), idempotency_key, body_hash)
+            return doors.intake.submit(caller, submission)
+
+        status, is_repeat = await run_in_threadpool(work)
+        headers = {"Location": f"/api/v1/actions/{status.id}"}
+        if is_repeat:
+            headers["Idempotent-Replayed"] = "true"
+        return _answer(status, status_code=200 if is_repeat else 201, headers=headers)
+
+    @api.get("/v1/actions", **_described(ActionPage))
+    async def list_actions(
+        request: Request,
+        status: Annotated[Status | None, Query(description="only items that stand so")] = None,
+        cursor: Annotated[str | None, Query(max_length=512)] = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    ) -> Response:
+        """List this agent's items, newest first."""
+        return await _called(
+            doors,
+            request,
+            lambda caller: doors.intake.statuses(caller, status=status, limit=limit, cursor=cursor),
+        )
+
+
+def _add_item_routes(api: FastAPI, doors: Doors) -> None:
+    @api.get("/v1/actions/{item_id}", **_described(ActionStatus))
+    async def read_action(
+        request: Request,
+        item_id: UUID,
+        wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds")] = 0,
+    ) -> Response:
+        """Read an item; with ``wait`` the answer comes as soon as the item changes, at the latest after that long."""
+        bearer = _bearer(request)
+
+        def status() -> ActionStatus:
+            return doors.intake.status(doors.keys.recognise(bearer), item_id)
+
+        answer = await run_in_threadpool(status)
+        if wait > 0 and not answer.status.is_final:
+            async with doors.store.wakeups.expecting(item_id) as woken:
+                answer = await run_in_threadpool(status)
+                if not answer.status.is_final and await woken(wait):
+                    answer = await run_in_threadpool(status)
+        return _answer(answer)
+
+    @api.post("/v1/actions/{item_id}/cancel", **_described(ActionStatus))
+    async def cancel_action(request: Request, item_id: UUID) -> Response:
+        """Withdraw an item that nobody decided yet."""
+        return await _called(doors, request, lambda caller: doors.intake.cancel(caller, item_id))
+
+    @api.post("/v1/actions/{item_id}/notes", status_code=201, **_described(ActionStatus, takes=NoteRequest))
+    async def add_note(request: Request, item_id: UUID) -> Response:
+        """Answer a reviewer's question."""
+        return await _told(
+            doors,
+            request,
+            NoteRequest,
+            lambda caller, note: doors.intake.add_note(caller, item_id, note.text),
+            code=201,
+        )
+
+    @api.post("/v1/actions/{item_id}/consume", **_described(ActionStatus, takes=ConsumeRequest))
+    async def consume_receipt(request: Request, item_id: UUID) -> Response:
+        """Use up the permission for exactly these arguments: 200 once, then 409."""
+        return await _told(
+            doors,
+            request,
+            ConsumeRequest,
+            lambda caller, body: doors.intake.consume(caller, item_id, body.receipt, body.args),
+        )
+
+    @api.post("/v1/actions/{item_id}/outcome", **_described(ActionStatus, takes=Outcome))
+    async def report_outcome(request: Request, item_id: UUID) -> Response:
+        """Report what happened when the action ran."""
+        return await _told(
+            doors,
+            request,
+            Outcome,
+            lambda caller, outcome: doors.intake.report_outcome(caller, item_id, outcome),
+        )
+
+
+def _add_public_routes(api: FastAPI, doors: Doors) -> None:
+    @api.get("/v1/policy", **_described(PolicyAnswer))
+    async def read_policy(request: Request) -> Response:
+        """Read the policy in force."""
+
+        def answer(caller: AgentKey) -> PolicyAnswer:
+            policy = doors.intake.policy(caller)
+            return PolicyAnswer(number=policy.number, document=policy.document.model_dump(mode="json"))
+
+        return await _called(doors, request, answer)
+
+    @api.get("/v1/.well-known/jwks.json", responses={200: {"model": KeySet}})
+    async def read_keys() -> Response:
+        """Read the public keys that receipts verify with."""
+        return JSONResponse(doors.receipts.jwks())
+
+
+async def _called(doors: Doors, request: Request, use_case: Callable[[AgentKey], BaseModel]) -> Response:
+    bearer = _bearer(request)
+    return _answer(await run_in_threadpool(lambda: use_case(doors.keys.recognise(bearer))))
+
+
+async def _told(
+    doors: Doors,
+    request: Request,
+    model: type[M],
+    use_case: Callable[[AgentKey, M], BaseModel],
+    *,
+    code: int = 200,
+) -> Response:
+    bearer = _bearer(request)
+    value = await _strict_json(request)
+    answer = await run_in_threadpool(lambda: use_case(doors.keys.recognise(bearer), model.model_validate(value)))
+    return _answer(answer, status_code=code)
+
+
+def _answer(model: BaseModel, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(model.model_dump_json(), status_code=status_code, headers=headers, media_type="application/json")
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credentials:
+        raise KeyRefusedError(KeyFault.MISSING)
+    return credentials.strip()
+
+
+async def _strict_json(request: Request) -> Any:  # noqa: ANN401 -- any JSON value
+    if not _JSON.match(request.headers.get("content-type", "")):
+        raise RequestRefusedError(415, "not_json", "Send the body as Content-Type: application/json.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestRefusedError(413, "body_too_large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
+    return parse(bytes(body))
+
+
+def _described(
+    answers: type[BaseModel], *, takes: type[BaseModel] | None = None, also: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    refusals = {
+        code: {"model": Problem, "content": {PROBLEM_JSON: {}}}
+        for code in (400, 401, 403, 404, 409, 413, 415, 422, 429)
+    }
+    extra: dict[str, Any] = {"security": [{"agentKey": []}]}
+    if takes is not None:
+        schema = {"$ref": f"#/components/schemas/{takes.__name__}"}
+        extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if takes is ActionRequest:
+        extra["parameters"] = [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            }
+        ]
+    responses = {**refusals, **{code: {"model": answers} for code in also}}
+    return {"response_model": answers, "responses": responses, "openapi_extra": extra}
+
+
+def _add_problem_handlers(api: FastAPI) -> None:
+    async def review_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ReviewError)  # noqa: S101 -- registered for this error
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else {}
+        if isinstance(error, KeyRefusedError):
+            headers["WWW-Authenticate"] = 'Bearer realm="signoff"'
+        return _problem(error.status, error.code, str(error), headers=headers)
+
+    async def not_canonical(_: Request, error: Exception) -> Response:
+        assert isinstance(error, NotCanonicalError)  # noqa: S101 -- registered for this error
+        return _problem(400, error.code, str(error))
+
+    async def not_valid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ValidationError | RequestValidationError)  # noqa: S101 -- registered for this error
+        errors = [
+            {
+                "path": "/".join(str(part) for part in found["loc"]),
+                "message": found["msg"],
+                "type": found["type"],
+            }
+            for found in error.errors()[:20]
+        ]
+        listed = "; ".join(f"{found['path'] or 'the body'}: {found['message']}" for found in errors[:3])
+        return _problem(422, "invalid_request", f"The request does not fit the protocol. {listed}", errors=errors)
+
+    async def http_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this error
+        codes = {404: "no_such_route", 405: "method_not_allowed"}
+        code = codes.get(error.status_code, "refused")
+        return _problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+
+    async def disconnected(_: Request, __: Exception) -> Response:
+        return _problem(400, "disconnected", "The request ended before its body did.")
+
+    async def bug(request: Request, error: Exception) -> Response:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _problem(500, "internal_error", "Something went wrong on our side; nothing was permitted.")
+
+    api.add_exception_handler(ReviewError, review_error)
+    api.add_exception_handler(NotCanonicalError, not_canonical)
+    api.add_exception_handler(ValidationError, not_valid)
+    api.add_exception_handler(RequestValidationError, not_valid)
+    api.add_exception_handler(HTTPException, http_error)
+    api.add_exception_handler(ClientDisconnect, disconnected)
+    api.add_exception_handler(Exception, bug)
+
+
+def _problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    errors: list[dict[str, Any]] | None = None,
+) -> Response:
+    problem = Problem(
+        type=f"urn:signoff:problem:{code}",
+        title=code.replace("_", " "),
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors,
+    )
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, status_code=status, headers=headers, media_type=PROBLEM_JSON)
+
+
+_DOCS_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Signoff API</title>
+<link rel="stylesheet" href="docs/assets/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="docs/assets/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body></html>
+"""
+_DOCS_START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+
+
+def _add_docs(api: FastAPI) -> None:
+    @api.get("/v1/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(_DOCS_PAGE)
+
+    @api.get("/v1/docs/start.js", include_in_schema=False)
+    async def docs_start() -> Response:
+        return Response(_DOCS_START, media_type="text/javascript")
+
+    assets = Path(fastapi_offline.__file__).parent / "static"
+    api.mount("/v1/docs/assets", StaticFiles(directory=assets), name="docs-assets")
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = get_openapi(
+                title=api.title,
+                version=api.version,
+                description=api.description,
+                routes=api.routes,
+                servers=[{"url": "/api"}],
+            )
+            bodies = [(model, "validation") for model in (ActionRequest, NoteRequest, ConsumeRequest, Outcome)]
+            _, schemas = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # the mode is a literal
+            components = document.setdefault("components", {})
+            components.setdefault("schemas", {}).update(schemas["$defs"])
+            components["securitySchemes"] = {"agentKey": {"type": "http", "scheme": "bearer"}}
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def health_routes(store: Store) -> list[tuple[str, Callable[[Request], Awaitable[Response]]]]:
+    """Return the paths and handlers outside ``/api``: ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    async def healthz(_: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def readyz(_: Request) -> Response:
+        is_ready = await run_in_threadpool(store.is_ready)
+        return Response(
+            "ready\n" if is_ready else "not ready\n",
+            status_code=200 if is_ready else 503,
+            media_type="text/plain",
+        )
+
+    async def metrics(_: Request) -> Response:
+        text = await run_in_threadpool(generate_latest, REGISTRY)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return [("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)]

@@ -1,0 +1,54 @@
+"""The demo house's first policy: narrow at the risky tools, a little room where being wrong is cheap."""
+
+from agents.demo.house import AGENT_NAMES, tool_schemas
+from agents.protocol import Route
+from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+
+# What runs alone above its threshold: a person can put it right without anybody outside having noticed, or it says no
+# more than a reply would. Every other tool of the demo house is supervised. The thresholds are near the upper quarter
+# of what each agent's classifier says on texts that it has not seen.
+GUARDED_AT = {
+    ("customer_service", "send_reply"): 0.88,
+    ("inventory", "transfer_stock"): 0.8,
+    ("personal_shopping", "hold_piece"): 0.85,
+    ("creative_copy", "translate_copy"): 0.7,
+}
+_MOVES_MONEY = 'action.name in ["refund_order", "reorder_stock", "offer_discount"] && has(impact.amount)'
+
+
+def demo_policy() -> PolicyDocument:
+    """Return the policy that the demo installation starts with."""
+    return PolicyDocument(
+        rules=(
+            Rule(
+                name="beyond the house's limit",
+                when=f'{_MOVES_MONEY} && impact.amount > (impact.currency == "JPY" ? 8000000.0 : 50000.0)',
+                route=Route.DENY,
+                reason="No agent moves more than 50,000 (or 8 million yen) in one action.",
+            ),
+            Rule(
+                name="large amounts",
+                when=f'{_MOVES_MONEY} && impact.amount >= (impact.currency == "JPY" ? 80000.0 : 500.0)',
+                route=Route.REVIEW,
+                queue="high-value",
+                priority=2,
+                due_in=3600,
+                reason="It moves 500 (or 80,000 yen) or more, so a person looks first.",
+            ),
+            Rule(
+                name="seen by everybody",
+                when='action.name == "publish_copy"',
+                route=Route.REVIEW,
+                priority=4,
+                reason="A published text is read at once and cannot be called back.",
+            ),
+        ),
+        tools=tuple(_tool_rule(agent, tool) for agent in AGENT_NAMES for tool in tool_schemas(agent)),
+    )
+
+
+def _tool_rule(agent: str, tool: str) -> ToolRule:
+    threshold = GUARDED_AT.get((agent, tool))
+    if threshold is None:
+        return ToolRule(agent=agent, tool=tool)
+    return ToolRule(agent=agent, tool=tool, autonomy=Autonomy.GUARDED, threshold=threshold)

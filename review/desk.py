@@ -1,0 +1,367 @@
+"""The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from agents.canonical import NotCanonicalError, canonical
+from agents.protocol import Action, Approve, Decision, Edit, Note, Reject
+from review import lifecycle, metrics
+from review.audit import AuditEvent, EventKind, person_actor
+from review.errors import (
+    AlreadySettledError,
+    ClaimLostError,
+    DecisionNotAllowedError,
+    InvalidArgsError,
+    ItemChangedError,
+    ItemHeldError,
+    ItemNotFoundError,
+    OtherToolError,
+    OwnWorkError,
+    ReasonRequiredError,
+)
+from review.governance import PolicyBook
+from review.intake import lapse
+from review.items import (
+    CLAIM_DURATION,
+    Claim,
+    DecisionRecord,
+    ItemFilter,
+    ItemSummary,
+    NoteRecord,
+    Order,
+    Page,
+    ReasonCode,
+    ReviewItem,
+)
+from review.lifecycle import shown_digest
+from review.people import Permission, Person
+from review.schemas import args_errors
+from review.signing import Receipts, new_permission_id
+from review.store import Reading, Store, Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the reviewer had before their eyes when they decided: its digest, the claim's epoch, and for how long."""
+
+    digest: str
+    epoch: int
+    dwell_ms: int = 0
+
+    @classmethod
+    def of(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Seen":
+        """Return the look that showed the item as it stands."""
+        return cls(shown_digest(item), item.epoch, dwell_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeItem:
+    """An item with its thread, the decisions on it, and the schema that its arguments must fit."""
+
+    item: ReviewItem
+    notes: tuple[Note, ...]
+    decisions: tuple[DecisionRecord, ...]
+    args_schema: dict[str, object] | None
+
+
+class ReviewDesk:
+    """What reviewers do with the queue. A late, stale or double decision changes nothing and says so."""
+
+    def __init__(self, store: Store, receipts: Receipts, policies: PolicyBook) -> None:
+        self._store = store
+        self._receipts = receipts
+        self._policies = policies
+
+    def claim(self, person: Person, *, queues: Sequence[str] | None = None) -> ReviewItem | None:
+        """Return the item that the person holds, else the most urgent waiting one; None when nothing waits."""
+        person.require(Permission.DECIDE)
+        held = self._store.read(lambda tx: tx.held_by(person.workspace, person.iss, person.sub))
+        if held is not None:
+            return held
+
+        def work(tx: Writing) -> ReviewItem | None:
+            held = tx.held_by(person.workspace, person.iss, person.sub)
+            if held is not None:
+                return held
+            for lapsed in tx.lapsed_claims(limit=100):
+                lapse(tx, lapsed)
+            item = tx.claim_next(
+                person.workspace,
+                queues=queues,
+                iss=person.iss,
+                sub=person.sub,
+                name=person.name,
+                until=tx.now + CLAIM_DURATION,
+            )
+            if item is not None:
+                _record(tx, item, EventKind.ITEM_CLAIMED, person, epoch=item.epoch)
+            return item
+
+        return self._store.write(work)
+
+    def claim_item(self, person: Person, item_id: UUID) -> ReviewItem:
+        """Take this very item, giving back the one held before.
+
+        Raises ItemHeldError, AlreadySettledError, OwnWorkError.
+        """
+        person.require(Permission.DECIDE)
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _found(tx, person, item_id)
+            if item.status.is_final:
+                raise AlreadySettledError(item.id, item.status)
+            if item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
+                return item
+            if item.claim and tx.now < item.claim.until:
+                raise ItemHeldError(item.id, item.claim.name)
+            if _has_had_a_hand_in(tx, item, person):
+                raise OwnWorkError(item.id)
+            held = tx.held_by(person.workspace, person.iss, person.sub)
+            if held is not None:
+                _release(tx, held, person)
+            if item.claim is not None:
+                lapse(tx, item)
+                item = lifecycle.released(item)
+            taken = lifecycle.claimed(item, Claim(person.iss, person.sub, person.name, tx.now + CLAIM_DURATION))
+            tx.save_item(taken, was=item)
+            _record(tx, taken, EventKind.ITEM_CLAIMED, person, epoch=taken.epoch)
+            return taken
+
+        return self._store.write(work)
+
+    def extend(self, person: Person, item_id: UUID, *, epoch: int) -> ReviewItem:
+        """Hold the item for another full while. Raises ClaimLostError."""
+        person.require(Permission.DECIDE)
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _held(tx, person, item_id, epoch)
+            longer = lifecycle.extended(item, tx.now + CLAIM_DURATION)
+            tx.save_item(longer, was=item)
+            _record(tx, longer, EventKind.CLAIM_EXTENDED, person, epoch=epoch)
+            return longer
+
+        return self._store.write(work)
+
+    def release(self, person: Person, item_id: UUID, *, epoch: int) -> None:
+        """Put the item back into the queue; one that is no longer held stays as it is."""
+        person.require(Permission.DECIDE)
+
+        def work(tx: Writing) -> None:
+            item = _found(tx, person, item_id)
+            if item.epoch == epoch and item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
+                _release(tx, item, person)
+
+        self._store.write(work)
+
+    def decide(
+        self,
+        item_id: UUID,
+        decision: Decision,
+        person: Person,
+        *,
+        seen: Seen,
+        reason_codes: tuple[ReasonCode, ...] = (),
+    ) -> ReviewItem:
+        """Decide the item as it was shown; the same person's same decision again changes nothing.
+
+        An item that needs several people stays in the queue until enough of them approved; any denial settles it.
+        Raises ClaimLostError, ItemChangedError, AlreadySettledError, DecisionNotAllowedError, InvalidArgsError,
+        ReasonRequiredError.
+        """
+        person.require(Permission.DECIDE)
+        if isinstance(decision, Reject) and not reason_codes and not decision.message:
+            raise ReasonRequiredError
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _found(tx, person, item_id)
+            if self._is_repeat(tx, item, decision, person, seen):
+                return item
+            _require_hold(tx, item, person, seen.epoch)
+            if seen.digest != shown_digest(item):
+                raise ItemChangedError(item.id)
+            _require_fitting(tx, item, decision)
+            record = DecisionRecord(
+                id=uuid7(),
+                workspace=item.workspace,
+                item_id=item.id,
+                item_version=item.version,
+                epoch=item.epoch,
+                decision=decision,
+                reason_codes=reason_codes,
+                iss=person.iss,
+                sub=person.sub,
+                name=person.name,
+                digest_seen=seen.digest,
+                dwell_ms=seen.dwell_ms,
+                policy_version=item.policy_version,
+                decided_at=tx.now,
+            )
+            done, kind = self._after(tx, item, record, person)
+            tx.add_decision(record)
+            tx.save_item(done, was=item)
+            _record(tx, done, kind, person, **_decision_data(record, done))
+            if done.status.is_final:
+                tx.wake(done.id)
+            return done
+
+        done = self._store.write(work)
+        metrics.DECISIONS.labels(decision.type).inc()
+        metrics.DWELL.observe(seen.dwell_ms / 1000)
+        return done
+
+    def ask(self, person: Person, item_id: UUID, text: str) -> None:
+        """Put a question to the agent into the item's thread."""
+        person.require(Permission.DECIDE)
+
+        def work(tx: Writing) -> None:
+            item = _found(tx, person, item_id)
+            if item.status.is_final:
+                raise AlreadySettledError(item.id, item.status)
+            note = Note(author="reviewer", text=text, at=tx.now)
+            tx.add_note(NoteRecord(uuid7(), item.workspace, item.id, person.name, note))
+            tx.save_item(replace(item, notes=item.notes + 1), was=item)
+            _record(tx, item, EventKind.NOTE_ADDED, person, author="reviewer", length=len(text))
+            tx.wake(item.id)
+
+        self._store.write(work)
+
+    def whole(self, person: Person, item_id: UUID) -> WholeItem:
+        """Return the item with all that belongs to it. Raises ItemNotFoundError."""
+        person.require(Permission.SEE_ITEMS)
+
+        def work(tx: Reading) -> WholeItem:
+            item = _found(tx, person, item_id)
+            return WholeItem(
+                item,
+                tuple(tx.notes_of(item.workspace, item.id)) if item.notes else (),
+                tuple(tx.decisions_of(item.workspace, item.id)),
+                _schema(tx, item),
+            )
+
+        return self._store.read(work)
+
+    def items(
+        self, person: Person, where: ItemFilter, *, order: Order, limit: int = 50, cursor: str | None = None
+    ) -> Page[ItemSummary]:
+        """Return a page of the queue or of the history. Raises InvalidCursorError."""
+        person.require(Permission.SEE_ITEMS)
+        return self._store.read(lambda tx: tx.items(person.workspace, where, order=order, limit=limit, cursor=cursor))
+
+    def count(self, person: Person, where: ItemFilter) -> int:
+        """Return how many items match, counting no further than one past COUNT_LIMIT."""
+        person.require(Permission.SEE_ITEMS)
+        return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def _is_repeat(self, tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
+        return any(
+            (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
+            for made in tx.decisions_of(item.workspace, item.id)
+        )
+
+    def _after(
+        self, tx: Reading, item: ReviewItem, record: DecisionRecord, person: Person
+    ) -> tuple[ReviewItem, EventKind]:
+        """Return the item as the decision leaves it: settled, or back in the queue for the others to approve."""
+        if isinstance(record.decision, Edit) and item.quorum > 1:
+            return lifecycle.redrafted(item, record.decision.edited_action), EventKind.EDIT_PROPOSED
+        approvers = _approvers(tx, item, person) if isinstance(record.decision, Approve) else [person.id]
+        if isinstance(record.decision, Approve) and len(approvers) < item.quorum:
+            return lifecycle.released(item), EventKind.APPROVAL_GIVEN
+        final = (
+            Edit(edited_action=item.draft) if item.draft and isinstance(record.decision, Approve) else record.decision
+        )
+        policy = self._policies.in_force(item.workspace, within=tx).compiled
+        permit_for = policy.permit_for(item.agent, item.request.action.name)
+        done = lifecycle.settled(
+            item, final, by=person.name, now=tx.now, jti=new_permission_id(), permit_for=permit_for
+        )
+        if done.jti is not None:
+            done = replace(done, receipt=self._receipts.issue(done, reviewers=tuple(approvers), now=tx.now))
+        return done, EventKind.ITEM_DECIDED
+
+
+def _approvers(tx: Reading, item: ReviewItem, person: Person) -> list[str]:
+    earlier = [
+        f"{made.iss}#{made.sub}"
+        for made in tx.decisions_of(item.workspace, item.id)
+        if made.item_version == item.version and isinstance(made.decision, Approve)
+    ]
+    return [*dict.fromkeys([*earlier, person.id])]
+
+
+def _found(tx: Reading, person: Person, item_id: UUID) -> ReviewItem:
+    item = tx.item(person.workspace, item_id)
+    if item is None:
+        raise ItemNotFoundError(item_id)
+    return item
+
+
+def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
+    item = _found(tx, person, item_id)
+    _require_hold(tx, item, person, epoch)
+    return item
+
+
+def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
+    if item.status.is_final:
+        raise AlreadySettledError(item.id, item.status)
+    if item.epoch != epoch or item.claim is None or not item.claim.is_held_by(person.iss, person.sub, tx.now):
+        raise ClaimLostError(item.id, person.name)
+
+
+def _require_fitting(tx: Reading, item: ReviewItem, decision: Decision) -> None:
+    if decision.type not in item.request.allowed_decisions:
+        raise DecisionNotAllowedError(decision.type, tuple(item.request.allowed_decisions))
+    action = _proposed(item) if isinstance(decision, Approve) else lifecycle.permitted_action(item, decision)
+    if action is None:
+        return
+    try:
+        canonical(action.args)
+    except NotCanonicalError as error:
+        raise InvalidArgsError([("", str(error))]) from error
+    if action.name != item.request.action.name:
+        raise OtherToolError(item.request.action.name)
+    schema = _schema(tx, item)
+    if schema is not None and (errors := args_errors(schema, action.args)):
+        raise InvalidArgsError(errors)
+
+
+def _proposed(item: ReviewItem) -> Action:
+    return item.draft or item.request.action
+
+
+def _schema(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
+    if item.request.args_schema is not None:
+        return dict(item.request.args_schema)
+    tool = tx.tool(item.workspace, item.agent, item.request.action.name)
+    return tool.args_schema if tool else None
+
+
+def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
+    return any((made.iss, made.sub) == (person.iss, person.sub) for made in tx.decisions_of(item.workspace, item.id))
+
+
+def _release(tx: Writing, item: ReviewItem, person: Person) -> None:
+    tx.save_item(lifecycle.released(item), was=item)
+    _record(tx, item, EventKind.CLAIM_RELEASED, person, epoch=item.epoch)
+
+
+def _record(tx: Writing, item: ReviewItem, kind: EventKind, person: Person, **data: object) -> None:
+    tx.record(AuditEvent.of(item, tx.now, kind, person_actor(person), **data))
+
+
+def _decision_data(record: DecisionRecord, done: ReviewItem) -> dict[str, object]:
+    return {
+        "decision": record.decision.type,
+        "reason_codes": [code.value for code in record.reason_codes],
+        "digest_seen": record.digest_seen,
+        "permitted_digest": done.permitted_digest,
+        "item_version": record.item_version,
+        "epoch": record.epoch,
+        "dwell_ms": record.dwell_ms,
+        "policy_version": record.policy_version,
+        "status": done.status.value,
+    }

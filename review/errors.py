@@ -1,0 +1,340 @@
+"""Refusals: each rule of the review that can say no has its own error, with a stable code."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class ReviewError(Exception):
+    """A rule of the review does not allow this; the message is fit for the reader's eyes."""
+
+    code = "review_error"
+    status = 409
+
+
+class NotAllowedError(ReviewError):
+    """The person's roles do not include this permission."""
+
+    code = "not_allowed"
+    status = 403
+
+    def __init__(self, person: str, permission: str) -> None:
+        super().__init__(f"{person} may not {permission}. Ask an admin for the role.")
+
+
+class ItemNotFoundError(ReviewError):
+    """There is no such item in this workspace, or it is another agent's."""
+
+    code = "item_not_found"
+    status = 404
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__(f"There is no item {item_id} here.")
+        self.item_id = item_id
+
+
+class ClaimLostError(ReviewError):
+    """The item is not, or no longer, claimed by this reviewer."""
+
+    code = "claim_lost"
+
+    def __init__(self, item_id: UUID, reviewer: str) -> None:
+        super().__init__(f"{reviewer} no longer holds this item. Claim it again to decide it.")
+        self.item_id = item_id
+
+
+class ItemHeldError(ReviewError):
+    """Another reviewer holds the item."""
+
+    code = "item_held"
+
+    def __init__(self, item_id: UUID, holder: str) -> None:
+        super().__init__(f"{holder} is looking at this item. Take another, or ask them to release it.")
+        self.item_id = item_id
+
+
+class AlreadySettledError(ReviewError):
+    """The item is settled, expired or cancelled; its decision stands."""
+
+    code = "already_settled"
+
+    def __init__(self, item_id: UUID, status: str) -> None:
+        super().__init__(f"This item is already {status}; nothing was changed.")
+        self.item_id = item_id
+
+
+class ItemChangedError(ReviewError):
+    """The digest that was shown is not the digest of the item as it stands."""
+
+    code = "item_changed"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("This item changed after it was shown. Look at it again, then decide.")
+        self.item_id = item_id
+
+
+class DecisionNotAllowedError(ReviewError):
+    """The agent or the item does not take this kind of decision."""
+
+    code = "decision_not_allowed"
+    status = 422
+
+    def __init__(self, decision: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"This item cannot be answered with {decision}; it takes {', '.join(allowed)}.")
+
+
+class InvalidArgsError(ReviewError):
+    """Arguments do not fit the tool's schema; ``errors`` holds ``(path, message)`` pairs."""
+
+    code = "invalid_args"
+    status = 422
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        listed = "; ".join(f"{path or 'the arguments'}: {message}" for path, message in errors[:5])
+        super().__init__(f"The arguments do not fit the tool's schema. {listed}")
+        self.errors = errors
+
+
+class InvalidSchemaError(ReviewError):
+    """The args_schema is no JSON Schema that we can validate with."""
+
+    code = "invalid_schema"
+    status = 422
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"args_schema is not a usable JSON Schema 2020-12: {message}")
+
+
+class ReasonRequiredError(ReviewError):
+    """A rejection needs at least one reason code or a message."""
+
+    code = "reason_required"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("Say why you reject it: choose a reason or write a message.")
+
+
+class KeyFault(StrEnum):
+    """Why a key is refused."""
+
+    MISSING = "send it as Authorization: Bearer sgn_…"
+    MALFORMED = "it does not look like sgn_<prefix>_<secret>"
+    UNKNOWN = "it is unknown"
+    EXPIRED = "it has expired"
+    REVOKED = "it was revoked"
+
+
+class KeyRefusedError(ReviewError):
+    """The bearer key is missing, malformed, unknown, expired or revoked."""
+
+    code = "key_refused"
+    status = 401
+
+    def __init__(self, why: KeyFault) -> None:
+        super().__init__(f"The agent key was refused: {why}.")
+
+
+class KeyNotFoundError(ReviewError):
+    """No key with this prefix exists in the workspace."""
+
+    code = "key_not_found"
+    status = 404
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"There is no key with the prefix {prefix}.")
+
+
+class InvalidNameError(ReviewError):
+    """A name holds characters that a name cannot have."""
+
+    code = "invalid_name"
+    status = 422
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:80]!r} is not a name: use up to 128 letters, digits and _ . : / -.")
+
+
+class IdempotencyKeyMissingError(ReviewError):
+    """A submission came without an Idempotency-Key."""
+
+    code = "idempotency_key_missing"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("Send an Idempotency-Key header: 1 to 255 visible ASCII characters, one per action.")
+
+
+class IdempotencyMismatchError(ReviewError):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency_mismatch"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another body. Use a new key for a new action.")
+
+
+class InFlightError(ReviewError):
+    """A submission with the same Idempotency-Key has not been answered yet."""
+
+    code = "in_flight"
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is still in flight. Try again in a moment.")
+
+
+class NotPermittedError(ReviewError):
+    """The item does not permit execution."""
+
+    code = "not_permitted"
+    status = 403
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("This item does not permit execution; nothing may run.")
+        self.item_id = item_id
+
+
+class AlreadyConsumedError(ReviewError):
+    """The receipt was consumed before; it is good for one execution, ever."""
+
+    code = "already_consumed"
+
+    def __init__(self, item_id: UUID, at: datetime | None) -> None:
+        when = f" at {at.isoformat()}" if at else ""
+        super().__init__(f"This receipt was consumed{when}; it permits one execution only.")
+        self.item_id = item_id
+
+
+class ReceiptFault(StrEnum):
+    """Why a receipt is refused."""
+
+    FORGED = "its signature does not verify"
+    FOREIGN = "it is no receipt of this console"
+    OTHER_HOLDER = "it was issued to somebody else"
+    OTHER_ITEM = "it is for another item"
+    EXPIRED = "it has expired; read the item again for a fresh one"
+    OVER = "its permission is over"
+
+
+class ReceiptRefusedError(ReviewError):
+    """The receipt is not ours, not for this item, or past its time."""
+
+    code = "receipt_refused"
+    status = 403
+
+    def __init__(self, why: ReceiptFault) -> None:
+        super().__init__(f"The receipt was refused: {why}.")
+
+
+class DigestMismatchError(ReviewError):
+    """The arguments about to run are not the arguments that were approved."""
+
+    code = "digest_mismatch"
+    status = 403
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("These arguments are not the ones that were approved; nothing may run.")
+        self.item_id = item_id
+
+
+class NotStartedError(ReviewError):
+    """An outcome was reported for an action that was never started."""
+
+    code = "not_started"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("No execution of this item was started, so it has no outcome to report.")
+        self.item_id = item_id
+
+
+class OutcomeStandsError(ReviewError):
+    """Another outcome was reported before."""
+
+    code = "outcome_stands"
+
+    def __init__(self, item_id: UUID, execution: str) -> None:
+        super().__init__(f"The outcome of this item was already reported as {execution}.")
+        self.item_id = item_id
+
+
+class InvalidPolicyError(ReviewError):
+    """The policy cannot be used; ``problems`` names every rule that is wrong."""
+
+    code = "invalid_policy"
+    status = 422
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The policy was not saved. " + " ".join(problems))
+        self.problems = problems
+
+
+class PolicyChangedError(ReviewError):
+    """Somebody saved another version of the policy in the meantime."""
+
+    code = "policy_changed"
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"The policy is at version {current} by now. Look at the change, then save yours again.")
+        self.current = current
+
+
+class InvalidCursorError(ReviewError):
+    """A page cursor was not made by this server."""
+
+    code = "invalid_cursor"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("The cursor is not one that this server gave. Start again without it.")
+
+
+class LinkRefusedError(ReviewError):
+    """A sign-in link was used before, is too old, or never existed."""
+
+    code = "link_refused"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("This sign-in link was used already or has expired. Ask for a fresh one: python app.py link")
+
+
+class OwnWorkError(ReviewError):
+    """The person decided or edited this item before, so another person must look at it."""
+
+    code = "own_work"
+    status = 403
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("You approved or edited this item already. It needs another person's eyes.")
+        self.item_id = item_id
+
+
+class TooManyRequestsError(ReviewError):
+    """The agent submits faster than its key allows; ``retry_after`` is in seconds."""
+
+    code = "too_many_requests"
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"This key submits too fast. Try again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
+class RequestRefusedError(ReviewError):
+    """The HTTP request is not one that the protocol knows; ``code`` and ``status`` say how."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class OtherToolError(ReviewError):
+    """An edit names another tool than the one that was proposed."""
+
+    code = "other_tool"
+    status = 422
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(f"An edit cannot switch to another tool; this item is for {tool}.")

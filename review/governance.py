@@ -1,0 +1,219 @@
+"""Who may submit and under which policy: the use cases around agent keys and the policy's versions."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from uuid_utils.compat import uuid7
+
+from review.audit import Actor, AuditEvent, EventKind, person_actor
+from review.errors import InvalidNameError, KeyFault, KeyNotFoundError, KeyRefusedError, PolicyChangedError
+from review.items import ItemFilter, Purpose, ReviewItem, Tool
+from review.people import Agent, AgentKey, Permission, Person
+from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
+from review.store import Reading, Store, Writing
+
+KEY_LIFE = timedelta(days=90)
+CACHE_SECONDS = 1.0
+_USED_EVERY = timedelta(minutes=5)
+_KEY_FORM = re.compile(r"^sgn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
+_NAME_FORM = re.compile(r"^[A-Za-z0-9_.:/-]{1,128}$")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """A policy that is ready to answer, under its version number; 0 is the built-in one that lets nothing run."""
+
+    number: int
+    document: PolicyDocument
+    compiled: CompiledPolicy
+
+
+class PolicyBook:
+    """The policies in force, compiled once and looked up again at most every second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._in_force: dict[str, tuple[float, PolicyInForce]] = {}
+
+    def in_force(self, workspace: str, *, within: Reading | None = None) -> PolicyInForce:
+        """Return the workspace's policy, at most a second old.
+
+        A piece of work gives its own transaction as ``within``, because it may not ask the store for another.
+        """
+        known = self._in_force.get(workspace)
+        if known and time.monotonic() - known[0] < CACHE_SECONDS:
+            return known[1]
+        policy = within.policy(workspace) if within else self._store.read(lambda tx: tx.policy(workspace))
+        current = self._ready(policy, known[1] if known else None)
+        self._in_force[workspace] = (time.monotonic(), current)
+        return current
+
+    @staticmethod
+    def _ready(policy: Policy | None, known: PolicyInForce | None) -> PolicyInForce:
+        number = policy.number if policy else 0
+        if known and known.number == number:
+            return known
+        document = policy.document if policy else default_policy({})
+        return PolicyInForce(number, document, compiled(document))
+
+    def versions(self, person: Person, *, limit: int = 50) -> Sequence[Policy]:
+        """Return the latest versions, newest first."""
+        person.require(Permission.SEE_POLICY)
+        return self._store.read(lambda tx: tx.policies(person.workspace, limit=limit))
+
+    def recent_items(self, person: Person, *, limit: int = 200) -> Sequence[ReviewItem]:
+        """Return the latest actions, newest first, to preview a draft of the policy against."""
+        person.require(Permission.SEE_POLICY)
+        where = ItemFilter(purpose=Purpose.GATE)
+        return self._store.read(lambda tx: tx.whole_items(person.workspace, where, limit=limit)).rows
+
+    def save(self, document: PolicyDocument, person: Person, *, based_on: int, comment: str = "") -> Policy:
+        """Put a new version in force. Raises InvalidPolicyError, PolicyChangedError where ``based_on`` is outdated."""
+        person.require(Permission.EDIT_POLICY)
+        return self._save(document, person.workspace, person_actor(person), based_on=based_on, comment=comment)
+
+    def install(self, document: PolicyDocument, workspace: str, actor: Actor) -> Policy | None:
+        """Put a first policy in force where there is none; None where there is one already."""
+        if self._store.read(lambda tx: tx.policy(workspace)):
+            return None
+        return self._save(document, workspace, actor, based_on=0, comment="first policy")
+
+    def _save(self, document: PolicyDocument, workspace: str, actor: Actor, *, based_on: int, comment: str) -> Policy:
+        compiled(document)
+
+        def work(tx: Writing) -> Policy:
+            current = tx.policy(workspace)
+            number = current.number if current else 0
+            if number != based_on:
+                raise PolicyChangedError(number)
+            policy = Policy(workspace, number + 1, document, tx.now, actor.name, comment)
+            tx.add_policy(policy)
+            digest = hashlib.sha256(document.model_dump_json().encode()).hexdigest()
+            data = {"number": policy.number, "document_sha256": digest}
+            tx.record(AuditEvent.at_large(tx.now, EventKind.POLICY_SAVED, actor, workspace=workspace, **data))
+            return policy
+
+        policy = self._store.write(work)
+        self._in_force.pop(workspace, None)
+        return policy
+
+
+class KeyRing:
+    """The agents' bearer keys: made, listed, revoked, and recognised at the door."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, tuple[float, AgentKey]] = {}
+
+    def create(self, agent: str, workspace: str, actor: Actor) -> tuple[AgentKey, str]:
+        """Make a key for the agent and return it with its secret text, which is kept nowhere."""
+        if not _NAME_FORM.fullmatch(agent):
+            raise InvalidNameError(agent)
+        prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+
+        def work(tx: Writing) -> AgentKey:
+            key = AgentKey(
+                id=uuid7(),
+                workspace=workspace,
+                agent=agent,
+                prefix=prefix,
+                secret_hash=_hash(secret),
+                created_at=tx.now,
+                expires_at=tx.now + KEY_LIFE,
+                created_by=actor.name,
+            )
+            tx.keep_agent(Agent(workspace, agent, tx.now))
+            tx.add_key(key)
+            data = {"agent": agent, "prefix": prefix, "expires_at": key.expires_at.isoformat()}
+            tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_CREATED, actor, workspace=workspace, **data))
+            return key
+
+        return self._store.write(work), f"sgn_{prefix}_{secret}"
+
+    def create_by(self, person: Person, agent: str) -> tuple[AgentKey, str]:
+        """Make a key as a person who may manage keys."""
+        person.require(Permission.MANAGE_KEYS)
+        return self.create(agent, person.workspace, person_actor(person))
+
+    def keys(self, workspace: str) -> Sequence[AgentKey]:
+        """Return the workspace's keys, newest first."""
+        return self._store.read(lambda tx: tx.keys(workspace))
+
+    def overview(self, person: Person) -> tuple[Sequence[Agent], Sequence[AgentKey], Sequence[Tool]]:
+        """Return the workspace's agents, keys and tools."""
+        person.require(Permission.SEE_AGENTS)
+
+        def work(tx: Reading) -> tuple[Sequence[Agent], Sequence[AgentKey], Sequence[Tool]]:
+            return tx.agents(person.workspace), tx.keys(person.workspace), tx.tools(person.workspace)
+
+        return self._store.read(work)
+
+    def revoke(self, prefix: str, workspace: str, actor: Actor) -> AgentKey:
+        """End a key at once; revoking a revoked key changes nothing. Raises KeyNotFoundError."""
+
+        def work(tx: Writing) -> AgentKey:
+            key = tx.key(prefix)
+            if key is None or key.workspace != workspace:
+                raise KeyNotFoundError(prefix)
+            if key.revoked_at:
+                return key
+            revoked = replace(key, revoked_at=tx.now)
+            tx.save_key(revoked)
+            data = {"agent": key.agent, "prefix": prefix}
+            tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_REVOKED, actor, workspace=workspace, **data))
+            return revoked
+
+        revoked = self._store.write(work)
+        self._known.pop(prefix, None)
+        return revoked
+
+    def revoke_by(self, person: Person, prefix: str) -> AgentKey:
+        """Revoke a key as a person who may manage keys."""
+        person.require(Permission.MANAGE_KEYS)
+        return self.revoke(prefix, person.workspace, person_actor(person))
+
+    def recognise(self, bearer: str) -> AgentKey:
+        """Return the key behind a bearer text, at most a second old. Raises KeyRefusedError."""
+        form = _KEY_FORM.match(bearer)
+        if form is None:
+            raise KeyRefusedError(KeyFault.MALFORMED)
+        prefix, secret = form.groups()
+        known = self._known.get(prefix)
+        if known and time.monotonic() - known[0] < CACHE_SECONDS:
+            key = known[1]
+        else:
+            key = self._looked_up(prefix)
+        if not hmac.compare_digest(key.secret_hash, _hash(secret)):
+            raise KeyRefusedError(KeyFault.UNKNOWN)
+        return key
+
+    def _looked_up(self, prefix: str) -> AgentKey:
+        key, now = self._store.read(lambda tx: (tx.key(prefix), tx.now))
+        if key is None:
+            raise KeyRefusedError(KeyFault.UNKNOWN)
+        if key.revoked_at:
+            raise KeyRefusedError(KeyFault.REVOKED)
+        if now >= key.expires_at:
+            raise KeyRefusedError(KeyFault.EXPIRED)
+        if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
+            self._touch(prefix)
+        self._known[prefix] = (time.monotonic(), key)
+        return key
+
+    def _touch(self, prefix: str) -> None:
+        def work(tx: Writing) -> None:
+            key = tx.key(prefix)
+            if key:
+                tx.save_key(replace(key, last_used_at=tx.now))
+
+        self._store.write(work)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

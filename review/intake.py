@@ -1,0 +1,458 @@
+"""The agents' use cases: submit an action, learn its decision, consume the receipt, report the outcome."""
+
+import base64
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from agents.canonical import action_digest
+from agents.protocol import (
+    ActionPage,
+    ActionRequest,
+    ActionStatus,
+    Approve,
+    Args,
+    ContextEntry,
+    ContextKind,
+    Decision,
+    Execution,
+    Note,
+    Outcome,
+    Reason,
+    Reject,
+    Route,
+    Status,
+)
+from review import lifecycle, metrics
+from review.audit import POLICY, SYSTEM, AuditEvent, EventKind, agent_actor
+from review.clock import Clock, utc_now
+from review.errors import (
+    AlreadyConsumedError,
+    AlreadySettledError,
+    DigestMismatchError,
+    IdempotencyMismatchError,
+    InFlightError,
+    ItemNotFoundError,
+    NotPermittedError,
+    NotStartedError,
+    OutcomeStandsError,
+    ReceiptFault,
+    ReceiptRefusedError,
+)
+from review.governance import PolicyBook, PolicyInForce
+from review.grounding import grounding
+from review.images import UninspectableError, re_encoded
+from review.items import ItemFilter, NoteRecord, Purpose, ReviewItem, Tool
+from review.people import AgentKey
+from review.policy import Routing
+from review.schemas import args_errors, check_schema
+from review.signing import Receipts, new_permission_id
+from review.store import Reading, Store, Writing
+
+UNINSPECTABLE = "application/x-uninspectable"
+AUDIT_PRIORITY = 8
+AUDIT_LIFE = timedelta(days=30)
+_SCHEMAS_REMEMBERED = 10_000
+_SWEEP_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A validated request on its way in, under the agent's idempotency key and the SHA-256 of its body."""
+
+    request: ActionRequest
+    idempotency_key: str
+    request_hash: str
+
+
+class Intake:
+    """What agents ask of the desk. Every answer is given after its commit; on any doubt nothing is permitted."""
+
+    def __init__(
+        self,
+        store: Store,
+        receipts: Receipts,
+        policies: PolicyBook,
+        *,
+        draw: Callable[[], float] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._store = store
+        self._receipts = receipts
+        self._policies = policies
+        self._clock = clock
+        self._draw = draw or secrets.SystemRandom().random
+        self._schemas: dict[tuple[str, str, str], dict[str, Any] | None] = {}
+        self._flying: set[tuple[str, str, str]] = set()
+        self._flying_lock = threading.Lock()
+
+    def submit(self, caller: AgentKey, submission: Submission) -> tuple[ActionStatus, bool]:
+        """File an action and return its status, and whether it had been filed before under this key.
+
+        Raises IdempotencyMismatchError (the key came with another body), InFlightError (the first has no answer yet),
+        InvalidSchemaError, NotCanonicalError.
+        """
+        with self._in_flight(caller, submission.idempotency_key):
+            request = _with_images_re_encoded(submission.request)
+            policy = self._policies.in_force(caller.workspace)
+            place = (caller.workspace, caller.agent, request.action.name)
+            schema = self._registered(place)
+            is_new_to_tool = place not in self._schemas
+            if request.args_schema is not None:
+                check_schema(request.args_schema)
+                is_new_to_tool = is_new_to_tool or request.args_schema != schema
+                schema = request.args_schema
+            routing = self._routing(caller, request, policy, schema)
+            digest = action_digest(request.action.name, request.action.args)
+            is_sampled = routing.route is Route.EXECUTE and routing.audited and self._is_drawn(policy)
+
+            def work(tx: Writing) -> tuple[ActionStatus, bool]:
+                known = tx.item_by_key(caller.workspace, caller.agent, submission.idempotency_key)
+                if known is not None:
+                    if known.request_hash != submission.request_hash:
+                        raise IdempotencyMismatchError
+                    return self._status(known, _notes(tx, known), tx.now), True
+                item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
+                item = self._answered_by_policy(item, routing, tx.now)
+                tx.add_item(item)
+                tx.record(_submitted_event(item, tx.now))
+                if is_sampled:
+                    _queue_for_audit(tx, item, routing)
+                if is_new_to_tool:
+                    tx.keep_tool(Tool(*place, schema, tx.now))
+                return self._status(item, [], tx.now), False
+
+            status, is_repeat = self._store.write(work)
+            if is_new_to_tool:
+                self._schemas[place] = schema
+            if not is_repeat:
+                metrics.SUBMISSIONS.labels(status.route).inc()
+            return status, is_repeat
+
+    def status(self, caller: AgentKey, item_id: UUID) -> ActionStatus:
+        """Return how the agent's item stands. Raises ItemNotFoundError."""
+
+        def work(tx: Reading) -> ActionStatus:
+            item = _own(tx, caller, item_id)
+            return self._status(item, _notes(tx, item), tx.now)
+
+        return self._store.read(work)
+
+    def statuses(self, caller: AgentKey, *, status: Status | None, limit: int, cursor: str | None = None) -> ActionPage:
+        """Return a page of the agent's items, newest first. Raises InvalidCursorError."""
+        where = ItemFilter(statuses=(status,) if status else (), purpose=Purpose.GATE, agent=caller.agent)
+
+        def work(tx: Reading) -> ActionPage:
+            page = tx.whole_items(caller.workspace, where, limit=limit, cursor=cursor)
+            items = tuple(self._status(item, _notes(tx, item), tx.now) for item in page.rows)
+            return ActionPage(items=items, next_cursor=page.next_cursor)
+
+        return self._store.read(work)
+
+    def cancel(self, caller: AgentKey, item_id: UUID) -> ActionStatus:
+        """Withdraw an item that nobody decided yet; withdrawing it again changes nothing."""
+
+        def work(tx: Writing) -> ActionStatus:
+            item = _own(tx, caller, item_id)
+            if item.status is Status.CANCELLED:
+                return self._status(item, _notes(tx, item), tx.now)
+            if item.status.is_final:
+                raise AlreadySettledError(item.id, item.status)
+            done = lifecycle.cancelled(item, tx.now)
+            tx.save_item(done, was=item)
+            tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_CANCELLED, agent_actor(caller.agent)))
+            tx.wake(item.id)
+            return self._status(done, _notes(tx, done), tx.now)
+
+        return self._store.write(work)
+
+    def add_note(self, caller: AgentKey, item_id: UUID, text: str) -> ActionStatus:
+        """Add the agent's answer to the item's thread, as long as the item is undecided."""
+
+        def work(tx: Writing) -> ActionStatus:
+            item = _own(tx, caller, item_id)
+            if item.status.is_final:
+                raise AlreadySettledError(item.id, item.status)
+            note = Note(author="agent", text=text, at=tx.now)
+            tx.add_note(NoteRecord(uuid7(), item.workspace, item.id, caller.agent, note))
+            noted = replace(item, notes=item.notes + 1)
+            tx.save_item(noted, was=item)
+            data = {"author": "agent", "length": len(text)}
+            tx.record(AuditEvent.of(item, tx.now, EventKind.NOTE_ADDED, agent_actor(caller.agent), **data))
+            return self._status(noted, _notes(tx, noted), tx.now)
+
+        return self._store.write(work)
+
+    def consume(self, caller: AgentKey, item_id: UUID, receipt: str, args: Args) -> ActionStatus:
+        """Use up the permission for exactly these arguments: once, ever.
+
+        Raises NotPermittedError, AlreadyConsumedError, ReceiptRefusedError, DigestMismatchError.
+        """
+
+        def work(tx: Writing) -> ActionStatus:
+            item = _own(tx, caller, item_id)
+            if item.execution is Execution.NONE:
+                raise NotPermittedError(item.id)
+            if item.execution is not Execution.PERMITTED:
+                raise AlreadyConsumedError(item.id, item.consumed_at)
+            claims = self._receipts.recognise(
+                receipt, workspace=item.workspace, agent=caller.agent, item_id=item.id, now=tx.now
+            )
+            if claims.jti != item.jti or item.permitted_until is None or tx.now >= item.permitted_until:
+                raise ReceiptRefusedError(ReceiptFault.OVER)
+            digest = action_digest(claims.tool, args)
+            if not digest == claims.args_digest == item.permitted_digest:
+                raise DigestMismatchError(item.id)
+            begun = lifecycle.started(item, tx.now)
+            tx.save_item(begun, was=item)
+            data = {"jti": str(item.jti), "digest": digest}
+            tx.record(AuditEvent.of(item, tx.now, EventKind.RECEIPT_CONSUMED, agent_actor(caller.agent), **data))
+            tx.wake(item.id)
+            return self._status(begun, _notes(tx, begun), tx.now)
+
+        return self._store.write(work)
+
+    def report_outcome(self, caller: AgentKey, item_id: UUID, outcome: Outcome) -> ActionStatus:
+        """Keep what happened when the action ran; the same report again changes nothing.
+
+        ``unknown`` may be followed by what turns out to have happened; ``succeeded`` and ``failed`` stand.
+        Raises NotStartedError, OutcomeStandsError.
+        """
+
+        def work(tx: Writing) -> ActionStatus:
+            item = _own(tx, caller, item_id)
+            if item.execution in (Execution.NONE, Execution.PERMITTED):
+                raise NotStartedError(item.id)
+            if item.outcome == outcome:
+                return self._status(item, _notes(tx, item), tx.now)
+            if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
+                raise OutcomeStandsError(item.id, item.execution)
+            done = lifecycle.finished(item, outcome)
+            tx.save_item(done, was=item)
+            data = {"execution": done.execution.value}
+            tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_REPORTED, agent_actor(caller.agent), **data))
+            tx.wake(item.id)
+            return self._status(done, _notes(tx, done), tx.now)
+
+        return self._store.write(work)
+
+    def policy(self, caller: AgentKey) -> PolicyInForce:
+        """Return the policy that the agent is under."""
+        return self._policies.in_force(caller.workspace)
+
+    def sweep(self) -> int:
+        """Free lapsed claims and close overdue items, of every workspace; return how many were moved."""
+
+        def work(tx: Writing) -> int:
+            lapsed = tx.lapsed_claims(limit=_SWEEP_LIMIT)
+            for item in lapsed:
+                lapse(tx, item)
+            overdue = tx.overdue_items(limit=_SWEEP_LIMIT)
+            for item in overdue:
+                self._expire(tx, item)
+            return len(lapsed) + len(overdue)
+
+        return self._store.write(work)
+
+    def _expire(self, tx: Writing, item: ReviewItem) -> None:
+        policy = self._policies.in_force(item.workspace, within=tx).compiled
+        if policy.approves_on_expiry(item):
+            permit_for = policy.permit_for(item.agent, item.request.action.name)
+            done = self._permitted(item, Approve(), permit_for, tx.now)
+        else:
+            done = lifecycle.expired(item, tx.now)
+        tx.save_item(done, was=item)
+        data = {"status": done.status.value, "decision": done.decision.type if done.decision else None}
+        tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
+        tx.wake(item.id)
+
+    def _routing(
+        self, caller: AgentKey, request: ActionRequest, policy: PolicyInForce, schema: dict[str, Any] | None
+    ) -> Routing:
+        has_invalid_args = schema is not None and bool(args_errors(schema, request.action.args))
+        return policy.compiled.route(
+            request,
+            agent=caller.agent,
+            now=self._clock(),
+            grounding=grounding(request).share,
+            invalid_args=has_invalid_args,
+        )
+
+    def _answered_by_policy(self, item: ReviewItem, routing: Routing, now: datetime) -> ReviewItem:
+        if routing.route is Route.EXECUTE:
+            return self._permitted(item, Approve(), timedelta(seconds=routing.permit_for), now)
+        if routing.route is Route.DENY:
+            message = " ".join(reason.text for reason in routing.reasons)
+            return lifecycle.settled(
+                item,
+                Reject(message=message),
+                by="policy",
+                now=now,
+                jti=new_permission_id(),
+                permit_for=timedelta(),
+            )
+        return item
+
+    def _permitted(self, item: ReviewItem, decision: Decision, permit_for: timedelta, now: datetime) -> ReviewItem:
+        done = lifecycle.settled(item, decision, by="policy", now=now, jti=new_permission_id(), permit_for=permit_for)
+        return replace(done, receipt=self._receipts.issue(done, reviewers=(), now=now))
+
+    def _status(self, item: ReviewItem, notes: list[Note], now: datetime) -> ActionStatus:
+        receipt = self._receipts.renewed(item, now) if item.execution is Execution.PERMITTED else None
+        return ActionStatus(
+            id=item.id,
+            status=item.status,
+            route=item.route,
+            reasons=item.reasons,
+            digest=item.digest,
+            version=item.version,
+            decision=item.decision,
+            receipt=receipt,
+            notes=tuple(notes),
+            execution=item.execution,
+            submitted_at=item.submitted_at,
+            expires_at=item.expires_at,
+            policy_version=item.policy_version,
+        )
+
+    def _is_drawn(self, policy: PolicyInForce) -> bool:
+        return self._draw() < policy.document.audit_rate
+
+    def _registered(self, place: tuple[str, str, str]) -> dict[str, Any] | None:
+        if place not in self._schemas:
+            tool = self._store.read(lambda tx: tx.tool(*place))
+            if tool is None:
+                return None
+            if len(self._schemas) >= _SCHEMAS_REMEMBERED:
+                self._schemas.clear()
+            self._schemas[place] = tool.args_schema
+        return self._schemas[place]
+
+    @contextmanager
+    def _in_flight(self, caller: AgentKey, idempotency_key: str) -> Iterator[None]:
+        flight = (caller.workspace, caller.agent, idempotency_key)
+        with self._flying_lock:
+            if flight in self._flying:
+                raise InFlightError
+            self._flying.add(flight)
+        try:
+            yield
+        finally:
+            self._flying.discard(flight)
+
+
+def lapse(tx: Writing, item: ReviewItem) -> None:
+    """Put a claimed item whose hold is over back into the queue."""
+    tx.save_item(lifecycle.released(item), was=item)
+    data = {"epoch": item.epoch, "holder": item.claim.name if item.claim else None}
+    tx.record(AuditEvent.of(item, tx.now, EventKind.CLAIM_LAPSED, SYSTEM, **data))
+
+
+def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
+    item = tx.item(caller.workspace, item_id)
+    if item is None or item.agent != caller.agent or item.purpose is not Purpose.GATE:
+        raise ItemNotFoundError(item_id)
+    return item
+
+
+def _notes(tx: Reading, item: ReviewItem) -> list[Note]:
+    return list(tx.notes_of(item.workspace, item.id)) if item.notes else []
+
+
+def _filed(  # noqa: PLR0913 -- one step, each of its facts by its name
+    caller: AgentKey,
+    submission: Submission,
+    request: ActionRequest,
+    routing: Routing,
+    *,
+    digest: str,
+    policy: int,
+    now: datetime,
+) -> ReviewItem:
+    life = timedelta(seconds=request.expires_in or routing.expires_in)
+    return ReviewItem(
+        id=uuid7(),
+        workspace=caller.workspace,
+        agent=caller.agent,
+        purpose=Purpose.GATE,
+        request=request,
+        digest=digest,
+        version=1,
+        route=routing.route,
+        reasons=routing.reasons,
+        policy_version=policy,
+        queue=routing.queue,
+        priority=routing.priority,
+        quorum=routing.quorum,
+        status=Status.WAITING,
+        execution=Execution.NONE,
+        submitted_at=now,
+        due_at=now + min(timedelta(seconds=routing.due_in), life),
+        expires_at=now + life,
+        idempotency_key=submission.idempotency_key,
+        request_hash=submission.request_hash,
+    )
+
+
+def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
+    """Put a copy of what the policy let run before a person, for a look afterwards."""
+    why = Reason(code="audit_slice", text="The policy let this run; it was drawn at random for a look afterwards.")
+    look = replace(
+        item,
+        id=uuid7(),
+        purpose=Purpose.AUDIT,
+        parent_id=item.id,
+        idempotency_key=None,
+        request_hash=None,
+        status=Status.WAITING,
+        execution=Execution.NONE,
+        reasons=(*item.reasons, why),
+        priority=AUDIT_PRIORITY,
+        due_at=tx.now + timedelta(seconds=routing.due_in),
+        expires_at=tx.now + AUDIT_LIFE,
+        decision=None,
+        settled_by=None,
+        settled_at=None,
+        permitted_digest=None,
+        permitted_until=None,
+        jti=None,
+        receipt=None,
+    )
+    tx.add_item(look)
+    tx.record(AuditEvent.of(look, tx.now, EventKind.AUDIT_QUEUED, POLICY, of=str(item.id), digest=item.digest))
+
+
+def _submitted_event(item: ReviewItem, now: datetime) -> AuditEvent:
+    data: dict[str, Any] = {
+        "tool": item.request.action.name,
+        "digest": item.digest,
+        "route": item.route.value,
+        "reasons": [reason.code for reason in item.reasons],
+        "confidence": item.request.confidence,
+        "policy_version": item.policy_version,
+    }
+    return AuditEvent.of(item, now, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data)
+
+
+def _with_images_re_encoded(request: ActionRequest) -> ActionRequest:
+    if not any(entry.kind is ContextKind.IMAGE for entry in request.context):
+        return request
+    return request.model_copy(update={"context": tuple(_safe_entry(entry) for entry in request.context)})
+
+
+def _safe_entry(entry: ContextEntry) -> ContextEntry:
+    if entry.kind is not ContextKind.IMAGE:
+        return entry
+    try:
+        picture = re_encoded(entry.content)
+    except UninspectableError:
+        return entry.model_copy(update={"media_type": UNINSPECTABLE})
+    content = base64.b64encode(picture).decode("ascii")
+    return entry.model_copy(update={"content": content, "media_type": "image/png"})

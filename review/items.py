@@ -1,0 +1,207 @@
+"""The review item, from proposal to outcome, and what may be asked about it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from agents.protocol import (
+    Action,
+    ActionRequest,
+    Decision,
+    DecisionType,
+    Execution,
+    Note,
+    Outcome,
+    Reason,
+    Route,
+    Status,
+)
+
+T = TypeVar("T")
+
+CLAIM_DURATION = timedelta(minutes=10)
+DEFAULT_PRIORITY = 5
+
+
+class Purpose(StrEnum):
+    """Why an item is in the queue."""
+
+    GATE = "gate"  # An agent waits for the decision.
+    AUDIT = "audit"  # The action was let run; a person looks afterwards, and no receipt ever comes of it.
+
+
+class ReasonCode(StrEnum):
+    """Why a reviewer did not approve as proposed; kept with the decision and its label."""
+
+    WRONG_ACTION = "wrong_action"
+    WRONG_ARGUMENTS = "wrong_arguments"
+    NOT_ALLOWED = "not_allowed"
+    NOT_NEEDED = "not_needed"
+    MISSING_INFORMATION = "missing_information"
+    UNSAFE = "unsafe"
+    TONE = "tone"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reviewer's timed hold on an item; the epoch grows with each claim, so a late decision can be told."""
+
+    iss: str
+    sub: str
+    name: str
+    until: datetime
+
+    def is_held_by(self, iss: str, sub: str, now: datetime) -> bool:
+        """Tell whether the hold is this person's and has not lapsed."""
+        return (self.iss, self.sub) == (iss, sub) and now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """A request in the queue, with all that has happened to it.
+
+    ``digest`` is over what the agent proposed; ``version`` grows when the item's content changes; ``epoch`` with each
+    claim. ``quorum`` is how many distinct people must approve; ``draft`` is an edit that still needs approvals.
+    ``settled_by`` is a person's name or ``policy``. ``permitted_digest`` is over what may run: the proposed
+    action, or the reviewer's edit of it.
+    """
+
+    id: UUID
+    workspace: str
+    agent: str
+    purpose: Purpose
+    request: ActionRequest
+    digest: str
+    version: int
+    route: Route
+    reasons: tuple[Reason, ...]
+    policy_version: int
+    queue: str
+    priority: int
+    status: Status
+    execution: Execution
+    submitted_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    quorum: int = 1
+    draft: Action | None = None
+    parent_id: UUID | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    epoch: int = 0
+    claim: Claim | None = None
+    decision: Decision | None = None
+    settled_by: str | None = None
+    settled_at: datetime | None = None
+    permitted_digest: str | None = None
+    permitted_until: datetime | None = None
+    jti: UUID | None = None
+    receipt: str | None = None
+    consumed_at: datetime | None = None
+    outcome: Outcome | None = None
+    notes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked."""
+
+    id: UUID
+    workspace: str
+    item_id: UUID
+    item_version: int
+    epoch: int
+    decision: Decision
+    reason_codes: tuple[ReasonCode, ...]
+    iss: str
+    sub: str
+    name: str
+    digest_seen: str
+    dwell_ms: int
+    policy_version: int
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSummary:
+    """A line of a list: an item without its request's body."""
+
+    id: UUID
+    agent: str
+    tool: str
+    purpose: Purpose
+    queue: str
+    priority: int
+    status: Status
+    route: Route
+    execution: Execution
+    confidence: float | None
+    subject: str | None
+    amount: str | None
+    currency: str | None
+    submitted_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    claimed_by: str | None
+    claimed_until: datetime | None
+    decision: DecisionType | None
+    settled_by: str | None
+    settled_at: datetime | None
+
+
+class Order(StrEnum):
+    """How a list is sorted; every order is served by an index."""
+
+    URGENT = "urgent"  # priority, then age
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    SETTLED = "settled"  # latest settled first
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Which items a list shows; an empty field leaves nothing out. ``text`` is looked for in the request."""
+
+    statuses: tuple[Status, ...] = ()
+    purpose: Purpose | None = None
+    agent: str | None = None
+    tool: str | None = None
+    queue: str | None = None
+    decision: DecisionType | None = None
+    settled_by: str | None = None
+    text: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; ``next_cursor`` is None on the last."""
+
+    rows: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """A note with its place in the store."""
+
+    id: UUID
+    workspace: str
+    item_id: UUID
+    author_name: str
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as an agent declared it: the schema last seen for its name."""
+
+    workspace: str
+    agent: str
+    name: str
+    args_schema: dict[str, Any] | None
+    first_seen_at: datetime

@@ -1,0 +1,42 @@
+"""What `/metrics` counts. Labels are of small, fixed sets: never an agent's words, never an argument."""
+
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from agents.protocol import Status
+from review.items import ItemFilter
+from review.store import COUNT_LIMIT, Store
+
+SUBMISSIONS = Counter("signoff_submissions", "Actions submitted, by the policy's answer.", ["route"])
+DECISIONS = Counter("signoff_decisions", "People's decisions, by type.", ["type"])
+DWELL = Histogram(
+    "signoff_dwell_seconds",
+    "How long a person looked before deciding.",
+    buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
+)
+
+
+class QueueCollector(Collector):
+    """Counts the undecided items when they are asked for; a count stops one past its limit."""
+
+    def __init__(self, store: Store, workspace: str) -> None:
+        self._store = store
+        self._workspace = workspace
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the number of waiting and of claimed items."""
+        gauge = GaugeMetricFamily(
+            "signoff_items",
+            f"Undecided items by status, counted no further than {COUNT_LIMIT + 1}.",
+            labels=["status"],
+        )
+        for status in (Status.WAITING, Status.CLAIMED):
+            gauge.add_metric([status.value], self._count(status))
+        yield gauge
+
+    def _count(self, status: Status) -> int:
+        where = ItemFilter(statuses=(status,))
+        return self._store.read(lambda tx: tx.count_items(self._workspace, where))

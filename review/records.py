@@ -1,0 +1,102 @@
+"""The records: the audit log, the decisions and the labels, as pages to look at and as streams to export."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from review.audit import AuditEvent, EventFilter, EventKind, person_actor
+from review.items import DecisionRecord, Page, ReviewItem
+from review.labels import Label, label_of
+from review.people import Permission, Person
+from review.store import Store, Writing
+
+EXPORT_BATCH = 500
+
+
+class Records:
+    """Reads what is kept, in batches of constant size; every export is itself an audit event."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def events(
+        self, person: Person, where: EventFilter, *, limit: int = 100, cursor: str | None = None
+    ) -> Page[AuditEvent]:
+        """Return a page of the audit log, newest first."""
+        person.require(Permission.SEE_AUDIT)
+        return self._store.read(lambda tx: tx.events(person.workspace, where, limit=limit, cursor=cursor))
+
+    def labels(
+        self, person: Person, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Label]:
+        """Yield every label in order of decision, read in batches; the export is itself an event."""
+        person.require(Permission.EXPORT_LABELS)
+        self._record_export(person, "labels", since, until)
+        return self._labels(person.workspace, since, until)
+
+    def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
+        """Return the first labels, to look at before a download."""
+        person.require(Permission.SEE_ITEMS)
+        rows = self._store.read(lambda tx: tx.decided(person.workspace, since=None, until=None, limit=limit))
+        return [label_of(item, record) for item, record in rows]
+
+    def audit_events(self, person: Person, where: EventFilter) -> Iterator[AuditEvent]:
+        """Yield every event that matches, oldest first, read in batches; the export is itself an event."""
+        person.require(Permission.EXPORT_AUDIT)
+        self._record_export(person, "audit", where.since, where.until)
+        return self._events(person.workspace, where)
+
+    def decisions(
+        self, person: Person, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
+        """Yield every decision with its item, oldest first, read in batches; the export is itself an event."""
+        person.require(Permission.EXPORT_AUDIT)
+        self._record_export(person, "decisions", since, until)
+        return self._decisions(person.workspace, since, until)
+
+    def _labels(self, workspace: str, since: datetime | None, until: datetime | None) -> Iterator[Label]:
+        for item, record in self._decisions(workspace, since, until):
+            yield label_of(item, record)
+
+    def _decisions(
+        self, workspace: str, since: datetime | None, until: datetime | None
+    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
+        after: UUID | None = None
+        while True:
+            batch = self._decided_after(workspace, since, until, after)
+            yield from batch
+            if len(batch) < EXPORT_BATCH:
+                return
+            after = batch[-1][1].id
+
+    def _decided_after(
+        self, workspace: str, since: datetime | None, until: datetime | None, after: UUID | None
+    ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
+        return self._store.read(
+            lambda tx: tx.decided(workspace, since=since, until=until, limit=EXPORT_BATCH, after=after)
+        )
+
+    def _events(self, workspace: str, where: EventFilter) -> Iterator[AuditEvent]:
+        after: UUID | None = None
+        while True:
+            batch = self._events_after(workspace, where, after)
+            yield from batch
+            if len(batch) < EXPORT_BATCH:
+                return
+            after = batch[-1].id
+
+    def _events_after(self, workspace: str, where: EventFilter, after: UUID | None) -> Sequence[AuditEvent]:
+        return self._store.read(lambda tx: tx.events_after(workspace, where, limit=EXPORT_BATCH, after=after))
+
+    def _record_export(self, person: Person, what: str, since: datetime | None, until: datetime | None) -> None:
+        data = {
+            "what": what,
+            "since": since.isoformat() if since else None,
+            "until": until.isoformat() if until else None,
+        }
+
+        def work(tx: Writing) -> None:
+            actor = person_actor(person)
+            tx.record(AuditEvent.at_large(tx.now, EventKind.EXPORT_MADE, actor, workspace=person.workspace, **data))
+
+        self._store.write(work)

@@ -1,0 +1,336 @@
+"""Whether arguments fit a tool's JSON Schema (2020-12), said in words that a reviewer can act on.
+
+Schemas come from agents, so they are hostile until checked: nothing is fetched, patterns run in linear time,
+and what a validation may cost is bounded before it begins.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from urllib.parse import unquote
+
+import jsonschema_rs
+
+from agents.canonical import NotCanonicalError, canonical, parse
+from review.errors import InvalidSchemaError
+
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_PATTERNS = 64
+MAX_PATTERN_BYTES = 256 * 1024
+MAX_ERRORS = 20
+
+# How often the validator may look at one value. `$ref`, `anyOf` and their like multiply: eighteen small
+# definitions that each refer twice to the next make 262,144 looks, and 13 seconds.
+MAX_LOOKS = 2_000
+MAX_CHAIN = 200
+
+# Looks times the arguments' weight. The validator answers yes or no at once, but copies the value into each
+# error, all errors before the first is read: beyond LISTED_WORK only the first is asked for.
+MAX_WORK = 4_000_000
+LISTED_WORK = 20_000
+OPTIONS_PER_LOOK = 16
+BYTES_PER_WEIGHT = 64
+
+_IN_PLACE = ("$ref", "not", "if", "then", "else")
+_IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
+_OF_MEMBERS = (
+    *("additionalProperties", "propertyNames", "unevaluatedProperties"),
+    *("items", "contains", "unevaluatedItems"),
+)
+_REFUSED = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+
+Schema = Mapping[str, Any]
+
+
+def path_text(path: list[str | int]) -> str:
+    """Return where a value stands, as ``order.lines[0].price``; the arguments themselves are ``""``."""
+    text = ""
+    for step in path:
+        if isinstance(step, str) and _IDENTIFIER.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{step!r}]"
+    return text
+
+
+def _resolved(reference: object, root: Schema) -> object:
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        message = f"$ref {str(reference)[:80]!r} must stay within the schema and begin with #/"
+        raise InvalidSchemaError(message)
+    target: object = root
+    for raw in reference.split("/")[1:]:
+        step = unquote(raw).replace("~1", "/").replace("~0", "~")
+        if isinstance(target, dict) and step in target:
+            target = target[step]
+        elif isinstance(target, list) and step.isdecimal() and len(step) < 6 and int(step) < len(target):
+            target = target[int(step)]
+        else:
+            message = f"$ref {reference[:80]!r} leads nowhere"
+            raise InvalidSchemaError(message)
+    return target
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _named(value: object) -> list[object]:
+    return list(value.values()) if isinstance(value, dict) else []
+
+
+class _Looks:
+    """How many looks at one value, and at what lies in it, a schema asks for at most."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._known: dict[tuple[int, int], int] = {}
+        self._chain: set[tuple[int, int]] = set()
+
+    def in_place(self, schema: Schema) -> Iterator[object]:
+        """Yield the schemas that look at the same value."""
+        for keyword in _IN_PLACE:
+            if keyword in schema:
+                yield _resolved(schema[keyword], self._root) if keyword == "$ref" else schema[keyword]
+        for keyword in _IN_PLACE_LISTS:
+            yield from _listed(schema.get(keyword))
+        yield from _named(schema.get("dependentSchemas"))
+
+    def of_members(self, schema: Schema) -> Iterator[object]:
+        """Yield the schemas that look at every value inside the value."""
+        for keyword in _OF_MEMBERS:
+            yield schema.get(keyword)
+        yield from _named(schema.get("patternProperties"))
+
+    def of_one_member(self, schema: Schema) -> Iterator[object]:
+        """Yield the schemas of which each looks at another value inside the value."""
+        yield from _named(schema.get("properties"))
+        yield from _listed(schema.get("prefixItems"))
+
+    def at(self, schema: object, depth: int) -> int:
+        """Return the looks at a value with ``depth`` levels inside. Raises InvalidSchemaError on a circle."""
+        if not isinstance(schema, dict):
+            return 0
+        key = (id(schema), depth)
+        if key in self._known:
+            return self._known[key]
+        if key in self._chain or len(self._chain) > MAX_CHAIN:
+            message = "a $ref leads back to itself, or through too many others"
+            raise InvalidSchemaError(message)
+        self._chain.add(key)
+        looks = 1 + len(_listed(schema.get("enum"))) // OPTIONS_PER_LOOK
+        looks += sum(self.at(part, depth) for part in self.in_place(schema))
+        if depth:
+            looks += sum(self.at(part, depth - 1) for part in self.of_members(schema))
+            looks += max((self.at(part, depth - 1) for part in self.of_one_member(schema)), default=0)
+        self._chain.discard(key)
+        self._known[key] = min(looks, MAX_LOOKS + 1)
+        return self._known[key]
+
+    def check(self) -> None:
+        """Follow every schema that can be reached, and refuse circles and multiplications."""
+        waiting: list[object] = [self._root]
+        seen: set[int] = set()
+        while waiting:
+            schema = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            _check_keywords(schema, is_root=schema is self._root)
+            if self.at(schema, 0) > MAX_LOOKS:
+                message = f"its parts refer to each other so often that one value needs {MAX_LOOKS} looks and more"
+                raise InvalidSchemaError(message)
+            for parts in (self.in_place, self.of_members, self.of_one_member):
+                waiting.extend(parts(schema))
+
+
+def _check_keywords(schema: Schema, *, is_root: bool) -> None:
+    refused = [keyword for keyword in _REFUSED if keyword in schema]
+    if "$id" in schema and not is_root:
+        refused.append("$id")
+    if refused:
+        message = f"{refused[0]} is not supported; refer to other parts by $ref and #/"
+        raise InvalidSchemaError(message)
+
+
+def _patterns(value: object) -> int:
+    if isinstance(value, dict):
+        own = isinstance(value.get("pattern"), str) + len(_named(value.get("patternProperties")))
+        return own + sum(map(_patterns, value.values()))
+    return sum(map(_patterns, value)) if isinstance(value, list) else 0
+
+
+class _Checked:
+    """A schema that was checked and compiled."""
+
+    def __init__(self, text: bytes) -> None:
+        try:
+            schema = parse(text)
+        except NotCanonicalError as error:
+            raise InvalidSchemaError(str(error)) from error
+        _Looks(schema).check()
+        if _patterns(schema) > MAX_PATTERNS:
+            message = f"it has more than {MAX_PATTERNS} patterns"
+            raise InvalidSchemaError(message)
+        self.schema: Schema = schema
+        try:
+            self.validator = jsonschema_rs.Draft202012Validator(
+                schema,
+                offline=True,
+                validate_formats=True,
+                pattern_options=jsonschema_rs.RegexOptions(
+                    size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
+                ),
+            )
+        except ValueError as error:
+            raise InvalidSchemaError(_complaint(error)) from error
+
+
+def _complaint(error: ValueError) -> str:
+    text = str(error).partition("\n")[0]
+    pattern, found, _ = text.rpartition(' is not a "regex"')
+    return f"{_cut(pattern)} is no pattern that runs in linear time and little memory" if found else text[:300]
+
+
+@lru_cache(maxsize=128)
+def _checked(text: bytes) -> _Checked:
+    return _Checked(text)
+
+
+@lru_cache(maxsize=1024)
+def _looks(text: bytes, depth: int) -> int:
+    schema = _checked(text).schema
+    return _Looks(schema).at(schema, depth)
+
+
+def _canonical(schema: Schema) -> bytes:
+    try:
+        text = canonical(dict(schema))
+    except NotCanonicalError as error:
+        raise InvalidSchemaError(str(error)) from error
+    except RecursionError as error:
+        message = "it is nested too deeply"
+        raise InvalidSchemaError(message) from error
+    if len(text) > MAX_SCHEMA_BYTES:
+        message = f"it is larger than {MAX_SCHEMA_BYTES // 1024} KiB"
+        raise InvalidSchemaError(message)
+    return text
+
+
+def check_schema(schema: Schema) -> None:
+    """Return only when arguments can be validated with the schema. Raises InvalidSchemaError.
+
+    A schema may refer to its own parts by ``#`` and ``#/…`` alone: nothing is fetched or read from a file.
+    """
+    _checked(_canonical(schema))
+
+
+def _depth_and_weight(value: object) -> tuple[int, int]:
+    if isinstance(value, dict | list):
+        members = value.values() if isinstance(value, dict) else value
+        inside = [_depth_and_weight(member) for member in members]
+        return 1 + max((depth for depth, _ in inside), default=0), 1 + sum(weight for _, weight in inside)
+    return 0, 1 + (len(value) // BYTES_PER_WEIGHT if isinstance(value, str) else 0)
+
+
+def args_errors(schema: Schema, args: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what does not fit, as (path, sentence without its subject); empty where all fits.
+
+    At most MAX_ERRORS are returned, and only the first where listing all would take long. Arguments too large
+    for the schema to be checked do not fit. Raises InvalidSchemaError as ``check_schema`` does.
+    """
+    text = _canonical(schema)
+    validator = _checked(text).validator
+    instance = dict(args)
+    depth, weight = _depth_and_weight(instance)
+    looks = _looks(text, depth)
+    work = looks * weight
+    if looks > MAX_LOOKS or work > MAX_WORK:
+        return [("", "are too large or too deep to be checked against this schema")]
+    if validator.is_valid(instance):
+        return []
+    if work <= LISTED_WORK:
+        return [_said(error) for error in islice(validator.iter_errors(instance), MAX_ERRORS)]
+    try:
+        validator.validate(instance)
+    except jsonschema_rs.ValidationError as error:
+        return [_said(error)]
+    return []
+
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "empty",
+    "number": "a number",
+    "object": "a group of fields",
+    "string": "text",
+}
+
+
+def _shown(value: object) -> str:
+    text = canonical(value).decode()
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _any_type(types: list[str]) -> str:
+    named = sorted(types, key=lambda name: name == "null")
+    return "must be " + " or ".join(dict.fromkeys(_TYPES.get(name, name) for name in named))
+
+
+def _one_of(options: list[object]) -> str:
+    shown = ", ".join(_shown(option) for option in options[:10])
+    return f"must be one of {shown}" + (f" … ({len(options)} in all)" if len(options) > 10 else "")
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "type": lambda told: _any_type(told["types"]),
+    "enum": lambda told: _one_of(told["options"]),
+    "const": lambda told: f"must be {_shown(told['expected_value'])}",
+    "minimum": lambda told: f"must be at least {told['limit']}",
+    "maximum": lambda told: f"must be at most {told['limit']}",
+    "exclusiveMinimum": lambda told: f"must be more than {told['limit']}",
+    "exclusiveMaximum": lambda told: f"must be less than {told['limit']}",
+    "multipleOf": lambda told: f"must be a multiple of {told['multiple_of']}",
+    "minLength": lambda told: f"must have at least {told['limit']} characters",
+    "maxLength": lambda told: f"must have at most {told['limit']} characters",
+    "minItems": lambda told: f"must have at least {told['limit']} entries",
+    "maxItems": lambda told: f"must have at most {told['limit']} entries",
+    "minProperties": lambda told: f"must have at least {told['limit']} fields",
+    "maxProperties": lambda told: f"must have at most {told['limit']} fields",
+    "uniqueItems": lambda _: "must not hold the same entry twice",
+    "contains": lambda _: "must hold an entry of the kind that the schema asks for",
+    "pattern": lambda told: f"must look like {_cut(told['pattern'])}",
+    "format": lambda told: f"must be written as {_cut(told['format'])}",
+    "falseSchema": lambda _: "may not be given",
+    "oneOf": lambda _: "must fit exactly one of the forms that the schema allows",
+}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _said(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    path, keyword, told = list(error.instance_path), error.kind.name, error.kind.as_dict()
+    if keyword == "required":
+        return path_text([*path, told["property"]]), "is missing"
+    if keyword in ("additionalProperties", "unevaluatedProperties"):
+        names = ", ".join(map(_cut, told["unexpected"][:5]))
+        return path_text(path), f"may not hold {names}: the schema does not know it"
+    if keyword == "anyOf":
+        return path_text(path), _any_form(told["context"])
+    sentence = _SENTENCES.get(keyword)
+    return path_text(path), sentence(told) if sentence else f"does not fit what the schema says by {keyword}"
+
+
+def _any_form(branches: list[list[jsonschema_rs.ValidationError]]) -> str:
+    # `anyOf` mostly says "this or nothing": when every branch fails by type alone, that is what to say.
+    kinds = [branch[0].kind for branch in branches if len(branch) == 1]
+    types = [kind.types for kind in kinds if isinstance(kind, jsonschema_rs.ValidationErrorKind.Type)]
+    if len(types) == len(branches):
+        return _any_type([name for names in types for name in names])
+    return "fits none of the forms that the schema allows"

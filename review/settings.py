@@ -1,0 +1,56 @@
+"""Settings of an installation, read from the environment (prefix ``SIGNOFF_``) or a ``.env`` file."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an installation may set; see docs for each variable."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGNOFF_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8501, ge=0, le=65535)
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    public_url: str | None = None
+    demo: bool = False
+    signing_key_file: Path | None = None
+    submits_per_minute: int = Field(default=6000, ge=1)
+
+    @property
+    def store_url(self) -> str:
+        """Return the database's URL: the one that was set, else SQLite in the data folder."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'signoff.sqlite3').resolve()}"
+
+    @property
+    def issuer(self) -> str:
+        """Return the console's public address, without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def is_https(self) -> bool:
+        """Tell whether people reach the console over https, so that its cookie must be Secure."""
+        return self.issuer.startswith("https://")
+
+    @property
+    def key_file(self) -> Path:
+        """Return where the signing key is kept."""
+        return self.signing_key_file or self.data_dir / "signing-key.pem"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether the server can be reached from this machine alone."""
+        return self.host == "localhost" or _is_loopback_address(self.host)
+
+
+def _is_loopback_address(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,131 @@
+"""The signing key and the receipts made with it (JWS, Ed25519; see `agents.receipts` for the form)."""
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from pydantic import ValidationError
+from uuid_utils.compat import uuid7
+
+from agents.protocol import DecisionType, Status
+from agents.receipts import RECEIPT_ALGORITHM, RECEIPT_TYPE, ReceiptClaims
+from review.errors import NotPermittedError, ReceiptFault, ReceiptRefusedError
+from review.items import Purpose, ReviewItem
+
+RECEIPT_LIFE = timedelta(minutes=15)
+
+
+def load_signing_key(path: Path) -> OKPKey:
+    """Return the Ed25519 key kept in the PEM file; make one, readable by its owner alone, where there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(OKPKey.generate_key("Ed25519").as_pem(private=True))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # Unlike a rename, this never replaces the key that another process made first.
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return OKPKey.import_key(path.read_bytes())
+
+
+class Receipts:
+    """Issues receipts for permitted items, and recognises its own.
+
+    ``issuer`` is the console's public address; receipts of another issuer, workspace, agent or item are refused.
+    """
+
+    def __init__(self, key: OKPKey, *, issuer: str) -> None:
+        self._key = key
+        self._issuer = issuer
+        self._kid = key.thumbprint()
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys that receipts verify with, as a JWK set (RFC 7517)."""
+        public = dict(self._key.as_dict(private=False))
+        return {"keys": [{**public, "kid": self._kid, "use": "sig", "alg": RECEIPT_ALGORITHM}]}
+
+    def public_pem(self) -> bytes:
+        """Return the public key as PEM, for `key public` and the verifier."""
+        return self._key.as_pem(private=False)
+
+    def issue(self, item: ReviewItem, *, reviewers: tuple[str, ...], now: datetime) -> str:
+        """Sign the permission that a settled gate item carries; ``reviewers`` are ``iss#sub``, empty for the policy.
+
+        Raises NotPermittedError where the item permits nothing.
+        """
+        if item.purpose is not Purpose.GATE or item.status is not Status.SETTLED:
+            raise NotPermittedError(item.id)
+        if item.jti is None or item.decision is None or item.permitted_digest is None:
+            raise NotPermittedError(item.id)
+        claims = ReceiptClaims(
+            iss=self._issuer,
+            aud=item.agent,
+            sub=item.id,
+            jti=item.jti,
+            iat=int(now.timestamp()),
+            exp=_expiry(item, now),
+            workspace=item.workspace,
+            tool=item.request.action.name,
+            args_digest=item.permitted_digest,
+            original_digest=item.digest,
+            decision=DecisionType(item.decision.type),
+            reviewers=reviewers,
+            quorum=item.quorum if reviewers else 0,
+            policy_version=item.policy_version,
+            epoch=item.epoch,
+        )
+        return self._sign(claims)
+
+    def renewed(self, item: ReviewItem, now: datetime) -> str | None:
+        """Return the item's receipt with a fresh expiry, or as it is while it still has half its life to go."""
+        if item.receipt is None or item.permitted_until is None or now >= item.permitted_until:
+            return None
+        claims = self._claims(item.receipt)
+        if claims.exp - now.timestamp() > RECEIPT_LIFE.total_seconds() / 2:
+            return item.receipt
+        return self._sign(claims.model_copy(update={"iat": int(now.timestamp()), "exp": _expiry(item, now)}))
+
+    def recognise(self, token: str, *, workspace: str, agent: str, item_id: UUID, now: datetime) -> ReceiptClaims:
+        """Return the claims of a receipt that is ours, for this agent and item. Raises ReceiptRefusedError."""
+        claims = self._claims(token)
+        if (claims.iss, claims.workspace, claims.aud) != (self._issuer, workspace, agent):
+            raise ReceiptRefusedError(ReceiptFault.OTHER_HOLDER)
+        if claims.sub != item_id:
+            raise ReceiptRefusedError(ReceiptFault.OTHER_ITEM)
+        if now.timestamp() >= claims.exp:
+            raise ReceiptRefusedError(ReceiptFault.EXPIRED)
+        return claims
+
+    def _sign(self, claims: ReceiptClaims) -> str:
+        header = {"alg": RECEIPT_ALGORITHM, "typ": RECEIPT_TYPE, "kid": self._kid}
+        return jws.serialize_compact(header, claims.model_dump_json(), self._key, algorithms=[RECEIPT_ALGORITHM])
+
+    def _claims(self, token: str) -> ReceiptClaims:
+        try:
+            signed = jws.deserialize_compact(token, self._key, algorithms=[RECEIPT_ALGORITHM])
+            header = signed.headers()
+            if (header.get("typ"), header.get("kid")) != (RECEIPT_TYPE, self._kid):
+                raise ReceiptRefusedError(ReceiptFault.FOREIGN)
+            return ReceiptClaims.model_validate_json(signed.payload)
+        except (JoseError, ValidationError, ValueError) as error:
+            raise ReceiptRefusedError(ReceiptFault.FORGED) from error
+
+
+def _expiry(item: ReviewItem, now: datetime) -> int:
+    until = now + RECEIPT_LIFE
+    return int(min(until, item.permitted_until or until).timestamp())
+
+
+def new_permission_id() -> UUID:
+    """Return the id under which one execution is permitted, once."""
+    return uuid7()

@@ -1,0 +1,202 @@
+"""What the review needs of storage, as Protocols; `db` implements them, `app.py` introduces the two.
+
+A use case hands the store one piece of work. ``write`` runs it in one transaction and returns only after its commit;
+several pieces may share a commit, each all or nothing. Work may be run again after a conflict, so it touches nothing
+but its transaction.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from agents.protocol import Note
+from review.audit import AuditEvent, EventFilter
+from review.items import (
+    DecisionRecord,
+    ItemFilter,
+    ItemSummary,
+    NoteRecord,
+    Order,
+    Page,
+    ReviewItem,
+    Tool,
+)
+from review.people import Agent, AgentKey, Session, SignInLink
+from review.policy import Policy
+
+T = TypeVar("T")
+
+COUNT_LIMIT = 1000
+
+
+class Reading(Protocol):
+    """What can be asked inside a transaction. Lists are keyset pages; a malformed cursor raises InvalidCursorError."""
+
+    @property
+    def now(self) -> datetime:
+        """Return the time of this transaction, in UTC; the same for all of it."""
+
+    def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
+        """Return the item; inside a write its row stays locked until the end of the transaction."""
+
+    def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
+        """Return the item that this agent submitted under the key."""
+
+    def items(
+        self, workspace: str, where: ItemFilter, *, order: Order, limit: int, cursor: str | None = None
+    ) -> Page[ItemSummary]:
+        """Return a page of summaries."""
+
+    def whole_items(
+        self, workspace: str, where: ItemFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[ReviewItem]:
+        """Return a page of whole items, newest first."""
+
+    def count_items(self, workspace: str, where: ItemFilter) -> int:
+        """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+
+    def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
+        """Return the item that this person holds, if their hold has not lapsed."""
+
+    def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
+        """Return people's decisions on the item, oldest first."""
+
+    def decided(
+        self,
+        workspace: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        after: UUID | None = None,
+    ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
+        """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``."""
+
+    def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
+        """Return the item's thread, oldest first."""
+
+    def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
+        """Return a page of events, newest first."""
+
+    def events_after(
+        self, workspace: str, where: EventFilter, *, limit: int, after: UUID | None
+    ) -> Sequence[AuditEvent]:
+        """Return up to ``limit`` events in order of id, those behind ``after``: for exports."""
+
+    def policy(self, workspace: str) -> Policy | None:
+        """Return the policy in force."""
+
+    def policies(self, workspace: str, *, limit: int) -> Sequence[Policy]:
+        """Return the latest versions, newest first."""
+
+    def agents(self, workspace: str) -> Sequence[Agent]:
+        """Return the workspace's agents by name."""
+
+    def tools(self, workspace: str) -> Sequence[Tool]:
+        """Return the workspace's tools by agent and name."""
+
+    def tool(self, workspace: str, agent: str, name: str) -> Tool | None:
+        """Return the tool as the agent declared it."""
+
+    def keys(self, workspace: str) -> Sequence[AgentKey]:
+        """Return the workspace's keys, newest first."""
+
+    def key(self, prefix: str) -> AgentKey | None:
+        """Return the key with this prefix, whatever its workspace."""
+
+    def session(self, session_id: str) -> Session | None:
+        """Return the session, ended ones included."""
+
+
+class Writing(Reading, Protocol):
+    """What can be told inside a write transaction."""
+
+    def add_item(self, item: ReviewItem) -> None:
+        """Keep a new item. Raises DuplicateKeyError where the agent used the idempotency key before."""
+
+    def save_item(self, item: ReviewItem, *, was: ReviewItem) -> None:
+        """Replace what can change of an item. Raises StaleItemError where it is no longer as it ``was``."""
+
+    def claim_next(
+        self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
+    ) -> ReviewItem | None:
+        """Take, in one statement, the most urgent waiting item that the person has not decided; its epoch grows."""
+
+    def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped."""
+
+    def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
+
+    def add_decision(self, record: DecisionRecord) -> None:
+        """Keep a person's decision."""
+
+    def add_note(self, note: NoteRecord) -> None:
+        """Keep a note."""
+
+    def record(self, event: AuditEvent) -> None:
+        """Append the event to the audit log."""
+
+    def add_policy(self, policy: Policy) -> None:
+        """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
+
+    def keep_agent(self, agent: Agent) -> None:
+        """Keep the agent unless it is known."""
+
+    def keep_tool(self, tool: Tool) -> None:
+        """Keep the tool, or the new schema of a known one."""
+
+    def add_key(self, key: AgentKey) -> None:
+        """Keep a new key."""
+
+    def save_key(self, key: AgentKey) -> None:
+        """Replace the key's expiry, revocation and last use."""
+
+    def add_session(self, session: Session) -> None:
+        """Keep a new session."""
+
+    def save_session(self, session: Session) -> None:
+        """Replace when the session was seen and when it ended."""
+
+    def add_link(self, link: SignInLink) -> None:
+        """Keep a new sign-in link."""
+
+    def use_link(self, link_id: str) -> SignInLink | None:
+        """Mark the link used and return it; None where it is unknown, used already or too old."""
+
+    def wake(self, item_id: UUID) -> None:
+        """Wake whoever waits for the item, once the transaction has committed."""
+
+
+class Wakeups(Protocol):
+    """Where a coroutine waits for an item to change, without asking again and again."""
+
+    def expecting(self, item_id: UUID) -> AbstractAsyncContextManager[Callable[[float], Awaitable[bool]]]:
+        """Open a subscription; inside, ``await wait(seconds)`` returns True when the item changed, False in vain."""
+
+
+class Store(Protocol):
+    """Runs pieces of work against the database."""
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """Return where to wait for commits."""
+
+    def read(self, work: Callable[[Reading], T]) -> T:
+        """Run the work on one consistent view."""
+
+    def write(self, work: Callable[[Writing], T]) -> T:
+        """Run the work in one transaction; return after its commit, or raise with nothing kept."""
+
+    def is_ready(self) -> bool:
+        """Tell whether the database answers and has the schema of this release."""
+
+
+class StaleItemError(Exception):
+    """A row was no longer as the work had read it; the store runs the work again."""
+
+
+class DuplicateKeyError(Exception):
+    """The agent has used this idempotency key before."""

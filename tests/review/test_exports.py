@@ -1,0 +1,250 @@
+"""Exports: files that any CSV reader reads alike, and of which no spreadsheet runs a cell."""
+
+import base64
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agents.protocol import Approve, ContextEntry, ContextKind, Edit, Reject
+from review.audit import Actor, AuditEvent, EventKind
+from review.exports import (
+    AUDIT_COLUMNS,
+    CHUNK_BYTES,
+    DECISION_COLUMNS,
+    MAX_CELL,
+    audit_cells,
+    audit_csv,
+    cell,
+    decisions_csv,
+    labels_csv,
+    labels_jsonl,
+)
+from review.items import ReasonCode
+from review.labels import PLAIN_COLUMNS, label_of, plain_row
+from tests.builders import a_decision, a_request, an_action, an_event, an_item
+
+FORMULA_SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 -- the full-width forms are what is tested
+ITEM = UUID("019a0000-0000-7000-8000-000000000001")
+
+
+def read(content: bytes, delimiter: str = ",") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode(), newline=""), delimiter=delimiter))
+
+
+def whole(chunks: Iterator[bytes]) -> bytes:
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("plain, with \"quotes\" and 'these'", "plain, with \"quotes\" and 'these'"),
+        ("Größe · 尺寸 · 👗", "Größe · 尺寸 · 👗"),
+        ("=1+1", "'=1+1"),
+        ("+49 30", "'+49 30"),
+        ("-5", "'-5"),
+        ("@sum", "'@sum"),
+        ("＝1", "'＝1"),  # noqa: RUF001 -- the full-width form is what is tested
+        ("  =1", "'  =1"),
+        ('"=1"', '\'"=1"'),
+        ("a=1", "a=1"),
+        ("a;=1", "a;'=1"),
+        ("a; =1;b;+1", "a;' =1;b;'+1"),
+        ('a;"=1"', 'a;\'"=1"'),
+        ("a;;=1", "a;;'=1"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        ("one\r\ntwo\n=1", r"one\r\ntwo\n=1"),
+        ("a;\t=1", r"a;\t=1"),
+        ("nul\0bell\a\x7f\x85", r"nul\u0000bell\u0007\u007f\u0085"),
+        ("ev\u202etxt.exe", r"ev\u202etxt.exe"),
+        ("zero\u200bwidth\ufeff\u00ad\u2060", r"zero\u200bwidth\ufeff\u00ad\u2060"),
+        ("line\u2028para\u2029", r"line\u2028para\u2029"),
+        ("tag\U000e0041", r"tag\U000e0041"),
+        ("blank\u3164\u2800\u115f", r"blank\u3164\u2800\u115f"),
+        ("half\ud800", r"half\ud800"),
+        ("variant\ufe0f", r"variant\ufe0f"),
+    ],
+)
+def test_a_cell_hides_nothing_and_runs_nothing(text: str, shown: str) -> None:
+    assert cell(text) == shown
+
+
+@pytest.mark.parametrize(("length", "is_cut"), [(MAX_CELL - 1, False), (MAX_CELL, False), (MAX_CELL + 1, True)])
+def test_a_cell_that_is_too_long_is_cut_and_says_so(length: int, *, is_cut: bool) -> None:
+    shown = cell("x" * length)
+
+    assert shown == (f"{'x' * MAX_CELL}… [cut: {length} characters in all]" if is_cut else "x" * length)
+
+
+def test_escapes_count_towards_the_length_of_a_cell() -> None:
+    shown = cell("\0" * MAX_CELL)
+
+    assert len(shown) < 32_767
+    assert shown.endswith(f"… [cut: {MAX_CELL} characters in all]")
+
+
+def is_formula(text: str) -> bool:
+    return text.lstrip(' \t\r\n"').startswith(tuple(FORMULA_SIGNS))
+
+
+@given(
+    texts=st.lists(st.text(st.sampled_from([*FORMULA_SIGNS, *"a1;,'\"\t\r\n \\"]), max_size=12), min_size=1, max_size=5)
+)
+@example(texts=["a;", "=1"])
+@example(texts=['a";"=1', "b"])
+def test_no_cell_becomes_a_formula_in_comma_or_semicolon_locales(texts: list[str]) -> None:
+    event = an_event(actor=Actor("agent", *(texts * 2)[:2]), data={"told": texts})
+
+    content = whole(audit_csv([event]))
+
+    rows = [row for delimiter in ",;" for row in read(content, delimiter)]
+    pieces = [piece for row in content.decode().split("\r\n") for piece in row.split(";")]
+    assert not [text for row in rows for text in row if is_formula(text)]
+    assert not [piece for piece in pieces if is_formula(piece)]
+
+
+@given(text=st.text(max_size=50))
+def test_a_cell_is_one_line_without_a_hidden_sign(text: str) -> None:
+    shown = cell(text)
+
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", shown)
+
+
+def test_the_audit_export_is_rfc_4180_with_every_field_quoted() -> None:
+    content = whole(audit_csv([an_event()]))
+
+    lines = content.decode().split("\r\n")
+    assert len(lines) == 3
+    assert lines[-1] == ""
+    assert lines[0] == ",".join(f'"{name}"' for name in AUDIT_COLUMNS)
+    assert "\n" not in lines[1]
+    assert all(len(row) == len(AUDIT_COLUMNS) for row in read(content))
+
+
+def test_an_audit_row_is_the_rendering_of_its_leaf() -> None:
+    event = an_event(
+        kind=EventKind.ITEM_DECIDED,
+        actor=Actor("person", "https://id.example.com#ada", '=HYPERLINK("http://evil.example")'),
+        item_id=ITEM,
+        data={"decision": "approve", "dwell_ms": 5250},
+    )
+
+    row = dict(zip(*read(whole(audit_csv([event]))), strict=True))
+
+    leaf = base64.urlsafe_b64decode(row["leaf"] + "=" * (-len(row["leaf"]) % 4))
+    assert leaf == event.leaf()
+    assert list(row.values()) == audit_cells(leaf)
+    assert row | {"leaf": ""} == {
+        "leaf": "",
+        "id": str(event.id),
+        "at": "2026-11-02T09:30:15.123456+00:00",
+        "workspace": "default",
+        "kind": "item_decided",
+        "actor_kind": "person",
+        "actor_id": "https://id.example.com#ada",
+        "actor_name": '\'=HYPERLINK("http://evil.example")',
+        "item": str(ITEM),
+        "data": '{"decision":"approve","dwell_ms":5250}',
+    }
+
+
+def test_an_export_of_nothing_has_its_header() -> None:
+    assert whole(audit_csv([])) == (",".join(f'"{name}"' for name in AUDIT_COLUMNS) + "\r\n").encode()
+
+
+def test_an_export_streams_in_chunks() -> None:
+    read_so_far: list[AuditEvent] = []
+
+    def events() -> Iterator[AuditEvent]:
+        for _ in range(1_000):
+            read_so_far.append(an_event())
+            yield read_so_far[-1]
+
+    chunks = audit_csv(events())
+    first = next(chunks)
+
+    assert CHUNK_BYTES <= len(first) < CHUNK_BYTES * 2
+    assert len(read_so_far) < 200
+    assert len(read(first + whole(chunks))) == 1_001
+
+
+def test_a_decision_is_exported_with_who_when_what_was_shown_and_why() -> None:
+    item = an_item(request=a_request(action=an_action(order_id="A-1", amount="49.90")))
+    record = a_decision(
+        item,
+        decision=Edit(edited_action=an_action(order_id="A-1", amount="39.90")),
+        reason_codes=(ReasonCode.WRONG_ARGUMENTS, ReasonCode.TONE),
+    )
+
+    row = dict(zip(*read(whole(decisions_csv([(item, record)]))), strict=True))
+
+    assert tuple(row) == DECISION_COLUMNS
+    assert row == {
+        "id": str(record.id),
+        "item_id": str(item.id),
+        "workspace": "default",
+        "decided_at": "2026-11-02T09:30:15.123456+00:00",
+        "submitted_at": "2026-11-02T09:30:15.123456+00:00",
+        "agent": "support",
+        "tool": "refund_order",
+        "purpose": "gate",
+        "decision": "edit",
+        "reason_codes": "wrong_arguments tone",
+        "message": "",
+        "reviewer": "Ada Lovelace",
+        "reviewer_id": "https://id.example.com#ada",
+        "dwell_ms": "5250",
+        "item_version": "1",
+        "epoch": "0",
+        "route": "review",
+        "reasons": "The agent is less sure than the policy asks for.",
+        "policy_version": "1",
+        "confidence": "0.62",
+        "subject": "order A-1001",
+        "amount": "49.90",
+        "currency": "EUR",
+        "digest_proposed": item.digest,
+        "digest_seen": item.digest,
+        "args": '{"order_id": "A-1", "amount": "49.90"}',
+        "edited_tool": "refund_order",
+        "edited_args": '{"order_id": "A-1", "amount": "39.90"}',
+    }
+
+
+def some_labels() -> list[Any]:
+    hostile = ContextEntry(kind=ContextKind.MESSAGE, role="user", content="=cmd|' /C calc'!A0\u202e;=1")
+    items = [an_item(), an_item(request=a_request(context=(hostile,)))]
+    records = [
+        a_decision(items[0], decision=Approve()),
+        a_decision(items[1], decision=Reject(message="@here: no;+1")),
+    ]
+    return [label_of(item, record) for item, record in zip(items, records, strict=True)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_labels_are_read_back_from_csv_with_nothing_to_run(delimiter: str) -> None:
+    rows = read(whole(labels_csv(some_labels())), delimiter)
+
+    assert not [text for row in rows for text in row if is_formula(text)]
+    if delimiter == ",":
+        assert [len(row) for row in rows] == [len(PLAIN_COLUMNS)] * 3
+        assert dict(zip(rows[0], rows[2], strict=True))["message"] == "'@here: no;'+1"
+
+
+def test_labels_as_json_lines_are_exact() -> None:
+    labels = some_labels()
+
+    lines = whole(labels_jsonl(labels)).decode().removesuffix("\n").split("\n")
+
+    assert [json.loads(line) for line in lines] == [plain_row(label) for label in labels]
+    assert "\u202e;=1" in lines[1]

@@ -1,0 +1,157 @@
+"""Grounding: which argument values stand in what the agent was given."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.protocol import ContextEntry, ContextKind
+from review.grounding import MAX_VALUES, Grounding, grounding
+from tests.builders import a_request, an_action
+
+
+def seen(content: str, kind: ContextKind = ContextKind.MESSAGE, role: str | None = "user") -> ContextEntry:
+    return ContextEntry(kind=kind, role=role, content=content)
+
+
+def grounded(value: Any, *entries: ContextEntry, schema: dict[str, Any] | None = None) -> Grounding:  # noqa: ANN401 -- any JSON value
+    return grounding(a_request(action=an_action(value=value), context=entries, args_schema=schema))
+
+
+HERE = Grounding(1.0, ())
+NOWHERE = Grounding(0.0, (("value",),))
+NOT_SOUGHT = Grounding(None, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "content", "found"),
+    [
+        ("A-1001", "It is about A-1001.", HERE),
+        ("A-1001", "it is about a-1001!", HERE),
+        ("A-100", "It is about A-1001.", NOWHERE),
+        ("1-1001", "It is about A-1001.", NOWHERE),
+        ("ada@example.com", "Write to <ada@example.com>, please.", HERE),
+        ("Rue de  Rivoli 12", "12, rue de Rivoli; Rue de Rivoli 12", HERE),
+        ("\uff26\uff35\uff2c\uff2c width", "full width", HERE),
+        ("Café Noir", '{"name": "Caf\\u00e9 Noir"}', HERE),
+        ("Hello there", '{"text": "Hi\\nHello there"}', HERE),
+        ("49.00", "The price is 49.", HERE),
+        (49, "The price is EUR 49.00!", HERE),
+        (49.5, "The price is 49,50 €", HERE),
+        ("1234.5", "a total of 1,234.50 francs", HERE),
+        (1234, "a total of 1’234 francs", HERE),
+        (-49, "a refund of 49", HERE),
+        (49, "The price is 149.", NOWHERE),
+        (49, "The price is 490.", NOWHERE),
+        (49, "Order A49", NOWHERE),
+        (49.5, "The price is 49.", NOWHERE),
+        (0.5, "half: 0.5", HERE),
+        (0.5, "a half", NOWHERE),
+        (9, "nothing", NOT_SOUGHT),
+        (10, "nothing", Grounding(0.0, (("value",),))),
+        ("abc", "nothing", NOT_SOUGHT),
+        ("abcd", "nothing", NOWHERE),
+        ("--- !", "nothing", NOT_SOUGHT),
+        (True, "nothing", NOT_SOUGHT),
+        (None, "nothing", NOT_SOUGHT),
+        ([], "nothing", NOT_SOUGHT),
+        ("1" + "0" * 28 + "1", "number 1" + "0" * 28 + "1", HERE),
+        ("0012345", "number 0012345", HERE),
+        ("0012345", "number 12345", NOWHERE),
+    ],
+)
+def test_a_value_is_looked_for_as_a_person_would(value: object, content: str, found: Grounding) -> None:
+    assert grounded(value, seen(content)) == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "found"),
+    [
+        (ContextKind.MESSAGE, "user", HERE),
+        (ContextKind.MESSAGE, "Customer", HERE),
+        (ContextKind.MESSAGE, "assistant", NOWHERE),
+        (ContextKind.MESSAGE, "system", NOWHERE),
+        (ContextKind.MESSAGE, None, NOWHERE),
+        (ContextKind.TOOL_RESULT, None, HERE),
+        (ContextKind.RECORD, None, HERE),
+        (ContextKind.DOCUMENT, None, HERE),
+        (ContextKind.LINK, None, NOWHERE),
+        (ContextKind.IMAGE, None, NOWHERE),
+    ],
+)
+def test_the_agents_own_words_are_no_source(kind: ContextKind, role: str | None, found: Grounding) -> None:
+    assert grounded("A-1001", seen("A-1001", kind, role)) == found
+
+
+def test_without_a_context_nothing_is_grounded() -> None:
+    assert grounded("A-1001") == NOWHERE
+
+
+def test_the_share_and_the_places_are_told() -> None:
+    value = {"ids": ["A-1001", "A-9999"], "who": {"name": "Ada Lovelace"}, "total": 4900}
+
+    found = grounded(value, seen("A-1001 for Ada Lovelace"))
+
+    assert found == Grounding(0.5, (("value", "ids", 1), ("value", "total")))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": ["standard", "express"]},
+        {"const": "standard"},
+        {"$ref": "#/$defs/Speed"},
+        {"anyOf": [{"$ref": "#/$defs/Speed"}, {"type": "null"}]},
+        {"allOf": [{"$ref": "#/$defs/Speed"}]},
+    ],
+)
+def test_a_value_that_the_schema_enumerates_is_not_looked_for(schema: dict[str, Any]) -> None:
+    whole = {"properties": {"value": schema}, "$defs": {"Speed": {"enum": ["standard", "express"]}}}
+
+    assert grounded("standard", seen("nothing"), schema=whole) == NOT_SOUGHT
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/properties/value"},
+        {"$ref": 3},
+        {"$ref": "#/nowhere/x"},
+        {"anyOf": [{"type": "null"}]},
+        True,
+        {"anyOf": 3},
+    ],
+)
+def test_an_odd_schema_hides_no_value(schema: object) -> None:
+    assert grounded("A-1001", seen("nothing"), schema={"properties": {"value": schema}}) == NOWHERE
+
+
+def test_values_behind_the_first_thousand_count_as_standing_nowhere() -> None:
+    found = grounded(["A-1001"] * (MAX_VALUES + 1), seen("A-1001"))
+
+    assert found.ungrounded == (("value", MAX_VALUES),)
+
+
+@pytest.mark.parametrize(
+    "content", ["1," * 120_000, "1" * 240_000, "a1 b2 9,999.50 " * 16_000, "\\u00e9" * 40_000, "'1" * 120_000]
+)
+def test_a_large_context_is_searched_quickly(content: str) -> None:
+    values = [f"word{number} again" for number in range(1_000)]
+    began = time.perf_counter()
+
+    found = grounded(values, seen(content, ContextKind.TOOL_RESULT))
+
+    assert found.share == 0.0
+    assert time.perf_counter() - began < 5
+
+
+PLAIN = st.characters(exclude_categories=["Cs"], exclude_characters="\\")
+
+
+@given(text=st.text(PLAIN, max_size=60), around=st.text(PLAIN, max_size=20))
+def test_what_stands_in_the_context_is_found(text: str, around: str) -> None:
+    found = grounded(text, seen(around), seen(text, ContextKind.RECORD))
+
+    assert found in (HERE, NOT_SOUGHT)
