@@ -1,0 +1,121 @@
+"""One database transaction that several pieces of work share."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from db.engine import Engines
+from db.rows import Values
+from db.transaction import ADD_EVENTS, ReadTransaction, WriteTransaction
+from review.clock import Clock, utc_now
+
+CHANNEL = "signoff_item"
+
+_NOTIFY = text("SELECT pg_notify(:channel, notice) FROM unnest(CAST(:notices AS text[])) AS notice")
+_DATABASE_TIME = text("SELECT clock_timestamp()")
+
+
+_running = threading.local()
+
+
+class NestedWorkError(Exception):
+    """A piece of work called the store, instead of the transaction that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__("A piece of work may not call the store: it would wait for itself. Use its transaction.")
+
+
+def refuse_inside_work() -> None:
+    """Return only on a thread that is not running a piece of work. Raises NestedWorkError."""
+    if getattr(_running, "is_work", False):
+        raise NestedWorkError
+
+
+@contextmanager
+def one_work_at_a_time() -> Iterator[None]:
+    """Mark this thread as running a piece of work. Raises NestedWorkError where it is already."""
+    refuse_inside_work()
+    _running.is_work = True
+    try:
+        yield
+    finally:
+        _running.is_work = False
+
+
+class Moment:
+    """The time of one transaction: asked for once, when it is first needed.
+
+    Without a clock it is the database's where the database keeps time for several hosts, and else this host's.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock | None) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._at: datetime | None = None
+
+    def __call__(self) -> datetime:
+        """Return the time, in UTC."""
+        if self._at is None:
+            self._at = self._ask()
+        return self._at
+
+    def _ask(self) -> datetime:
+        if self._clock is not None:
+            return self._clock()
+        if self._connection.dialect.name != "postgresql":
+            return utc_now()
+        at: datetime = self._connection.execute(_DATABASE_TIME).scalar_one()
+        return at.astimezone(UTC)
+
+
+class Batch:
+    """A transaction under way. What is kept of each work is written with the others' when the batch is flushed."""
+
+    def __init__(self, connection: Connection, engines: Engines, clock: Clock | None, *, origin: str) -> None:
+        self.woken: list[UUID] = []
+        self._connection = connection
+        self._engines = engines
+        self._now = Moment(connection, clock)
+        self._origin = origin
+        self._recorded: list[Values] = []
+
+    def transaction(self) -> WriteTransaction:
+        """Return what the next piece of work is told to work with."""
+        return WriteTransaction(self._connection, self._now)
+
+    def keep(self, done: WriteTransaction) -> None:
+        """Take over the events and wake-ups of a work that succeeded."""
+        self._recorded += done.recorded
+        self.woken += done.woken
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if self._recorded:
+            self._connection.execute(ADD_EVENTS, self._recorded)
+        if self.woken and self._engines.is_postgres:
+            notices = [f"{self._origin} {item_id}" for item_id in dict.fromkeys(self.woken)]
+            self._connection.execute(_NOTIFY, {"channel": CHANNEL, "notices": notices})
+
+    def commit(self) -> None:
+        """Commit, with every reader out where the database needs that."""
+        with self._engines.latch.committing():
+            self._connection.commit()
+
+
+@contextmanager
+def open_batch(engines: Engines, clock: Clock | None, *, origin: str) -> Iterator[Batch]:
+    """Begin a transaction for writing; it is rolled back unless the batch commits."""
+    with engines.writing.connect() as connection:
+        connection.begin()
+        yield Batch(connection, engines, clock, origin=origin)
+
+
+@contextmanager
+def open_reading(engines: Engines, clock: Clock | None) -> Iterator[ReadTransaction]:
+    """Begin a transaction that sees one state of the database and changes nothing."""
+    with engines.latch.reading(), engines.reading.begin() as connection:
+        yield ReadTransaction(connection, Moment(connection, clock))

@@ -1,0 +1,171 @@
+"""The lists of items: which index serves which order, and where a page goes on.
+
+Undecided items are found through partial indexes, which a planner takes only when it reads their predicate word for
+word. A list of several such statuses is read one status at a time, each in its order, and merged.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, func, or_, select, text, tuple_
+
+from agents.protocol import Status
+from db import cursors
+from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
+from db.tables import CLAIMED, WAITING, items
+from db.types import instant, microseconds
+from review.errors import InvalidCursorError
+from review.items import ItemFilter, ItemSummary, Order, Page, ReviewItem
+from review.store import COUNT_LIMIT
+
+Listed = TypeVar("Listed", ItemSummary, ReviewItem)
+Condition = ColumnElement[bool] | TextClause
+
+_WORDED = {Status.WAITING: text(WAITING), Status.CLAIMED: text(CLAIMED)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorting:
+    """An order as SQL and as Python see it, and its keys as cursors hold them."""
+
+    columns: tuple[Column[Any], ...]
+    key: Callable[[ItemSummary | ReviewItem], tuple[Any, ...]]
+    is_descending: bool = False
+
+
+_SORTINGS = {
+    Order.URGENT: _Sorting((items.c.priority, items.c.id), lambda item: (item.priority, item.id)),
+    Order.NEWEST: _Sorting((items.c.id,), lambda item: (item.id,), is_descending=True),
+    Order.OLDEST: _Sorting((items.c.id,), lambda item: (item.id,)),
+    Order.SETTLED: _Sorting(
+        (items.c.settled_at, items.c.id), lambda item: (item.settled_at, item.id), is_descending=True
+    ),
+}
+
+
+def summaries(
+    connection: Connection, workspace: str, where: ItemFilter, *, order: Order, limit: int, cursor: str | None
+) -> Page[ItemSummary]:
+    """Return a page of the list without the items' bodies. Raises InvalidCursorError."""
+    listing = _Listing(connection, workspace, where, order)
+    return _page(listing.rows(SUMMARY_COLUMNS, limit=limit, cursor=cursor), summary_from, order=order, limit=limit)
+
+
+def whole(
+    connection: Connection, workspace: str, where: ItemFilter, *, limit: int, cursor: str | None
+) -> Page[ReviewItem]:
+    """Return a page of whole items, newest first. Raises InvalidCursorError."""
+    listing = _Listing(connection, workspace, where, Order.NEWEST)
+    rows = listing.rows(ITEM_COLUMNS, limit=limit, cursor=cursor)
+    return _page(rows, item_from, order=Order.NEWEST, limit=limit)
+
+
+def counted(connection: Connection, workspace: str, where: ItemFilter) -> int:
+    """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+    listing = _Listing(connection, workspace, where, Order.NEWEST)
+    total = 0
+    for statement in listing.statements((items.c.id,)):
+        matching = statement.limit(COUNT_LIMIT + 1 - total).subquery()
+        total += connection.execute(select(func.count()).select_from(matching)).scalar_one()
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A list that was asked for, and the connection that will answer."""
+
+    connection: Connection
+    workspace: str
+    where: ItemFilter
+    order: Order
+
+    def rows(self, columns: Sequence[Column[Any]], *, limit: int, cursor: str | None) -> Iterator[Sequence[Any]]:
+        """Return the rows behind the cursor, up to ``limit`` and one more of each status, not yet merged."""
+        sorting = _SORTINGS[self.order]
+        directed = [column.desc() if sorting.is_descending else column.asc() for column in sorting.columns]
+        behind = None if cursor is None else self._behind(cursor, sorting)
+        answers = []
+        for statement in self.statements(columns):
+            page = statement.order_by(*directed).limit(limit + 1)
+            answers.append(self.connection.execute(page if behind is None else page.where(behind)).all())
+        return chain.from_iterable(answers)
+
+    def statements(self, columns: Sequence[Column[Any]]) -> list[Select[Any]]:
+        """Return the statements that together find what was asked for, unsorted."""
+        asked = select(*columns).where(items.c.workspace == self.workspace, *self._conditions())
+        if self.order is Order.SETTLED:
+            asked = asked.where(items.c.settled_at.is_not(None))
+        if self._is_of_undecided():
+            wanted = self.where.statuses or tuple(_WORDED)
+            return [asked.where(words) for status, words in _WORDED.items() if status in wanted]
+        if self.where.statuses:
+            asked = asked.where(items.c.status.in_([status.value for status in self.where.statuses]))
+        return [asked]
+
+    def _is_of_undecided(self) -> bool:
+        if self.order is Order.URGENT:
+            return True  # Nothing else is urgent.
+        if self.order is Order.SETTLED or self.where.agent is not None:
+            return False  # These have an index of their own.
+        return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
+
+    def _conditions(self) -> Iterator[Condition]:
+        where = self.where
+        equal = {
+            items.c.purpose: where.purpose and where.purpose.value,
+            items.c.agent: where.agent,
+            items.c.tool: where.tool,
+            items.c.queue: where.queue,
+            items.c.decision_type: where.decision and where.decision.value,
+            items.c.settled_by: where.settled_by,
+        }
+        yield from (column == value for column, value in equal.items() if value is not None)
+        if where.since is not None:
+            yield items.c.submitted_at >= where.since
+        if where.until is not None:
+            yield items.c.submitted_at < where.until
+        if where.text:
+            yield self._mentions(where.text)
+
+    def _mentions(self, wanted: str) -> ColumnElement[bool]:
+        # In the request the text stands as JSON writes it.
+        in_json = json.dumps(wanted, ensure_ascii=False)[1:-1]
+        if self.connection.dialect.name == "sqlite" and not wanted.isascii():
+            # SQLite's own LIKE knows only the case of ASCII; names are ASCII by their pattern.
+            return func.instr(func.casefold(items.c.request), in_json.casefold()) > 0
+        in_request = items.c.request.icontains(in_json, autoescape=True)
+        # No name holds a NUL, and PostgreSQL does not even take one as a question.
+        return in_request if "\0" in wanted else or_(in_request, items.c.agent.icontains(wanted, autoescape=True))
+
+    def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
+        if self.order is Order.URGENT:
+            key: tuple[Any, ...] = cursors.number_and_id_after(cursor, order=self.order)
+        elif self.order is Order.SETTLED:
+            number, id_ = cursors.number_and_id_after(cursor, order=self.order)
+            key = (_time(number), id_)
+        else:
+            key = (cursors.id_after(cursor, order=self.order),)
+        place = tuple_(*sorting.columns)
+        return place < key if sorting.is_descending else place > key
+
+
+def _page(
+    rows: Iterator[Sequence[Any]], build: Callable[[Sequence[Any]], Listed], *, order: Order, limit: int
+) -> Page[Listed]:
+    sorting = _SORTINGS[order]
+    listed = sorted((build(row) for row in rows), key=sorting.key, reverse=sorting.is_descending)
+    if len(listed) <= limit:
+        return Page(tuple(listed), None)
+    key = (microseconds(part) if isinstance(part, datetime) else part for part in sorting.key(listed[limit - 1]))
+    return Page(tuple(listed[:limit]), cursors.cursor_at(order, *key))
+
+
+def _time(number: int) -> datetime:
+    try:
+        return instant(number)
+    except OverflowError as error:
+        raise InvalidCursorError from error

@@ -1,0 +1,542 @@
+"""Values to rows and back. Reading builds the values by position: these are the hot paths of every list and claim."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Column, Row, RowMapping
+
+from agents.protocol import (
+    Action,
+    ActionRequest,
+    Decision,
+    DecisionType,
+    Execution,
+    Note,
+    Outcome,
+    Reason,
+    Route,
+    Status,
+)
+from db import documents, tables
+from review.audit import Actor, AuditEvent, EventKind
+from review.items import (
+    Claim,
+    DecisionRecord,
+    ItemSummary,
+    NoteRecord,
+    Purpose,
+    ReasonCode,
+    ReviewItem,
+    Tool,
+)
+from review.people import Agent, AgentKey, Person, Role, Session, SignInLink
+from review.policy import Policy, PolicyDocument
+
+Values = dict[str, Any]
+
+_DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
+
+# What never changes once an item is kept; everything else save_item may replace.
+_LASTING = frozenset(
+    {"workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key", "request_hash"}
+)
+
+_DOCUMENTS = ("draft", "decision", "outcome")
+
+SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
+    tables.items.c[name]
+    for name in (
+        "id",
+        "agent",
+        "tool",
+        "purpose",
+        "queue",
+        "priority",
+        "status",
+        "route",
+        "execution",
+        "confidence",
+        "subject",
+        "amount",
+        "currency",
+        "submitted_at",
+        "due_at",
+        "expires_at",
+        "claim_name",
+        "claim_until",
+        "decision_type",
+        "settled_by",
+        "settled_at",
+    )
+)
+
+ITEM_COLUMNS: tuple[Column[Any], ...] = tuple(
+    tables.items.c[name]
+    for name in (
+        "workspace",
+        "id",
+        "agent",
+        "purpose",
+        "queue",
+        "priority",
+        "status",
+        "route",
+        "execution",
+        "submitted_at",
+        "due_at",
+        "expires_at",
+        "claim_name",
+        "claim_until",
+        "settled_by",
+        "settled_at",
+        "version",
+        "epoch",
+        "digest",
+        "policy_version",
+        "parent_id",
+        "idempotency_key",
+        "request_hash",
+        "claim_iss",
+        "claim_sub",
+        "permitted_digest",
+        "permitted_until",
+        "jti",
+        "consumed_at",
+        "notes",
+        "quorum",
+        "reasons",
+        "draft",
+        "decision",
+        "outcome",
+        "receipt",
+        "request",
+    )
+)
+
+DECISION_COLUMNS: tuple[Column[Any], ...] = tuple(tables.decisions.c)
+
+
+def item_values(item: ReviewItem) -> Values:
+    """Return the row of a new item."""
+    return {
+        "workspace": item.workspace,
+        "id": item.id,
+        "agent": item.agent,
+        "purpose": item.purpose.value,
+        "submitted_at": item.submitted_at,
+        "parent_id": item.parent_id,
+        "idempotency_key": item.idempotency_key,
+        "request_hash": item.request_hash,
+        **_scalar_values(item),
+        **_request_values(item.request),
+        "reasons": _reasons(item.reasons),
+        **{name: _document(getattr(item, name)) for name in _DOCUMENTS},
+    }
+
+
+def changed_values(item: ReviewItem, was: ReviewItem) -> Values:
+    """Return the columns in which the item differs from what it was. Raises ValueError for one that may not change."""
+    if item == was:
+        return {}
+    for name in _LASTING:
+        if getattr(item, name) != getattr(was, name):
+            msg = f"The {name} of an item never changes."
+            raise ValueError(msg)
+    before = _scalar_values(was)
+    changed = {name: value for name, value in _scalar_values(item).items() if value != before[name]}
+    if item.request != was.request:
+        changed |= _request_values(item.request)
+    if item.reasons != was.reasons:
+        changed["reasons"] = _reasons(item.reasons)
+    for name in _DOCUMENTS:
+        if getattr(item, name) != getattr(was, name):
+            changed[name] = _document(getattr(item, name))
+    return changed
+
+
+def _scalar_values(item: ReviewItem) -> Values:
+    claim = item.claim
+    return {
+        "queue": item.queue,
+        "priority": item.priority,
+        "status": item.status.value,
+        "route": item.route.value,
+        "execution": item.execution.value,
+        "due_at": item.due_at,
+        "expires_at": item.expires_at,
+        "claim_iss": claim.iss if claim else None,
+        "claim_sub": claim.sub if claim else None,
+        "claim_name": claim.name if claim else None,
+        "claim_until": claim.until if claim else None,
+        "decision_type": item.decision.type if item.decision else None,
+        "settled_by": item.settled_by,
+        "settled_at": item.settled_at,
+        "version": item.version,
+        "epoch": item.epoch,
+        "digest": item.digest,
+        "policy_version": item.policy_version,
+        "permitted_digest": item.permitted_digest,
+        "permitted_until": item.permitted_until,
+        "jti": item.jti,
+        "consumed_at": item.consumed_at,
+        "notes": item.notes,
+        "quorum": item.quorum,
+        "receipt": item.receipt,
+    }
+
+
+def _request_values(request: ActionRequest) -> Values:
+    return {
+        "tool": request.action.name,
+        "confidence": request.confidence,
+        "subject": request.impact.subject,
+        "amount": request.impact.amount,
+        "currency": request.impact.currency,
+        "request": documents.written(request),
+    }
+
+
+def _document(value: BaseModel | None) -> str | None:
+    return None if value is None else documents.written(value)
+
+
+def _reasons(reasons: tuple[Reason, ...]) -> str:
+    return documents.written_under("reasons", [reason.model_dump() for reason in reasons])
+
+
+def item_from(row: Sequence[Any]) -> ReviewItem:
+    """Return the item in a row of ITEM_COLUMNS."""
+    (
+        workspace,
+        id_,
+        agent,
+        purpose,
+        queue,
+        priority,
+        status,
+        route,
+        execution,
+        submitted_at,
+        due_at,
+        expires_at,
+        claim_name,
+        claim_until,
+        settled_by,
+        settled_at,
+        version,
+        epoch,
+        digest,
+        policy_version,
+        parent_id,
+        idempotency_key,
+        request_hash,
+        claim_iss,
+        claim_sub,
+        permitted_digest,
+        permitted_until,
+        jti,
+        consumed_at,
+        notes,
+        quorum,
+        reasons,
+        draft,
+        decision,
+        outcome,
+        receipt,
+        request,
+    ) = row
+    return ReviewItem(
+        id=id_,
+        workspace=workspace,
+        agent=agent,
+        purpose=Purpose(purpose),
+        request=ActionRequest.model_validate_json(documents.body(request)),
+        digest=digest,
+        version=version,
+        route=Route(route),
+        reasons=tuple(Reason(**reason) for reason in documents.read_under("reasons", reasons)),
+        policy_version=policy_version,
+        queue=queue,
+        priority=priority,
+        status=Status(status),
+        execution=Execution(execution),
+        submitted_at=submitted_at,
+        due_at=due_at,
+        expires_at=expires_at,
+        quorum=quorum,
+        draft=Action.model_validate_json(documents.body(draft)) if draft else None,
+        parent_id=parent_id,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+        epoch=epoch,
+        claim=Claim(claim_iss, claim_sub, claim_name, claim_until) if claim_iss is not None else None,
+        decision=_DECISION.validate_json(documents.body(decision)) if decision else None,
+        settled_by=settled_by,
+        settled_at=settled_at,
+        permitted_digest=permitted_digest,
+        permitted_until=permitted_until,
+        jti=jti,
+        receipt=receipt,
+        consumed_at=consumed_at,
+        outcome=Outcome.model_validate_json(documents.body(outcome)) if outcome else None,
+        notes=notes,
+    )
+
+
+def summary_from(row: Sequence[Any]) -> ItemSummary:
+    """Return the line of a list in a row of SUMMARY_COLUMNS."""
+    (
+        id_,
+        agent,
+        tool,
+        purpose,
+        queue,
+        priority,
+        status,
+        route,
+        execution,
+        confidence,
+        subject,
+        amount,
+        currency,
+        submitted_at,
+        due_at,
+        expires_at,
+        claim_name,
+        claim_until,
+        decision_type,
+        settled_by,
+        settled_at,
+    ) = row
+    return ItemSummary(
+        id=id_,
+        agent=agent,
+        tool=tool,
+        purpose=Purpose(purpose),
+        queue=queue,
+        priority=priority,
+        status=Status(status),
+        route=Route(route),
+        execution=Execution(execution),
+        confidence=confidence,
+        subject=subject,
+        amount=amount,
+        currency=currency,
+        submitted_at=submitted_at,
+        due_at=due_at,
+        expires_at=expires_at,
+        claimed_by=claim_name,
+        claimed_until=claim_until,
+        decision=DecisionType(decision_type) if decision_type else None,
+        settled_by=settled_by,
+        settled_at=settled_at,
+    )
+
+
+def decision_values(record: DecisionRecord) -> Values:
+    """Return the row of a decision."""
+    return {
+        "workspace": record.workspace,
+        "id": record.id,
+        "item_id": record.item_id,
+        "item_version": record.item_version,
+        "epoch": record.epoch,
+        "decision": documents.written(record.decision),
+        "reason_codes": documents.written_under("reason_codes", [code.value for code in record.reason_codes]),
+        "iss": record.iss,
+        "sub": record.sub,
+        "name": record.name,
+        "digest_seen": record.digest_seen,
+        "dwell_ms": record.dwell_ms,
+        "policy_version": record.policy_version,
+        "decided_at": record.decided_at,
+    }
+
+
+def decision_from(row: Sequence[Any]) -> DecisionRecord:
+    """Return the decision in a row of DECISION_COLUMNS."""
+    values = dict(zip((column.name for column in DECISION_COLUMNS), row, strict=True))
+    values["decision"] = _DECISION.validate_json(documents.body(values["decision"]))
+    values["reason_codes"] = tuple(
+        ReasonCode(code) for code in documents.read_under("reason_codes", values["reason_codes"])
+    )
+    return DecisionRecord(**values)
+
+
+def note_values(record: NoteRecord) -> Values:
+    """Return the row of a note."""
+    return {
+        "workspace": record.workspace,
+        "id": record.id,
+        "item_id": record.item_id,
+        "author_name": record.author_name,
+        "note": documents.written(record.note),
+    }
+
+
+def note_from(text: str) -> Note:
+    """Return the note that was kept."""
+    return Note.model_validate_json(documents.body(text))
+
+
+def event_values(event: AuditEvent) -> Values:
+    """Return the row of an audit event."""
+    return {
+        "workspace": event.workspace,
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind.value,
+        "actor_id": event.actor.id,
+        "actor_name": event.actor.name,
+        "item_id": event.item_id,
+        "leaf": event.leaf().decode(),
+    }
+
+
+def event_from(row: Sequence[Any]) -> AuditEvent:
+    """Return the event in a row of (workspace, id, at, kind, item_id, leaf)."""
+    workspace, id_, at, kind, item_id, leaf = row
+    told = json.loads(leaf)
+    actor = told["actor"]
+    return AuditEvent(
+        id=id_,
+        workspace=workspace,
+        at=at,
+        kind=EventKind(kind),
+        actor=Actor(actor["kind"], actor["id"], actor["name"]),
+        item_id=item_id,
+        data=told["data"],
+    )
+
+
+def policy_values(policy: Policy) -> Values:
+    """Return the row of a version of the policy."""
+    return {
+        "workspace": policy.workspace,
+        "number": policy.number,
+        "document": policy.document.model_dump_json(),
+        "saved_at": policy.saved_at,
+        "saved_by": policy.saved_by,
+        "comment": policy.comment,
+    }
+
+
+def policy_from(row: Row[Any]) -> Policy:
+    """Return the version of the policy in a row of all columns."""
+    values = row._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return Policy(
+        workspace=values["workspace"],
+        number=values["number"],
+        document=PolicyDocument.model_validate_json(values["document"]),
+        saved_at=values["saved_at"],
+        saved_by=values["saved_by"],
+        comment=values["comment"],
+    )
+
+
+def agent_values(agent: Agent) -> Values:
+    """Return the row of an agent."""
+    return {"workspace": agent.workspace, "name": agent.name, "created_at": agent.created_at}
+
+
+def agent_from(row: Row[Any]) -> Agent:
+    """Return the agent in a row of all columns."""
+    return Agent(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+
+
+def tool_values(tool: Tool) -> Values:
+    """Return the row of a tool."""
+    schema = tool.args_schema
+    return {
+        "workspace": tool.workspace,
+        "agent": tool.agent,
+        "name": tool.name,
+        "args_schema": None if schema is None else documents.written_under("args_schema", schema),
+        "first_seen_at": tool.first_seen_at,
+    }
+
+
+def tool_from(row: Row[Any]) -> Tool:
+    """Return the tool in a row of all columns."""
+    values = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    schema = values["args_schema"]
+    values["args_schema"] = None if schema is None else documents.read_under("args_schema", schema)
+    return Tool(**values)
+
+
+def key_values(key: AgentKey) -> Values:
+    """Return the row of an agent key."""
+    return {column.name: getattr(key, column.name) for column in tables.agent_keys.c}
+
+
+def key_from(row: Row[Any]) -> AgentKey:
+    """Return the key in a row of all columns."""
+    return AgentKey(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+
+
+def session_values(session: Session) -> Values:
+    """Return the row of a session."""
+    return {
+        "id": session.id,
+        **_person_values(session.person),
+        "created_at": session.created_at,
+        "seen_at": session.seen_at,
+        "ended_at": session.ended_at,
+    }
+
+
+def session_from(row: Row[Any]) -> Session:
+    """Return the session in a row of all columns."""
+    values = row._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return Session(
+        id=values["id"],
+        person=_person(values),
+        created_at=values["created_at"],
+        seen_at=values["seen_at"],
+        ended_at=values["ended_at"],
+    )
+
+
+def link_values(link: SignInLink) -> Values:
+    """Return the row of a sign-in link."""
+    return {
+        "id": link.id,
+        **_person_values(link.person),
+        "created_at": link.created_at,
+        "expires_at": link.expires_at,
+        "used_at": link.used_at,
+    }
+
+
+def link_from(row: Row[Any]) -> SignInLink:
+    """Return the link in a row of all columns."""
+    values = row._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return SignInLink(
+        id=values["id"],
+        person=_person(values),
+        created_at=values["created_at"],
+        expires_at=values["expires_at"],
+        used_at=values["used_at"],
+    )
+
+
+def _person_values(person: Person) -> Values:
+    return {
+        "workspace": person.workspace,
+        "iss": person.iss,
+        "sub": person.sub,
+        "name": person.name,
+        "roles": documents.written_under("roles", sorted(role.value for role in person.roles)),
+    }
+
+
+def _person(values: RowMapping) -> Person:
+    return Person(
+        iss=values["iss"],
+        sub=values["sub"],
+        name=values["name"],
+        roles=frozenset(Role(role) for role in documents.read_under("roles", values["roles"])),
+        workspace=values["workspace"],
+    )

@@ -1,0 +1,87 @@
+"""The schema in force: brought up to this release under a lock, and compared with the models."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from db.tables import Base
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Any number, as long as every release takes the same.
+_UPGRADE_LOCK = 7_446_563_101
+
+
+class UnknownSchemaError(Exception):
+    """The database was upgraded by a later release."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"The database has the schema {revision}, which this release does not know. Start the release that made it."
+        )
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to the schema of this release, in one transaction; others that try it meanwhile wait.
+
+    Raises UnknownSchemaError.
+    """
+    with engine.begin() as connection:
+        # On SQLite the transaction itself is the lock: the engine begins it immediately.
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+        revision = _revision(connection)
+        if revision == head():
+            return
+        if revision is not None and revision not in _known_revisions():
+            raise UnknownSchemaError(revision)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether the database has the schema of this release."""
+    return _revision(connection) == head()
+
+
+def differences(connection: Connection) -> Sequence[Any]:
+    """Return what Alembic would still have to change for the database to be as the models say."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, Base.metadata))
+
+
+@cache
+def head() -> str:
+    """Return the revision of this release."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        msg = f"There are no migrations in {MIGRATIONS}"
+        raise RuntimeError(msg)
+    return revision
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> Config:
+    config = Config()
+    # Percent signs in a path would be read as placeholders.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,83 @@
+"""The store: pieces of work run against SQLite or PostgreSQL, as `review.store` asks for it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import uuid4
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from db import schema
+from db.batch import one_work_at_a_time, open_batch, open_reading, refuse_inside_work
+from db.engine import Engines, open_engines
+from db.wakeups import Hub, Listener
+from db.writer import Writer
+from review.clock import Clock
+from review.store import Reading, Writing
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """Reads on a pool of connections, writes through one thread that commits what waits together."""
+
+    def __init__(self, engines: Engines, clock: Clock | None) -> None:
+        self._engines = engines
+        self._clock = clock
+        self._hub = Hub()
+        origin = uuid4().hex
+        self._listener = Listener(engines.conninfo, self._hub, origin=origin) if engines.is_postgres else None
+        self._writer = Writer(lambda: open_batch(engines, clock, origin=origin), self._hub.wake)
+
+    @property
+    def wakeups(self) -> Hub:
+        """Return where to wait for commits."""
+        return self._hub
+
+    def read(self, work: Callable[[Reading], T]) -> T:
+        """Run the work on one consistent view; once more if the connection turns out to be lost."""
+        with one_work_at_a_time():
+            try:
+                return self._read(work)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return self._read(work)
+
+    def write(self, work: Callable[[Writing], T]) -> T:
+        """Run the work in one transaction; return after its commit, or raise with nothing kept."""
+        refuse_inside_work()
+        return self._writer.write(work)
+
+    def is_ready(self) -> bool:
+        """Tell whether the database answers and has the schema of this release."""
+        try:
+            with self._engines.latch.reading(), self._engines.reading.begin() as connection:
+                return schema.is_current(connection)
+        except SQLAlchemyError:
+            return False
+
+    def close(self) -> None:
+        """Finish the writes that wait, then close every connection."""
+        self._writer.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._engines.dispose()
+
+    def _read(self, work: Callable[[Reading], T]) -> T:
+        with open_reading(self._engines, self._clock) as transaction:
+            return work(transaction)
+
+
+def open_store(url: str, *, clock: Clock | None = None) -> SqlStore:
+    """Open the database, bring its schema up to this release, and return its store.
+
+    The URL is ``sqlite:///path`` or ``postgresql://…``. Time comes from the clock; without one from the database on
+    PostgreSQL, where several hosts share it, and from this host on SQLite.
+    """
+    engines = open_engines(url)
+    try:
+        schema.upgrade(engines.writing)
+        return SqlStore(engines, clock)
+    except BaseException:
+        engines.dispose()
+        raise

@@ -1,0 +1,262 @@
+"""The tables, as SQLAlchemy models; what they hold is said by the nouns of `review`.
+
+Every table carries its workspace, and where it is part of the key it comes first: one index then serves both the
+look-up and the list in order of id (ids are UUIDv7). No index stands without a query: each costs every submit.
+"""
+
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.types import FreeText, Instant
+
+WAITING = "status = 'waiting'"
+CLAIMED = "status = 'claimed'"
+UNDECIDED = "status IN ('waiting', 'claimed')"
+
+
+class Base(DeclarativeBase):
+    """What all tables share: the way their columns are typed and their constraints named."""
+
+    type_annotation_map = {str: Text(), datetime: Instant()}  # noqa: RUF012 -- read by SQLAlchemy, never changed
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class ItemRow(Base):
+    """A review item. What lists show comes first and the documents last: SQLite reads a row from its beginning."""
+
+    __tablename__ = "items"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    agent: Mapped[str]
+    tool: Mapped[str]
+    purpose: Mapped[str]
+    queue: Mapped[str] = mapped_column(FreeText)
+    priority: Mapped[int]
+    status: Mapped[str]
+    route: Mapped[str]
+    execution: Mapped[str]
+    confidence: Mapped[float | None]
+    subject: Mapped[str | None] = mapped_column(FreeText)
+    amount: Mapped[str | None]
+    currency: Mapped[str | None]
+    submitted_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    claim_name: Mapped[str | None] = mapped_column(FreeText)
+    claim_until: Mapped[datetime | None]
+    decision_type: Mapped[str | None]
+    settled_by: Mapped[str | None] = mapped_column(FreeText)
+    settled_at: Mapped[datetime | None]
+    version: Mapped[int]
+    epoch: Mapped[int]
+    digest: Mapped[str]
+    policy_version: Mapped[int]
+    parent_id: Mapped[UUID | None]
+    idempotency_key: Mapped[str | None]
+    request_hash: Mapped[str | None]
+    claim_iss: Mapped[str | None] = mapped_column(FreeText)
+    claim_sub: Mapped[str | None] = mapped_column(FreeText)
+    permitted_digest: Mapped[str | None]
+    permitted_until: Mapped[datetime | None]
+    jti: Mapped[UUID | None]
+    consumed_at: Mapped[datetime | None]
+    notes: Mapped[int]
+    quorum: Mapped[int]
+    reasons: Mapped[str]
+    draft: Mapped[str | None]
+    decision: Mapped[str | None]
+    outcome: Mapped[str | None]
+    receipt: Mapped[str | None]
+    request: Mapped[str]
+
+    __table_args__ = (
+        UniqueConstraint("workspace", "agent", "idempotency_key"),
+        Index("ix_items_agent", "workspace", "agent", "id"),
+        # Claim next, and the urgent list; then the same of one queue.
+        _partial("ix_items_urgent", "workspace", "priority", "id", where=WAITING),
+        _partial("ix_items_queue", "workspace", "queue", "priority", "id", where=WAITING),
+        # The newest and the oldest that wait, however many are settled.
+        _partial("ix_items_waiting", "workspace", "id", where=WAITING),
+        _partial("ix_items_expires_at", "expires_at", where=UNDECIDED),
+        # Claimed items are as many as there are people, so this finds them for the lists as well.
+        _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
+        _partial("ix_items_claim_until", "claim_until", where=CLAIMED),
+        _partial("ix_items_settled", "workspace", "settled_at", "id", where="settled_at IS NOT NULL"),
+    )
+
+
+class DecisionRow(Base):
+    """A person's decision on an item."""
+
+    __tablename__ = "decisions"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    item_id: Mapped[UUID]
+    item_version: Mapped[int]
+    epoch: Mapped[int]
+    decision: Mapped[str]
+    reason_codes: Mapped[str]
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    name: Mapped[str] = mapped_column(FreeText)
+    digest_seen: Mapped[str]
+    dwell_ms: Mapped[int] = mapped_column(BigInteger)
+    policy_version: Mapped[int]
+    decided_at: Mapped[datetime]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace", "item_id"], ["items.workspace", "items.id"]),
+        Index("ix_decisions_item", "workspace", "item_id", "id"),
+    )
+
+
+class NoteRow(Base):
+    """One entry of the thread between reviewer and agent."""
+
+    __tablename__ = "notes"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    item_id: Mapped[UUID]
+    author_name: Mapped[str] = mapped_column(FreeText)
+    note: Mapped[str]
+
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace", "item_id"], ["items.workspace", "items.id"]),
+        Index("ix_notes_item", "workspace", "item_id", "id"),
+    )
+
+
+class AuditEventRow(Base):
+    """One thing that happened; triggers refuse every change. ``leaf`` is the evidence, the rest finds it."""
+
+    __tablename__ = "audit_events"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    actor_id: Mapped[str] = mapped_column(FreeText)
+    actor_name: Mapped[str] = mapped_column(FreeText)
+    item_id: Mapped[UUID | None]
+    leaf: Mapped[str]
+
+    __table_args__ = (_partial("ix_audit_events_item", "workspace", "item_id", "id", where="item_id IS NOT NULL"),)
+
+
+class PolicyRow(Base):
+    """A version of the policy; the highest number is in force."""
+
+    __tablename__ = "policies"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    document: Mapped[str]
+    saved_at: Mapped[datetime]
+    saved_by: Mapped[str] = mapped_column(FreeText)
+    comment: Mapped[str] = mapped_column(FreeText)
+
+
+class AgentRow(Base):
+    """A program that submits actions."""
+
+    __tablename__ = "agents"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class ToolRow(Base):
+    """A tool as an agent declared it."""
+
+    __tablename__ = "tools"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    agent: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    args_schema: Mapped[str | None]
+    first_seen_at: Mapped[datetime]
+
+
+class KeyRow(Base):
+    """An agent's bearer key: its prefix and the SHA-256 of its secret."""
+
+    __tablename__ = "agent_keys"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    agent: Mapped[str]
+    prefix: Mapped[str] = mapped_column(unique=True)
+    secret_hash: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(FreeText)
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class SessionRow(Base):
+    """A signed-in browser."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str]
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    name: Mapped[str] = mapped_column(FreeText)
+    roles: Mapped[str]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class LinkRow(Base):
+    """A single-use sign-in link."""
+
+    __tablename__ = "links"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace: Mapped[str]
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    name: Mapped[str] = mapped_column(FreeText)
+    roles: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+def table(row: type[Base]) -> Table:
+    """Return the model's table, for statements that build no objects."""
+    return cast("Table", row.__table__)
+
+
+items = table(ItemRow)
+decisions = table(DecisionRow)
+notes = table(NoteRow)
+audit_events = table(AuditEventRow)
+policies = table(PolicyRow)
+agents = table(AgentRow)
+tools = table(ToolRow)
+agent_keys = table(KeyRow)
+sessions = table(SessionRow)
+links = table(LinkRow)

