@@ -1,0 +1,350 @@
+"""The one entry point: settings, wiring, the commands, and the ASGI application."""
+
+import argparse
+import asyncio
+import gc
+import importlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import REGISTRY
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+from streamlit.starlette import App  # noqa: TID251 -- the application that serves the console's script
+
+from agents.demo.house import AGENT_NAMES
+from db.store import open_store
+from pages import downloads, services, sign_in
+from pages.headers import SecurityHeaders
+from review.api import Doors, health_routes, make_api
+from review.audit import Actor, EventFilter
+from review.demo import demo_policy
+from review.desk import ReviewDesk
+from review.errors import ReviewError
+from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
+from review.governance import KeyRing, PolicyBook
+from review.intake import Intake
+from review.labels import training_archive
+from review.metrics import QueueCollector
+from review.pace import Pace
+from review.records import Records
+from review.sessions import LOCAL_OPERATOR, Sessions
+from review.settings import Settings
+from review.signing import Receipts, load_signing_key
+from review.store import Store
+
+HERE = Path(__file__).resolve().parent
+WORKSPACE = LOCAL_OPERATOR.workspace
+COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
+SWEEP_EVERY = 1.0
+_log = logging.getLogger("signoff")
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that an installation is made of, wired once."""
+
+    settings: Settings
+    store: Store
+    receipts: Receipts
+    policies: PolicyBook
+    keys: KeyRing
+    intake: Intake
+    desk: ReviewDesk
+    records: Records
+    sessions: Sessions
+
+    def services(self) -> services.Services:
+        """Return what the pages may call."""
+        return services.Services(
+            desk=self.desk,
+            records=self.records,
+            policies=self.policies,
+            keys=self.keys,
+            sessions=self.sessions,
+            settings=self.settings,
+        )
+
+    def doors(self) -> Doors:
+        """Return what the machines' routes may call."""
+        pace = Pace(self.store, per_minute=self.settings.submits_per_minute)
+        return Doors(store=self.store, intake=self.intake, keys=self.keys, receipts=self.receipts, pace=pace)
+
+
+@contextmanager
+def open_house(settings: Settings) -> Iterator[House]:
+    """Open the store, upgraded to this release's schema, and wire the use cases to it."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    receipts = Receipts(load_signing_key(settings.key_file), issuer=settings.issuer)
+    store = open_store(settings.store_url)
+    try:
+        policies = PolicyBook(store)
+        yield House(
+            settings=settings,
+            store=store,
+            receipts=receipts,
+            policies=policies,
+            keys=KeyRing(store),
+            intake=Intake(store, receipts, policies),
+            desk=ReviewDesk(store, receipts, policies),
+            records=Records(store),
+            sessions=Sessions(store),
+        )
+    finally:
+        store.close()
+
+
+def make_app(house: House) -> App:
+    """Return the ASGI application: the console, the machines' door, sign-in, downloads and health, in one process."""
+    services.install(house.services())
+    return App(
+        HERE / "pages" / "console.py",
+        lifespan=partial(_lifespan, house),
+        routes=[
+            Mount("/api", app=make_api(house.doors())),
+            *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store)),
+            *sign_in.routes(),
+            *downloads.routes(),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+    )
+
+
+@asynccontextmanager
+async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
+    collector = QueueCollector(house.store, WORKSPACE)
+    REGISTRY.register(collector)
+    _settle_memory()
+    sweeping = asyncio.create_task(_sweep(house.intake))
+    try:
+        with _demo_agents(house.settings):
+            _print_link(house)
+            yield
+    finally:
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+        REGISTRY.unregister(collector)
+
+
+def _settle_memory() -> None:
+    """Load what pages need later and take it out of the garbage collector's sight: it is collected after every run."""
+    for name in ("altair", "pandas", "pyarrow"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+async def _sweep(intake: Intake) -> None:
+    while True:
+        try:
+            await run_in_threadpool(intake.sweep)
+        except Exception:  # noqa: BLE001 -- the sweep must go on; what failed is in the log
+            _log.exception("lapsed claims and overdue items could not be swept; trying again")
+        await asyncio.sleep(SWEEP_EVERY)
+
+
+def _print_link(house: House) -> None:
+    link = f"{house.settings.issuer}/sign-in/{house.sessions.create_link()}"
+    print(
+        f"\nSignoff is ready. Open this link to sign in; it works once, for 15 minutes:\n\n  {link}\n",
+        flush=True,
+    )
+
+
+@contextmanager
+def _demo_agents(settings: Settings) -> Iterator[None]:
+    """Run the four demo agents beside the server, where the settings ask for them, and end them with it."""
+    if not settings.demo:
+        yield
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "agents.demo",
+        "--url",
+        settings.issuer,
+        "--data",
+        str(settings.data_dir.resolve()),
+    ]
+    agents = subprocess.Popen(command, cwd=HERE)  # noqa: S603 -- our own module, with our own settings
+    try:
+        yield
+    finally:
+        agents.send_signal(signal.SIGTERM)
+        try:
+            agents.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            agents.kill()
+            agents.wait()
+
+
+def _furnish_demo(house: House) -> None:
+    """Give the demo house its policy, and its agents keys that are still good, in DATA_DIR/demo_keys.json."""
+    house.policies.install(demo_policy(), WORKSPACE, COMMAND_LINE)
+    path = house.settings.data_dir / "demo_keys.json"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    if all(agent in known and _is_good(house.keys, known[agent]) for agent in AGENT_NAMES):
+        return
+    fresh = {agent: house.keys.create(agent, WORKSPACE, COMMAND_LINE)[1] for agent in AGENT_NAMES}
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(fresh, file)
+    draft.replace(path)
+
+
+def _is_good(keys: KeyRing, bearer: str) -> bool:
+    try:
+        keys.recognise(bearer)
+    except ReviewError:
+        return False
+    return True
+
+
+def serve(settings: Settings, _: argparse.Namespace) -> None:
+    """Serve the console and the machines' door until the process is told to end."""
+    if not settings.is_loopback:
+        sys.exit(
+            f"SIGNOFF_HOST={settings.host} can be reached from other machines, and sign-in links are for this machine "
+            "alone. Serve on 127.0.0.1, behind a tunnel if need be."
+        )
+    with open_house(settings) as house:
+        if settings.demo:
+            _furnish_demo(house)
+        uvicorn.run(
+            make_app(house),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+
+
+def link(settings: Settings, _: argparse.Namespace) -> None:
+    """Print a fresh sign-in link."""
+    with open_house(settings) as house:
+        _say(f"{settings.issuer}/sign-in/{house.sessions.create_link()}")
+
+
+def key_create(settings: Settings, options: argparse.Namespace) -> None:
+    """Print a new key of the agent, as the last word."""
+    with open_house(settings) as house:
+        key, text = house.keys.create(options.agent, WORKSPACE, COMMAND_LINE)
+        _say(f"Key of {key.agent}, good until {key.expires_at:%Y-%m-%d}, shown this once: {text}")
+
+
+def key_list(settings: Settings, _: argparse.Namespace) -> None:
+    """Print every key, without its secret."""
+    with open_house(settings) as house:
+        for key in house.keys.keys(WORKSPACE):
+            state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}"
+            used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
+            _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}")
+
+
+def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
+    """End a key at once."""
+    with open_house(settings) as house:
+        key = house.keys.revoke(options.prefix, WORKSPACE, COMMAND_LINE)
+        _say(f"The key {key.prefix} of {key.agent} is revoked.")
+
+
+def key_public(settings: Settings, options: argparse.Namespace) -> None:
+    """Write the public key that receipts verify with."""
+    with open_house(settings) as house:
+        options.out.write_bytes(house.receipts.public_pem())
+        _say(f"Wrote {options.out}; its id is {house.receipts.jwks()['keys'][0]['kid']}")
+
+
+def export(settings: Settings, options: argparse.Namespace) -> None:
+    """Write the audit events, the decisions or the labels to a file, in constant memory."""
+    with open_house(settings) as house, options.out.open("wb") as file:
+        for chunk in _exported(house.records, options):
+            file.write(chunk)
+    _say(f"Wrote {options.out}, {options.out.stat().st_size} bytes.")
+
+
+def _exported(records: Records, options: argparse.Namespace) -> Iterator[bytes]:
+    since, until = options.since, options.until
+    match options.what, options.format:
+        case "audit", "csv":
+            yield from audit_csv(records.audit_events(LOCAL_OPERATOR, EventFilter(since=since, until=until)))
+        case "decisions", "csv":
+            yield from decisions_csv(records.decisions(LOCAL_OPERATOR, since=since, until=until))
+        case "labels", "csv":
+            yield from labels_csv(records.labels(LOCAL_OPERATOR, since=since, until=until))
+        case "labels", "jsonl":
+            yield from labels_jsonl(records.labels(LOCAL_OPERATOR, since=since, until=until))
+        case "labels", "hf":
+            yield from training_archive(records.labels(LOCAL_OPERATOR, since=since, until=until))
+        case what, form:
+            sys.exit(
+                f"{what} cannot be exported as {form}; csv always can, labels also as jsonl and as hf, a zip for Hugging Face."
+            )
+
+
+def _say(text: str) -> None:
+    print(text)
+
+
+def _date(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _commands() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python app.py", description="The desk where uncertain actions wait for a person."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, serve)
+    _command(commands, link)
+    keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
+    _command(keys, key_create, "create").add_argument("agent")
+    _command(keys, key_list, "list")
+    _command(keys, key_revoke, "revoke").add_argument("prefix")
+    _command(keys, key_public, "public").add_argument("--out", type=Path, required=True)
+    exporting = _command(commands, export)
+    exporting.add_argument("what", choices=["audit", "decisions", "labels"])
+    exporting.add_argument("--out", type=Path, required=True)
+    exporting.add_argument("--since", type=_date, help="RFC 3339; without an offset it is UTC")
+    exporting.add_argument("--until", type=_date)
+    exporting.add_argument("--format", default="csv", choices=["csv", "jsonl", "hf"])
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    run: Callable[[Settings, argparse.Namespace], None],
+    name: str | None = None,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name or run.__name__, help=run.__doc__)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. A refusal is told in one line and ends with 1; wrong words end with 2."""
+    options = _commands().parse_args(arguments)
+    try:
+        options.run(Settings(), options)
+    except ReviewError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a person sees: the console, its screens, and the sign-in routes."""

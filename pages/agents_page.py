@@ -1,0 +1,319 @@
+"""The Agents screen: who may submit, with which keys and tools; and how the next agent is connected."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from agents.protocol import Status
+from pages.rendering import (
+    Markup,
+    draw,
+    element,
+    facts,
+    fold,
+    json_view,
+    moment,
+    notice,
+    refused,
+    said,
+    show_refusal,
+)
+from pages.services import services
+from pages.tables import Cell, Column, Line, count_words, show_empty, show_list
+from review.errors import ReviewError
+from review.governance import KEY_LIFE
+from review.items import ItemFilter, Tool
+from review.people import Agent, AgentKey, Permission, Person
+
+TITLE = "Agents"
+ICON = ":material/smart_toy:"
+PATH = "agents"
+PERMISSION = Permission.SEE_AGENTS
+
+KEY = "agents"
+
+_AGENT_COLUMNS = (
+    Column("name", "Agent"),
+    Column("keys", "Live keys", "number"),
+    Column("tools", "Tools", "number"),
+    Column("waiting", "Waiting", "number"),
+    Column("used", "Last seen", "ago"),
+    Column("since", "Known since", "ago"),
+)
+_KEY_COLUMNS = (
+    Column("prefix", "Key", "mono"),
+    Column("state", "State", "chip"),
+    Column("created", "Created", "ago"),
+    Column("expires", "Expires", "due"),
+    Column("used", "Last used", "ago"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An agent with the keys that it shows and the tools that it declared."""
+
+    agent: Agent
+    keys: tuple[AgentKey, ...]
+    tools: tuple[Tool, ...]
+
+    def live_keys(self, now: datetime) -> int:
+        """Return how many keys let the agent in."""
+        return sum(is_live(key, now) for key in self.keys)
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """Return when the agent last showed a key."""
+        return max((key.last_used_at for key in self.keys if key.last_used_at), default=None)
+
+
+def page(person: Person) -> None:
+    """Show the agents, their keys and their tools, and make or revoke keys."""
+    st.title(TITLE)
+    show_refusal()
+    everyone = connected(*services().keys.overview(person))
+    _show_fresh_key()
+    if not everyone:
+        _show_first_steps(person)
+        return
+    _show_agents(person, everyone)
+    chosen = st.session_state.get(f"{KEY}.chosen")
+    shown = next((one for one in everyone if one.agent.name == chosen), everyone[0])
+    _show_agent(person, shown)
+    if person.may(Permission.MANAGE_KEYS):
+        with st.expander("Connect another agent", icon=":material/add_link:"):
+            _ask_name(person)
+    _ask_to_revoke(person, everyone)
+
+
+def connected(agents: Sequence[Agent], keys: Sequence[AgentKey], tools: Sequence[Tool]) -> list[Connected]:
+    """Return each agent with what belongs to it, by name."""
+    return [
+        Connected(
+            agent,
+            tuple(key for key in keys if key.agent == agent.name),
+            tuple(tool for tool in tools if tool.agent == agent.name),
+        )
+        for agent in sorted(agents, key=lambda agent: agent.name)
+    ]
+
+
+def is_live(key: AgentKey, now: datetime) -> bool:
+    """Tell whether the key still lets its agent in."""
+    return key.revoked_at is None and now < key.expires_at
+
+
+def hook_snippet(url: str) -> str:
+    """Return the lines that put an agent's tool behind the desk."""
+    return f'''import os
+
+from langchain_core.tools import tool
+from signoff import Gate
+
+gate = Gate("{url}", os.environ["SIGNOFF_KEY"])
+
+@tool
+def refund_order(order_id: str, amount: str) -> str:
+    """Refund an order."""
+    return f"refunded {{amount}} on {{order_id}}"  # your own code
+
+guarded = gate.guard(refund_order, confidence=0.62)  # give this one to your agent
+'''
+
+
+def _show_first_steps(person: Person) -> None:
+    show_empty(
+        "Connect your first agent", "Three steps, and its first doubtful action appears on the Review screen."
+    )
+    if not person.may(Permission.MANAGE_KEYS):
+        draw(notice("Ask an admin for a key; making one is theirs to do."))
+        return
+    st.markdown("##### 1. Make a key for it")
+    _ask_name(person)
+    st.markdown("##### 2. Install the hook where the agent runs, and guard a tool")
+    st.code("pip install signoff", language="bash")
+    _show_snippet()
+    st.markdown("##### 3. Let it act")
+    st.caption(
+        "When it calls the tool, the call waits on the Review screen. Approve it there, and the tool runs."
+    )
+
+
+def _show_snippet() -> None:
+    st.code(hook_snippet(services().settings.issuer), language="python")
+
+
+def _ask_name(person: Person) -> None:
+    with (
+        st.form(f"{KEY}.create", border=False, clear_on_submit=True),
+        st.container(horizontal=True, vertical_alignment="bottom"),
+    ):
+        st.text_input(
+            "The agent's name",
+            placeholder="customer_service",
+            key=f"{KEY}.name",
+            max_chars=128,
+            help="Letters, digits and _ . : / -",
+            width=320,
+        )
+        st.form_submit_button(
+            "Make a key", type="primary", icon=":material/key:", on_click=_create, args=(person,)
+        )
+    st.caption(f"A key belongs to one agent, lets it in for {KEY_LIFE.days} days, and is shown once.")
+
+
+def _create(person: Person) -> None:
+    name = str(st.session_state.get(f"{KEY}.name", "")).strip()
+    try:
+        key, secret = services().keys.create_by(person, name)
+    except ReviewError as error:
+        refused(error)
+    else:
+        st.session_state[f"{KEY}.fresh"] = (key.agent, secret)
+        st.session_state[f"{KEY}.chosen"] = key.agent
+
+
+def _show_fresh_key() -> None:
+    fresh = st.session_state.get(f"{KEY}.fresh")
+    if fresh is None:
+        return
+    agent, secret = fresh
+    with st.container(border=True):
+        draw(element("h2", f"The key of {agent}", class_="so-label"))
+        draw(notice("Copy it now. It is kept nowhere, and will not be shown again.", "warn"))
+        st.code(secret, language=None)
+        st.caption("Where the agent runs, set it as SIGNOFF_KEY; then guard a tool:")
+        _show_snippet()
+        st.button("I have copied it", key=f"{KEY}.copied", type="primary", on_click=_forget_fresh_key)
+
+
+def _forget_fresh_key() -> None:
+    st.session_state.pop(f"{KEY}.fresh", None)
+
+
+def _show_agents(person: Person, everyone: Sequence[Connected]) -> None:
+    now = datetime.now(UTC)
+    chosen = st.session_state.get(f"{KEY}.chosen", everyone[0].agent.name)
+    lines = [_agent_line(person, one, now, is_current=one.agent.name == chosen) for one in everyone]
+    show_list(f"{KEY}.list", _AGENT_COLUMNS, lines, caption="Agents that may submit", on_press=_choose)
+
+
+def _agent_line(person: Person, one: Connected, now: datetime, *, is_current: bool) -> Line:
+    live = one.live_keys(now)
+    return Line(
+        id=one.agent.name,
+        name=one.agent.name,
+        act="Show",
+        is_current=is_current,
+        cells={
+            "name": Cell(one.agent.name, tone="strong"),
+            "keys": Cell(str(live), tone="" if live else "warn"),
+            "tools": Cell(str(len(one.tools))),
+            "waiting": Cell(_waiting(person, one.agent.name)),
+            "used": Cell(at=one.last_used_at) if one.last_used_at else Cell("never", tone="quiet"),
+            "since": Cell(at=one.agent.created_at),
+        },
+    )
+
+
+def _waiting(person: Person, agent: str) -> str:
+    if not person.may(Permission.SEE_ITEMS):
+        return "–"
+    return count_words(services().desk.count(person, ItemFilter(statuses=(Status.WAITING,), agent=agent)))
+
+
+def _choose(name: str) -> None:
+    st.session_state[f"{KEY}.chosen"] = name
+
+
+def _show_agent(person: Person, one: Connected) -> None:
+    draw(element("h2", one.agent.name, class_="so-sentence"))
+    _show_keys(person, one.keys)
+    draw(element("p", "Tools that it has used, and the arguments they take", class_="so-label"))
+    _show_tools(one.tools)
+
+
+def _show_keys(person: Person, keys: Sequence[AgentKey]) -> None:
+    now = datetime.now(UTC)
+    may_revoke = person.may(Permission.MANAGE_KEYS)
+    lines = [key_line(key, now, may_revoke=may_revoke) for key in keys]
+    show_list(f"{KEY}.keys", _KEY_COLUMNS, lines, caption="The agent's keys", on_press=_choose_key)
+
+
+def key_line(key: AgentKey, now: datetime, *, may_revoke: bool) -> Line:
+    """Return the key's row; it can be pressed to revoke a key that still lets its agent in."""
+    live = is_live(key, now)
+    state = Cell("revoked", tone="bad") if key.revoked_at else Cell("live", tone="good")
+    if not live and key.revoked_at is None:
+        state = Cell("expired", tone="warn")
+    return Line(
+        id=key.prefix,
+        name=key.prefix,
+        act="Revoke" if live and may_revoke else "",
+        cells={
+            "prefix": Cell(f"sgn_{key.prefix}_…", under=f"by {key.created_by}"),
+            "state": state,
+            "created": Cell(at=key.created_at),
+            "expires": Cell(at=key.expires_at) if live else Cell(),
+            "used": Cell(at=key.last_used_at) if key.last_used_at else Cell("never", tone="quiet"),
+        },
+    )
+
+
+def _show_tools(tools: Sequence[Tool]) -> None:
+    if not tools:
+        draw(element("p", "None yet. A tool appears with its first action.", class_="so-quiet"))
+        return
+    draw(*(_tool_fold(tool) for tool in tools))
+
+
+def _tool_fold(tool: Tool) -> Markup:
+    first_seen = facts([("First seen", moment(tool.first_seen_at))])
+    if tool.args_schema is None:
+        return fold(tool.name, first_seen, element("p", "It came without a schema.", class_="so-quiet"))
+    return fold(tool.name, first_seen, json_view(json.dumps(tool.args_schema)))
+
+
+def _choose_key(prefix: str) -> None:
+    st.session_state[f"{KEY}.revoking"] = prefix
+
+
+def _ask_to_revoke(person: Person, everyone: Sequence[Connected]) -> None:
+    prefix = st.session_state.pop(f"{KEY}.revoking", None)
+    for one in everyone:
+        for key in one.keys:
+            if key.prefix == prefix:
+                _revoke_dialog(person, key)
+
+
+@st.dialog("Revoke this key?")
+def _revoke_dialog(person: Person, key: AgentKey) -> None:
+    draw(
+        facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))])
+    )
+    st.write(
+        "The agent is turned away from its next call on. A revoked key never comes back; make a new one."
+    )
+    with st.container(horizontal=True):
+        pressed = st.button(
+            "Revoke it",
+            type="primary",
+            key=f"{KEY}.revoke.{key.prefix}",
+            on_click=_revoke,
+            args=(person, key),
+        )
+        pressed = st.button("Keep it", key=f"{KEY}.keep.{key.prefix}") or pressed
+    if pressed:
+        st.rerun()  # A press in a dialog redraws the dialog alone.
+
+
+def _revoke(person: Person, key: AgentKey) -> None:
+    try:
+        services().keys.revoke_by(person, key.prefix)
+    except ReviewError as error:
+        refused(error)
+    else:
+        said(f"The key sgn_{key.prefix}_… of {key.agent} is revoked.")

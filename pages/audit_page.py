@@ -1,0 +1,188 @@
+"""The Audit screen: what happened and who did it, one item's story, and the log to take away."""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+from uuid import UUID
+
+import streamlit as st
+
+from pages import history_page
+from pages.rendering import draw, facts, humanised, moment, notice, show_refusal, visible
+from pages.services import services
+from pages.stories import EVENT_COLUMNS, event_cells, story_lines
+from pages.tables import (
+    Cell,
+    Column,
+    Line,
+    ask_days,
+    ask_one,
+    page_of,
+    show_empty,
+    show_list,
+    show_pager,
+    switch_to,
+)
+from review.audit import AuditEvent, EventFilter, EventKind
+from review.people import Permission, Person
+
+TITLE = "Audit"
+ICON = ":material/fact_check:"
+PATH = "audit"
+PERMISSION = Permission.SEE_AUDIT
+
+KEY = "audit"
+EVENTS_PER_PAGE = 100
+DOWNLOAD = "/download/audit.csv"
+
+_KINDS = {kind: humanised(kind) for kind in EventKind}
+_COLUMNS = (*EVENT_COLUMNS[:2], Column("item", "Item", "mono"), *EVENT_COLUMNS[2:])
+
+_ABOUT = """
+Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON,
+in base64url): **that is the evidence**. The other columns are a readable rendering of it, escaped so that no
+spreadsheet takes a cell for a formula; whoever doubts a row computes them again from its leaf.
+
+Arguments and people's words are never in an event. Digests stand for them.
+"""
+
+
+def page(person: Person) -> None:
+    """Show the audit log, newest first, and offer it as a file."""
+    _go_to_the_item()
+    st.title(TITLE)
+    show_refusal()
+    where = _ask_filter()
+    found = page_of(
+        KEY,
+        where,
+        lambda cursor: services().records.events(person, where, limit=EVENTS_PER_PAGE, cursor=cursor),
+    )
+    _show_download(person, where)
+    if not found.rows:
+        show_empty("Nothing matches", "Take a filter away, or choose other days.")
+        return
+    lines = [_line(event) for event in found.rows]
+    show_list(f"{KEY}.list", _COLUMNS, lines, caption="The audit log, newest first", on_press=_choose)
+    show_pager(KEY, found)
+    _show_chosen(person, found.rows)
+
+
+def _ask_filter() -> EventFilter:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = ask_one("Event", _KINDS, key=f"{KEY}.kind")
+        actor = st.text_input(
+            "By (id or name)", key=f"{KEY}.actor", persist_state="session", placeholder="Anybody", width=200
+        )
+        item = st.text_input(
+            "Item", key=f"{KEY}.item", persist_state="session", placeholder="An item's id", width=330
+        )
+        since, until = ask_days("Between", key=f"{KEY}.days")
+    item_id = item_id_in(item)
+    if item.strip() and item_id is None:
+        draw(notice("That is not an item's id; it has 32 hexadecimal digits.", "warn"))
+    return EventFilter(kind=kind, actor=actor.strip() or None, item_id=item_id, since=since, until=until)
+
+
+def item_id_in(text: str) -> UUID | None:
+    """Return the item's id that somebody typed or pasted, or None."""
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        return None
+
+
+def download_address(where: EventFilter) -> str:
+    """Return the address of the log as a CSV file, under the same filter as the list."""
+    asked: dict[str, str | UUID | datetime | None] = {
+        "kind": where.kind.value if where.kind else None,
+        "actor": where.actor,
+        "item": where.item_id,
+        "since": where.since.isoformat() if where.since else None,
+        "until": where.until.isoformat() if where.until else None,
+    }
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return f"{DOWNLOAD}?{query}" if query else DOWNLOAD
+
+
+def _show_download(person: Person, where: EventFilter) -> None:
+    if not person.may(Permission.EXPORT_AUDIT):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        is_filtered = where != EventFilter()
+        label = "Download what matches (CSV)" if is_filtered else "Download the log (CSV)"
+        st.link_button(label, download_address(where), icon=":material/download:")
+        with st.popover("What is in the file?", type="tertiary"):
+            st.markdown(_ABOUT)
+
+
+def _line(event: AuditEvent) -> Line:
+    item = Cell(str(event.item_id)[-12:], tone="quiet") if event.item_id else Cell()
+    return Line(
+        id=str(event.id), name=_KINDS[event.kind], act="Look", cells={**event_cells(event), "item": item}
+    )
+
+
+def _choose(event_id: str) -> None:
+    st.session_state[f"{KEY}.chosen"] = event_id
+
+
+def _show_chosen(person: Person, shown: Sequence[AuditEvent]) -> None:
+    chosen = st.session_state.pop(f"{KEY}.chosen", None)
+    for event in shown:
+        if str(event.id) == chosen:
+            _event_dialog(person, event)
+
+
+@st.dialog("Event", width="large")
+def _event_dialog(person: Person, event: AuditEvent) -> None:
+    draw(
+        facts(
+            [
+                ("Event", _KINDS[event.kind]),
+                ("When", moment(event.at)),
+                ("By", event.actor.name),
+                ("Known as", event.actor.id),
+            ]
+        )
+    )
+    if event.item_id is not None:
+        _show_story(person, event.item_id)
+    leaf = event.leaf()
+    with st.expander("The leaf: what is kept and exported", expanded=event.item_id is None):
+        st.caption("Laid out for reading")
+        laid_out = json.dumps(json.loads(leaf), indent=2, ensure_ascii=False)
+        st.code(visible(laid_out), language=None, wrap_lines=True)
+        st.caption("As it stands in the CSV (base64url)")
+        st.code(base64.urlsafe_b64encode(leaf).decode().rstrip("="), language=None, wrap_lines=True)
+
+
+def _show_story(person: Person, item_id: UUID) -> None:
+    st.caption("The story of this item, oldest first")
+    found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_PER_PAGE)
+    show_list(f"{KEY}.story", EVENT_COLUMNS, story_lines(found.rows), caption="What happened to the item")
+    with st.container(horizontal=True):
+        pressed = st.button("Show only this item", key=f"{KEY}.only", on_click=_only, args=(item_id,))
+        if person.may(Permission.SEE_ITEMS):
+            pressed = (
+                st.button("Open the item", key=f"{KEY}.open", on_click=_open, args=(item_id,)) or pressed
+            )
+    if pressed:
+        st.rerun()  # A press in a dialog redraws the dialog alone.
+
+
+def _only(item_id: UUID) -> None:
+    st.session_state[f"{KEY}.item"] = str(item_id)
+
+
+def _open(item_id: UUID) -> None:
+    st.session_state[f"{KEY}.opened"] = str(item_id)
+
+
+def _go_to_the_item() -> None:
+    # A callback may not switch pages itself; the run that follows it does.
+    opened = st.session_state.pop(f"{KEY}.opened", None)
+    if opened is not None:
+        switch_to(history_page, item=opened)

@@ -1,0 +1,97 @@
+"""The console's main script: the gate first, then the navigation to the screens that the person may open.
+
+It lies inside `pages/` on purpose. With a `pages/` folder beside the main script, Streamlit would run a page by its
+address on a cold start, past the gate; see docs/decisions/console-inside-pages.md.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import streamlit as st
+
+from pages import (
+    agents_page,
+    audit_page,
+    history_page,
+    labels_page,
+    policy_page,
+    queue_page,
+    review_page,
+)
+from pages.presence import person_here
+from pages.rendering import draw, element, notice
+from pages.theme import page_style
+from review.errors import ReviewError
+from review.people import Person
+
+_LOGO = Path(__file__).with_name("logo.svg")
+
+SCREENS: tuple[ModuleType, ...] = (
+    review_page,
+    queue_page,
+    history_page,
+    labels_page,
+    audit_page,
+    agents_page,
+    policy_page,
+)
+
+
+def _gate() -> None:
+    draw(
+        element(
+            "div",
+            element("h2", "You are signed out"),
+            element("p", "Open the sign-in link that the server printed, or ask for a fresh one on its machine:"),
+            element("p", element("code", "python app.py link")),
+            class_="so-empty",
+        )
+    )
+
+
+def _screen(module: ModuleType, person: Person) -> Callable[[], None]:
+    def show() -> None:
+        try:
+            module.page(person)
+        except ReviewError as error:
+            draw(notice(str(error), "bad"))
+
+    show.__name__ = module.PATH
+    return show
+
+
+def _account(person: Person) -> None:
+    with st.container(key="account"), st.popover("Account", icon=":material/account_circle:", type="tertiary"):
+        draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
+        st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
+
+
+def main() -> None:
+    """Draw the screen that the address names, for whoever is signed in."""
+    st.set_page_config(page_title="Signoff", page_icon=_LOGO, layout="wide")
+    page_style()
+    st.logo(_LOGO, size="medium")
+    person = person_here()
+    if person is None:
+        st.navigation(
+            [st.Page(_gate, title="Sign in", url_path="sign-in-first", default=True)], position="hidden"
+        ).run()
+        return
+    screens = [
+        st.Page(
+            _screen(module, person),
+            title=module.TITLE,
+            icon=module.ICON,
+            url_path=module.PATH,
+            default=module is review_page,
+        )
+        for module in SCREENS
+        if person.may(module.PERMISSION)
+    ]
+    chosen = st.navigation(screens, position="top")
+    _account(person)
+    chosen.run()
+
+
+main()

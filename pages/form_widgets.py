@@ -1,0 +1,251 @@
+"""The widgets of a form, and what was typed into them."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import streamlit as st
+from pydantic import JsonValue
+
+from agents.protocol import Args
+from pages.forms import (
+    Edited,
+    Field,
+    Kind,
+    Schema,
+    Standing,
+    base_args,
+    edited,
+    form_key,
+    form_of,
+    initial,
+    json_text,
+    key_path,
+    list_rows,
+    offered,
+    opened,
+)
+from pages.rendering import Place, chip, draw, element, visible
+
+_LABEL = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{0,39}$")
+
+
+def show_form(schema: Schema | None, args: Mapping[str, JsonValue], *, key: str) -> Edited:
+    """Draw the form with what is wrong at each field, and return what it holds; drafts outlive drawing."""
+    result = edited(schema, args, st.session_state, key)
+    view = f"{key}.view"
+    st.session_state.setdefault(view, "Form")
+    st.segmented_control(
+        "Edit as",
+        ["Form", "JSON"],
+        key=view,
+        required=True,
+        on_change=_switch,
+        args=(schema, args, key),
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    base, root = base_args(args, st.session_state, key), form_key(st.session_state, key)
+    if st.session_state[view] == "JSON":
+        _show_json(base, f"{root}.json")
+    else:
+        for member in opened(form_of(schema, base)).members:
+            _show_field(member, f"{root}{key_path(member.place)}", result.errors)
+    if () in result.errors:
+        _show_error(result.errors[()])
+    return result
+
+
+def forget_form(key: str) -> None:
+    """Drop what was typed into the form."""
+    for name in [name for name in st.session_state if isinstance(name, str) and name.startswith(f"{key}.")]:
+        del st.session_state[name]
+
+
+def _switch(schema: Schema | None, args: Mapping[str, JsonValue], key: str) -> None:
+    """Carry what was edited from the one view into the other; what cannot be read stays where it is."""
+    view = st.session_state[f"{key}.view"]
+    other = "Form" if view == "JSON" else "JSON"
+    held = edited(schema, args, {**st.session_state, f"{key}.view": other}, key)
+    if held.args is None:
+        st.session_state[f"{key}.view"] = other
+        return
+    st.session_state[f"{key}.base"] = held.args
+    st.session_state[f"{key}.generation"] = st.session_state.get(f"{key}.generation", 0) + 1
+
+
+def _show_json(base: Args, key: str) -> None:
+    text = json_text(base)
+    st.text_area(
+        "Arguments as JSON",
+        value=text,
+        key=key,
+        height=min(max(120, 26 * (text.count("\n") + 2)), 480),
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+
+
+def _show_field(made: Field, own: str, errors: Mapping[Place, str]) -> None:
+    is_counted = bool(made.place) and isinstance(made.place[-1], int)
+    name, widget = st.columns([1, 12] if is_counted else [3, 7], gap="small", vertical_alignment="top")
+    with name:
+        _show_name(made)
+    with widget:
+        if _ask_standing(made, own) is Standing.VALUE:
+            shown = opened(made)
+            if shown.kind is Kind.OBJECT:
+                _show_object(shown, own, errors)
+            elif shown.kind is Kind.LIST:
+                _show_list(shown, own, errors)
+            else:
+                _WIDGETS[shown.kind](shown, own)
+                _show_hidden(shown)
+        if made.place in errors:
+            _show_error(errors[made.place])
+
+
+def _show_name(made: Field) -> None:
+    parts = [element("p", made.name, class_="so-name so-strong")]
+    if made.description:
+        parts.append(element("p", made.description, class_="so-plain so-quiet so-small"))
+    draw(element("div", *parts, class_="so-field"))
+
+
+def _show_error(message: str) -> None:
+    draw(element("p", message, class_="so-error", role="alert"))
+
+
+def _show_hidden(made: Field) -> None:
+    if isinstance(made.value, str) and visible(made.value) != made.value.replace("\r\n", "\n"):
+        shown = element("span", made.value, class_="so-plain")
+        draw(element("p", chip("hides characters", "bad"), " ", shown, class_="so-small"))
+
+
+def _ask_standing(made: Field, own: str) -> Standing:
+    if len(made.standings) == 1:
+        return Standing.VALUE
+    chosen: Standing = st.segmented_control(
+        f"Whether {label_of(made)} has a value",
+        made.standings,
+        default=made.standing,
+        format_func=lambda standing: standing.value,
+        required=True,
+        key=f"{own}.standing",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    return chosen
+
+
+def _show_object(made: Field, own: str, errors: Mapping[Place, str]) -> None:
+    with st.container(border=True, gap="small"):
+        for member in made.members:
+            _show_field(member, f"{own}{key_path(member.place[-1:])}", errors)
+        if not made.members:
+            draw(element("p", "It holds nothing; JSON can add to it.", class_="so-quiet so-small"))
+
+
+def _show_list(made: Field, own: str, errors: Mapping[Place, str]) -> None:
+    rows = list(list_rows(made, st.session_state, own))
+    with st.container(border=True, gap="small"):
+        for row, member in rows:
+            value, remove = st.columns([8, 2], gap="small", vertical_alignment="top")
+            with value:
+                _show_field(member, f"{own}/{row}", errors)
+            with remove:
+                st.button(
+                    f"Remove {member.name}",
+                    key=f"{own}/{row}.remove",
+                    icon=":material/close:",
+                    type="tertiary",
+                    on_click=_remove_row,
+                    args=(made, own, row),
+                )
+        st.button("Add one", icon=":material/add:", key=f"{own}.add", on_click=_add_row, args=(made, own))
+
+
+def _add_row(made: Field, own: str) -> None:
+    rows = [row for row, _ in list_rows(made, st.session_state, own)]
+    # A number is used once: a row that comes later is not a row that went.
+    fresh = max(len(made.members) - 1, st.session_state.get(f"{own}.last", -1)) + 1
+    st.session_state[f"{own}.last"] = fresh
+    st.session_state[f"{own}.rows"] = [*rows, fresh]
+
+
+def _remove_row(made: Field, own: str, removed: int) -> None:
+    rows = [row for row, _ in list_rows(made, st.session_state, own)]
+    st.session_state[f"{own}.rows"] = [row for row in rows if row != removed]
+
+
+def label_of(made: Field) -> str:
+    """Return what a screen reader calls the field; labels are Markdown, so a name must be plain words."""
+    name = made.name.replace("_", " ")
+    return name if _LABEL.match(name) else "This argument"
+
+
+def _common(made: Field, own: str) -> dict[str, Any]:
+    return {"label": label_of(made), "key": own, "label_visibility": "collapsed", "persist_state": "session"}
+
+
+def _ask_text(made: Field, own: str) -> None:
+    st.text_input(value=initial(made), **_common(made, own))
+
+
+def _ask_words(made: Field, own: str) -> None:
+    text = initial(made)
+    lines = sum(1 + len(line) // 70 for line in text.split("\n"))
+    st.text_area(value=text, height=min(max(3, lines) * 25 + 22, 420), **_common(made, own))
+
+
+def _ask_integer(made: Field, own: str) -> None:
+    st.number_input(value=initial(made), step=1, **_common(made, own))
+
+
+def _ask_boolean(made: Field, own: str) -> None:
+    st.segmented_control(
+        options=[True, False],
+        default=initial(made),
+        format_func=lambda is_true: str(is_true).lower(),
+        **_common(made, own),
+    )
+
+
+def _ask_choice(made: Field, own: str) -> None:
+    choices = offered(made)
+    st.selectbox(
+        options=range(len(choices)),
+        index=initial(made),
+        format_func=lambda number: _choice_text(choices[number]),
+        placeholder="Choose",
+        **_common(made, own),
+    )
+
+
+def _choice_text(choice: JsonValue) -> str:
+    return visible(choice if isinstance(choice, str) else json.dumps(choice, ensure_ascii=False))
+
+
+def _ask_date(made: Field, own: str) -> None:
+    st.date_input(
+        value=initial(made), min_value=date.min, max_value=date.max, format="YYYY-MM-DD", **_common(made, own)
+    )
+
+
+def _ask_json(made: Field, own: str) -> None:
+    text = initial(made)
+    st.text_area(value=text, height=min(max(3, text.count("\n") + 1) * 25 + 22, 420), **_common(made, own))
+
+
+_WIDGETS: dict[Kind, Callable[[Field, str], None]] = {
+    Kind.TEXT: _ask_text,
+    Kind.WORDS: _ask_words,
+    Kind.INTEGER: _ask_integer,
+    Kind.NUMBER: _ask_text,
+    Kind.BOOLEAN: _ask_boolean,
+    Kind.CHOICE: _ask_choice,
+    Kind.DATE: _ask_date,
+    Kind.JSON: _ask_json,
+}

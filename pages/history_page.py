@@ -1,0 +1,309 @@
+"""The History screen: what was decided, by whom, and what came of it; each item can be opened whole."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import streamlit as st
+
+from agents.protocol import DecisionType, Edit, Execution, Reject, Respond, Status
+from pages.item_view import show_item
+from pages.rendering import (
+    Markup,
+    diff_view,
+    draw,
+    element,
+    facts,
+    fold,
+    humanised,
+    json_view,
+    moment,
+    money,
+    notice,
+    show_refusal,
+    value_view,
+)
+from pages.services import services
+from pages.stories import EVENT_COLUMNS, story_lines
+from pages.tables import (
+    PAGE_SIZE,
+    Cell,
+    CellTone,
+    Column,
+    Line,
+    ask_choice,
+    ask_days,
+    ask_one,
+    page_of,
+    show_empty,
+    show_list,
+    show_pager,
+)
+from review.audit import AuditEvent, EventFilter
+from review.desk import WholeItem
+from review.items import DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
+from review.people import Permission, Person
+
+TITLE = "History"
+ICON = ":material/history:"
+PATH = "history"
+PERMISSION = Permission.SEE_ITEMS
+
+KEY = "history"
+DECIDED = (Status.SETTLED, Status.EXPIRED, Status.CANCELLED)
+EVENTS_SHOWN = 200
+
+_DECISIONS = {
+    DecisionType.APPROVE: "Approved",
+    DecisionType.EDIT: "Edited",
+    DecisionType.REJECT: "Rejected",
+    DecisionType.RESPOND: "Answered",
+}
+_DECISION_TONES: dict[DecisionType, CellTone] = {
+    DecisionType.APPROVE: "good",
+    DecisionType.EDIT: "accent",
+    DecisionType.REJECT: "bad",
+    DecisionType.RESPOND: "accent",
+}
+_STATUSES = {Status.SETTLED: "Settled", Status.EXPIRED: "Expired", Status.CANCELLED: "Withdrawn"}
+_EXECUTIONS: dict[Execution, tuple[str, CellTone]] = {
+    Execution.NONE: ("", ""),
+    Execution.PERMITTED: ("permitted", "quiet"),
+    Execution.STARTED: ("started", "warn"),
+    Execution.SUCCEEDED: ("ran", ""),
+    Execution.FAILED: ("failed", "bad"),
+    Execution.UNKNOWN: ("unknown", "warn"),
+}
+_COLUMNS = (
+    Column("action", "Action"),
+    Column("subject", "Concerns"),
+    Column("amount", "Amount", "number"),
+    Column("confidence", "Confidence", "number"),
+    Column("decision", "Decision", "chip"),
+    Column("by", "Decided by"),
+    Column("execution", "Execution"),
+    Column("settled", "Decided", "ago"),
+)
+_DECISION_COLUMNS = (
+    Column("decision", "Decision", "chip"),
+    Column("by", "Reviewer"),
+    Column("why", "Reasons"),
+    Column("dwell", "Looked for", "number"),
+    Column("version", "Version", "number"),
+    Column("at", "When", "ago"),
+)
+
+
+def page(person: Person) -> None:
+    """Show what was decided, or one item of it whole where the address names one."""
+    show_refusal()
+    opened = _opened_item()
+    if opened is not None:
+        _show_one(person, opened)
+    else:
+        _show_all(person)
+
+
+def _opened_item() -> UUID | None:
+    try:
+        return UUID(st.query_params.get("item", ""))
+    except ValueError:
+        return None
+
+
+def _open(item_id: str) -> None:
+    st.query_params["item"] = item_id
+
+
+def _close() -> None:
+    st.query_params.pop("item", None)
+
+
+def _show_all(person: Person) -> None:
+    st.title(TITLE)
+    where = _ask_filter(person)
+    found = page_of(
+        KEY,
+        where,
+        lambda cursor: services().desk.items(
+            person, where, order=Order.SETTLED, limit=PAGE_SIZE, cursor=cursor
+        ),
+    )
+    if found.rows:
+        lines = [line_of(item) for item in found.rows]
+        show_list(f"{KEY}.list", _COLUMNS, lines, caption="Items that are decided", on_press=_open)
+        show_pager(KEY, found)
+    elif where == ItemFilter(statuses=DECIDED):
+        show_empty("Nothing is decided yet", "Every decision stays here, with what came of it.")
+    else:
+        show_empty("Nothing matches", "Take a filter away, or look for other words.")
+
+
+def _ask_filter(person: Person) -> ItemFilter:
+    policy = services().policies.in_force(person.workspace).document
+    text = st.text_input(
+        "Search",
+        placeholder="Search in arguments, context and subjects",
+        icon=":material/search:",
+        key=f"{KEY}.text",
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        status = ask_one("Ended as", _STATUSES, key=f"{KEY}.status")
+        decision = ask_one("Decision", _DECISIONS, key=f"{KEY}.decision")
+        agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
+        tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
+        by = ask_choice("Decided by", [person.name, "policy"], key=f"{KEY}.by", every="Anybody")
+        since, until = ask_days("Submitted between", key=f"{KEY}.days")
+    return ItemFilter(
+        statuses=(status,) if status else DECIDED,
+        agent=agent,
+        tool=tool,
+        decision=decision,
+        settled_by=by,
+        text=text.strip() or None,
+        since=since,
+        until=until,
+    )
+
+
+def line_of(item: ItemSummary) -> Line:
+    """Return the decided item's row."""
+    execution, tone = _EXECUTIONS[item.execution]
+    return Line(
+        id=str(item.id),
+        name=f"{item.tool} of {item.agent}",
+        act="Open",
+        cells={
+            "action": Cell(item.tool, under=item.agent, tone="strong"),
+            "subject": Cell(item.subject or ""),
+            "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
+            "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
+            "decision": _ending(item),
+            "by": Cell(
+                item.settled_by or "", under="a look afterwards" if item.purpose is Purpose.AUDIT else ""
+            ),
+            "execution": Cell(execution, tone=tone),
+            "settled": Cell(at=item.settled_at),
+        },
+    )
+
+
+def _ending(item: ItemSummary | ReviewItem) -> Cell:
+    if item.status is not Status.SETTLED:
+        return Cell(_STATUSES.get(item.status, humanised(item.status)), tone="warn")
+    decision = (
+        item.decision
+        if isinstance(item.decision, DecisionType) or item.decision is None
+        else item.decision.type
+    )
+    if decision is None:
+        return Cell(humanised(item.status))
+    kind = DecisionType(decision)
+    return Cell(_DECISIONS[kind], tone=_DECISION_TONES[kind])
+
+
+def _show_one(person: Person, item_id: UUID) -> None:
+    st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
+    whole = services().desk.whole(person, item_id)
+    show_item(whole, person)
+    _show_ending(whole)
+    _show_decisions(whole.decisions)
+    if person.may(Permission.SEE_AUDIT):
+        found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_SHOWN)
+        _show_events(found.rows)
+
+
+def _show_ending(whole: WholeItem) -> None:
+    item = whole.item
+    if not item.status.is_final:
+        draw(notice("This item is not decided yet. What happens to it next stands in the queue."))
+        return
+    st.subheader("How it ended")
+    execution, _ = _EXECUTIONS[item.execution]
+    draw(
+        facts(
+            [
+                ("Ended as", _ending(item).text),
+                ("Decided by", item.settled_by or "–"),
+                ("Decided at", moment(item.settled_at)),
+                ("Policy", f"version {item.policy_version}"),
+                ("Execution", execution or "nothing runs"),
+            ]
+        )
+    )
+    if isinstance(item.decision, Edit):
+        draw(
+            _label("What the reviewer changed"),
+            diff_view(item.request.action.args, item.decision.edited_action.args),
+        )
+    if isinstance(item.decision, Reject | Respond) and item.decision.message:
+        draw(_label("What the agent was told"), element("p", item.decision.message, class_="so-plain"))
+    _show_outcome(item)
+    _show_receipt(item)
+
+
+def _label(text: str) -> Markup:
+    return element("p", text, class_="so-label")
+
+
+def _show_outcome(item: ReviewItem) -> None:
+    outcome = item.outcome
+    if outcome is None:
+        return
+    parts = [_label("What the agent reported of the run")]
+    if outcome.error:
+        parts.append(element("p", outcome.error, class_="so-plain so-mono"))
+    if isinstance(outcome.result, str):
+        parts.append(json_view(outcome.result))
+    elif outcome.result is not None:
+        parts.append(value_view(outcome.result))
+    draw(*parts)
+
+
+def _show_receipt(item: ReviewItem) -> None:
+    if item.jti is None:
+        return
+    told = [
+        ("Id (jti)", str(item.jti)),
+        ("Permitted until", moment(item.permitted_until)),
+        ("Consumed", moment(item.consumed_at) if item.consumed_at else "not yet"),
+        ("Digest of what may run", item.permitted_digest or "–"),
+        ("Digest of what was proposed", item.digest),
+    ]
+    draw(fold("Receipt", facts(told)))
+
+
+def _show_decisions(decisions: Sequence[DecisionRecord]) -> None:
+    if not decisions:
+        return
+    st.subheader("Decisions")
+    lines = [decision_line(made) for made in decisions]
+    show_list(f"{KEY}.decisions", _DECISION_COLUMNS, lines, caption="People's decisions on this item")
+
+
+def decision_line(made: DecisionRecord) -> Line:
+    """Return the row of a person's decision."""
+    kind = DecisionType(made.decision.type)
+    return Line(
+        id=str(made.id),
+        name=_DECISIONS[kind],
+        cells={
+            "decision": Cell(_DECISIONS[kind], tone=_DECISION_TONES[kind]),
+            "by": Cell(made.name, under=made.iss),
+            "why": Cell(", ".join(humanised(code) for code in made.reason_codes)),
+            "dwell": Cell(f"{made.dwell_ms / 1000:.1f} s"),
+            "version": Cell(str(made.item_version)),
+            "at": Cell(at=made.decided_at),
+        },
+    )
+
+
+def _show_events(events: Sequence[AuditEvent]) -> None:
+    st.subheader("Events")
+    show_list(
+        f"{KEY}.events",
+        EVENT_COLUMNS,
+        story_lines(events),
+        caption="What happened to this item, oldest first",
+    )

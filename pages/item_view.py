@@ -1,0 +1,313 @@
+"""The whole of an item, to be read: what would run, why a person must see it, what the agent saw and said."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+import streamlit as st
+from pydantic import JsonValue
+
+from agents.protocol import Action, ContextEntry, ContextKind, Impact, Note, Route
+from pages.rendering import (
+    Markup,
+    Place,
+    ago,
+    args_view,
+    chip,
+    chips,
+    diff_view,
+    draw,
+    element,
+    facts,
+    fold,
+    humanised,
+    json_view,
+    moment,
+    money,
+)
+from review.clock import utc_now
+from review.desk import WholeItem
+from review.grounding import grounding
+from review.intake import UNINSPECTABLE
+from review.items import Purpose, ReviewItem
+from review.people import Person
+
+_AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
+_OPEN_BELOW = 1200
+_PICTURE_WIDTH = 320
+_PROSE_WORDS = 8
+
+
+def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
+    """Draw the item as it was proposed, with all that was known of it; nothing in it leads outside."""
+    at = now or utc_now()
+    draw(headline(whole.item, person), facts_view(whole.item, at))
+    left, right = st.columns([7, 5], gap="medium")
+    with left:
+        draw(args_card(whole), *draft_card(whole.item), reasons_card(whole.item))
+    with right:
+        draw(*own_words_card(whole.item), *notes_card(whole.notes, at))
+        show_context(whole.item.request.context)
+
+
+def shown_action(item: ReviewItem) -> Action:
+    """Return what an approval would let run: the agent's proposal, or the edit that awaits approvals."""
+    return item.draft or item.request.action
+
+
+def headline(item: ReviewItem, person: Person) -> Markup:
+    """Return in one sentence what will happen, and what kind of look this is."""
+    action = shown_action(item)
+    verb = "ran by itself:" if item.purpose is Purpose.AUDIT else "wants to"
+    sentence = element(
+        "h1",
+        element("span", humanised(item.agent), class_="so-who so-plain"),
+        f" {verb} ",
+        element("span", humanised(action.name).lower(), class_="so-plain"),
+        *_stake(item.request.impact),
+        class_="so-sentence",
+    )
+    marks = [element("span", action.name, class_="so-chip so-mono"), chip(item.queue)]
+    if item.purpose is Purpose.AUDIT:
+        marks.append(chip("ran already", "info"))
+    if item.quorum > 1:
+        marks.append(chip(f"needs {item.quorum} people", "accent"))
+    if item.draft is not None:
+        marks.append(chip("edited by a reviewer", "accent"))
+    if item.claim is not None and not item.claim.is_held_by(person.iss, person.sub, utc_now()):
+        marks.append(chip(f"claimed by {item.claim.name}", "warn"))
+    return element("div", sentence, chips(*marks), class_="so-headline")
+
+
+def _stake(impact: Impact) -> Iterator[str]:
+    if impact.amount is not None:
+        yield ", "
+        yield element("span", money(impact.amount, impact.currency), class_="so-plain")
+    if impact.subject is not None:
+        yield " for "
+        yield element("span", impact.subject, class_="so-plain")
+
+
+def facts_view(item: ReviewItem, now: datetime, *, approvals: int = 0) -> Markup:
+    """Return what is at stake, how sure the agent is, and by when it wants to know."""
+    request = item.request
+    pairs: list[tuple[str, str]] = [
+        ("Confidence, by the agent", _confidence(request.confidence, request.confidence_source))
+    ]
+    if request.impact.amount is not None:
+        pairs.append(("Amount", money(request.impact.amount, request.impact.currency)))
+    pairs.append(("Can it be undone?", _undone(request.impact.reversible)))
+    if request.impact.subject is not None:
+        pairs.append(("Concerns", request.impact.subject))
+    if item.quorum > 1:
+        pairs.append(("Approvals", f"{approvals} of {item.quorum}"))
+    if not item.status.is_final:
+        pairs.append(("Due", _until(item.due_at, now)))
+        pairs.append(("Expires", _until(item.expires_at, now)))
+    pairs.append(("Proposed", element("span", ago(item.submitted_at, now), title=moment(item.submitted_at))))
+    return element("div", facts(pairs), class_="so-strip")
+
+
+def _confidence(confidence: float | None, source: str | None) -> Markup:
+    if confidence is None:
+        return chip("not given", "warn")
+    meter = element("div", element("span", "", style=f"width:{confidence:.0%}"), class_="so-meter")
+    by = element("span", f" {source}", class_="so-quiet so-small") if source else ""
+    return element("span", f"{confidence:.0%}", by, meter)
+
+
+def _undone(reversible: bool | None) -> Markup:  # noqa: FBT001 -- the protocol's own three-valued fact
+    if reversible is None:
+        return chip("not said", "warn")
+    return chip("yes", "good") if reversible else chip("no", "bad")
+
+
+def _until(at: datetime, now: datetime) -> Markup:
+    if at <= now:
+        return chip(f"{ago(at, now)}, overdue", "bad")
+    return element("span", ago(at, now), title=moment(at))
+
+
+def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
+    """Return the arguments that would run, each marked where its value stands nowhere in the context."""
+    return element("section", *_args_parts(whole, is_whole=is_whole), class_="so-card")
+
+
+def hidden_characters(whole: WholeItem) -> int:
+    """Return how many characters of the arguments the cut view leaves out."""
+    return args_view(shown_action(whole.item).args, is_whole=False, names=_schema_names(whole)).hidden
+
+
+def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
+    item = whole.item
+    found = grounding(item.request) if item.draft is None else None
+    ungrounded = found.ungrounded if found else ()
+    marks = {path: chip("not in the context", "warn") for path in ungrounded if not _is_prose(item, path)}
+    heading = [element("span", "Arguments")]
+    if found is not None and found.share is not None and not ungrounded:
+        heading.append(chip("all found in the context", "good"))
+    yield element("h2", *heading, class_="so-label")
+    view = args_view(shown_action(item).args, is_whole=is_whole, marks=marks, names=_schema_names(whole))
+    yield view.markup
+
+
+def _is_prose(item: ReviewItem, place: Place) -> bool:
+    # What the agent composes stands nowhere word for word; to say so of every text would only blunt the mark.
+    value: JsonValue = item.request.action.args
+    for step in place:
+        value = value[step]  # type: ignore[index]  # the place was found in these arguments
+    return isinstance(value, str) and len(value.split()) > _PROSE_WORDS
+
+
+def _schema_names(whole: WholeItem) -> Sequence[str]:
+    properties = (whole.args_schema or {}).get("properties")
+    return tuple(properties) if isinstance(properties, dict) else ()
+
+
+def draft_card(item: ReviewItem) -> Iterator[Markup]:
+    """Yield how a reviewer's edit that awaits approvals differs from what the agent proposed."""
+    if item.draft is not None:
+        yield element(
+            "section",
+            element("h2", "Edited from what the agent proposed", class_="so-label"),
+            diff_view(item.request.action.args, item.draft.args),
+            class_="so-card",
+        )
+
+
+def reasons_card(item: ReviewItem) -> Markup:
+    """Return what the policy said."""
+    headings = {
+        Route.REVIEW: "Why a person must look",
+        Route.EXECUTE: "Why the policy let it run",
+        Route.DENY: "Why the policy stopped it",
+    }
+    reasons = (
+        element(
+            "li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower())
+        )
+        for reason in item.reasons
+    )
+    return element(
+        "section",
+        element("h2", headings[item.route], chip(f"policy {item.policy_version}"), class_="so-label"),
+        element("ul", *reasons, class_="so-reasons"),
+        class_="so-card",
+    )
+
+
+def own_words_card(item: ReviewItem) -> Iterator[Markup]:
+    """Yield what the agent says of its action, apart and marked as unverified."""
+    said = [text for text in (item.request.description, item.request.rationale) if text]
+    if said:
+        yield element(
+            "section",
+            element("h2", "The agent's own words", chip("unverified", "warn"), class_="so-label"),
+            element("div", *(element("p", text, class_="so-plain") for text in said), class_="so-own-words"),
+            class_="so-card",
+        )
+
+
+def notes_card(notes: Sequence[Note], now: datetime) -> Iterator[Markup]:
+    """Yield the thread between reviewer and agent."""
+    if notes:
+        bubbles = (
+            _bubble(
+                "The agent answered" if note.author == "agent" else "A reviewer asked",
+                element("p", note.text, class_="so-plain"),
+                is_agent=note.author == "agent",
+                when=ago(note.at, now),
+            )
+            for note in notes
+        )
+        yield element(
+            "section",
+            element("h2", "Questions to the agent", class_="so-label"),
+            element("div", *bubbles, class_="so-talk"),
+            class_="so-card",
+        )
+
+
+def show_context(context: Iterable[ContextEntry]) -> None:
+    """Draw what the agent saw as a conversation; pictures from our own bytes, links as text."""
+    waiting: list[Markup] = [element("h2", "What the agent saw", class_="so-label")]
+    is_empty = True
+    for entry in context:
+        is_empty = False
+        picture = _picture(entry)
+        if picture is None:
+            waiting.append(_entry(entry))
+            continue
+        _draw_talk([*waiting, element("p", _title(entry, "Image"), class_="so-said-by")])
+        waiting = []
+        st.image(picture, width=_PICTURE_WIDTH, alt="A picture from the context")
+    if is_empty:
+        waiting.append(element("p", "The agent sent no context.", class_="so-quiet"))
+    if waiting:
+        _draw_talk(waiting)
+
+
+def _draw_talk(parts: Sequence[Markup]) -> None:
+    draw(element("div", *parts, class_="so-talk"))
+
+
+def _picture(entry: ContextEntry) -> bytes | None:
+    if entry.kind is not ContextKind.IMAGE or entry.media_type == UNINSPECTABLE:
+        return None
+    try:
+        return base64.b64decode(entry.content, validate=True)
+    except binascii.Error:
+        return None
+
+
+def _title(entry: ContextEntry, otherwise: str) -> str:
+    return entry.title or _capitalised(entry.role or "") or otherwise
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _entry(entry: ContextEntry) -> Markup:
+    match entry.kind:
+        case ContextKind.MESSAGE:
+            role = (entry.role or "").lower()
+            by = (
+                entry.title
+                or ("The agent" if role in _AGENT_ROLES else "")
+                or _capitalised(entry.role or "message")
+            )
+            text = element("p", entry.content, class_="so-plain")
+            return _bubble(by, text, is_agent=role in _AGENT_ROLES)
+        case ContextKind.IMAGE:
+            return _card(_title(entry, "Image"), chip("uninspectable: this picture cannot be decoded", "bad"))
+        case ContextKind.LINK:
+            address = element("p", entry.content, class_="so-plain so-mono")
+            return _card(_title(entry, "Link"), address, chip("shown as text, never opened"))
+        case ContextKind.DOCUMENT:
+            return _folded(
+                f"{_title(entry, 'Document')} · document",
+                element("p", entry.content, class_="so-plain"),
+                entry,
+            )
+    kind = "tool result" if entry.kind is ContextKind.TOOL_RESULT else "record"
+    return _folded(f"{_title(entry, 'A tool')} · {kind}", json_view(entry.content), entry)
+
+
+def _folded(title: str, body: Markup, entry: ContextEntry) -> Markup:
+    return fold(title, body, is_open=len(entry.content) <= _OPEN_BELOW)
+
+
+def _bubble(by: str, *body: Markup, is_agent: bool, when: str = "") -> Markup:
+    quiet = element("span", f" {when}", class_="so-quiet") if when else ""
+    return element(
+        "div",
+        element("p", by, quiet, class_="so-said-by"),
+        *body,
+        class_="so-bubble so-bubble-agent" if is_agent else "so-bubble",
+    )
+
+
+def _card(title: str, *body: Markup) -> Markup:
+    return element("div", element("p", title, class_="so-said-by"), *body, class_="so-card")

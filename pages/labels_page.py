@@ -1,0 +1,220 @@
+"""The Labels screen: what people's decisions teach, how much of it there is, and the files to train from."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+import altair as alt
+import streamlit as st
+
+from agents.protocol import DecisionType
+from pages.rendering import draw, element, facts, show_refusal, visible
+from pages.services import services
+from pages.tables import Cell, Column, Line, ask_days, count_words, show_empty, show_list
+from review.labels import Label, TrainingFormat, plain_row, training_row
+from review.people import Permission, Person
+from review.store import COUNT_LIMIT
+
+TITLE = "Labels"
+ICON = ":material/label:"
+PATH = "labels"
+PERMISSION = Permission.EXPORT_LABELS
+
+KEY = "labels"
+CHART_ROWS = 20
+
+_DECISIONS = {
+    DecisionType.APPROVE: "approved",
+    DecisionType.EDIT: "edited",
+    DecisionType.REJECT: "rejected",
+    DecisionType.RESPOND: "answered",
+}
+_COLOURS = {
+    DecisionType.APPROVE: "#3f9d6b",
+    DecisionType.EDIT: "#3d8f9b",
+    DecisionType.REJECT: "#cf6161",
+    DecisionType.RESPOND: "#7b93d4",
+}
+_FORMATS = {
+    TrainingFormat.PREFERENCE: "preference pair: the edit is chosen, the proposal rejected",
+    TrainingFormat.UNPAIRED: "unpaired label: the proposal, true or false",
+    TrainingFormat.SFT: "completion: the answer that a person gave",
+}
+_COLUMNS = (
+    Column("tool", "Tool"),
+    Column("labels", "Labels", "number"),
+    *(Column(decision.value, words.capitalize(), "number") for decision, words in _DECISIONS.items()),
+)
+
+Counts = Mapping[tuple[str, str], Counter[DecisionType]]
+
+
+def page(person: Person) -> None:
+    """Show how many labels there are, what their rows look like, and where to take them from."""
+    st.title(TITLE)
+    show_refusal()
+    labels = services().records.label_preview(person, limit=COUNT_LIMIT + 1)
+    if not labels:
+        show_empty(
+            "No labels yet", "Every decision that a person makes becomes one. Decide an item on Review."
+        )
+        return
+    counted = labels[:COUNT_LIMIT]
+    _show_figures(counted, is_cut=len(labels) > COUNT_LIMIT)
+    _show_downloads(person)
+    _show_counts(counts_of(counted))
+    _show_rows(counted)
+
+
+def counts_of(labels: Iterable[Label]) -> dict[tuple[str, str], Counter[DecisionType]]:
+    """Return how often each decision was made on each tool of each agent, the most decided first."""
+    counts: dict[tuple[str, str], Counter[DecisionType]] = {}
+    for label in labels:
+        counts.setdefault((label.agent, label.proposed.name), Counter())[label.decision] += 1
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1].total(), entry[0])))
+
+
+def _show_downloads(person: Person) -> None:
+    with st.container(border=True):
+        since, until = ask_days("Decided between", key=f"{KEY}.days")
+        plain, lines, archive = st.columns(3, gap="medium")
+        with plain:
+            _offer("labels.csv", "CSV", since, until)
+            st.caption(
+                "One row a decision: the proposal, the decision, what was let run, reasons, confidence. "
+                "Arguments and context are JSON in their cells; opens in any spreadsheet."
+            )
+        with lines:
+            _offer("labels.jsonl", "JSON Lines", since, until)
+            st.caption(
+                "The same rows, one JSON object a line, arguments and context as they were. "
+                "For pandas, DuckDB, or a script of your own."
+            )
+        with archive:
+            _offer("labels-hf.zip", "Hugging Face dataset", since, until)
+            st.caption(
+                "Conversational rows that TRL trains on, in a folder that load_dataset reads: an edit is a "
+                "preference pair, approve and reject are unpaired labels, an answer is a completion."
+            )
+    if person.may(Permission.EXPORT_AUDIT):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _offer("decisions.csv", "Decisions (CSV)", since, until)
+            st.caption("Who decided what, when, and how long they looked.", width="content")
+
+
+def _offer(name: str, words: str, since: datetime | None, until: datetime | None) -> None:
+    st.link_button(words, download_address(name, since, until), icon=":material/download:")
+
+
+def download_address(name: str, since: datetime | None, until: datetime | None) -> str:
+    """Return the address of an export, between two moments where they are given."""
+    asked = {"since": since, "until": until}
+    query = urlencode({name: at.isoformat() for name, at in asked.items() if at is not None})
+    return f"/download/{name}?{query}" if query else f"/download/{name}"
+
+
+def _show_figures(labels: Sequence[Label], *, is_cut: bool) -> None:
+    total = Counter(label.decision for label in labels)
+    figures = [(words.capitalize(), f"{total[decision]:,}") for decision, words in _DECISIONS.items()]
+    draw(facts([("Labels", count_words(len(labels) + is_cut)), *figures]))
+    if is_cut:
+        st.caption(f"Counted are the first {COUNT_LIMIT:,}; the downloads hold all.")
+
+
+def _show_counts(counts: Counts) -> None:
+    chart, table = st.columns([5, 6], gap="large")
+    with chart:
+        st.altair_chart(chart_of(counts), width="stretch")
+    with table:
+        lines = [line_of(agent, tool, made) for (agent, tool), made in counts.items()]
+        show_list(f"{KEY}.counts", _COLUMNS, lines, caption="Labels by tool and decision")
+
+
+def bars_of(counts: Counts) -> list[dict[str, str | int]]:
+    """Return the parts of the bars: for each tool, each decision that was made on it, in their order."""
+    return [
+        {"tool": f"{agent} · {tool}", "decision": words, "labels": made[decision], "place": place}
+        for (agent, tool), made in counts.items()
+        for place, (decision, words) in enumerate(_DECISIONS.items())
+        if made[decision]
+    ]
+
+
+def chart_of(counts: Counts) -> alt.Chart:
+    """Return the counts as bars, one for each tool, coloured by decision; the most decided tools alone."""
+    shown = dict(list(counts.items())[:CHART_ROWS])
+    colours = alt.Scale(domain=list(_DECISIONS.values()), range=list(_COLOURS.values()))
+    chart: alt.Chart = (
+        alt.Chart(alt.InlineData(values=bars_of(shown)))
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X("labels:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y(
+                "tool:N",
+                title=None,
+                axis=alt.Axis(labelLimit=260),
+                sort=[f"{agent} · {tool}" for agent, tool in shown],
+            ),
+            color=alt.Color("decision:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
+            order=alt.Order("place:Q"),
+            tooltip=["tool:N", "decision:N", "labels:Q"],
+        )
+        .properties(height=max(120, 30 * len(shown) + 60))
+    )
+    return chart
+
+
+def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:
+    """Return the row of a tool, with the share of each decision."""
+    total = made.total()
+    shares = {
+        decision.value: Cell(f"{made[decision]:,}", under=f"{made[decision] / total:.0%}")
+        if made[decision]
+        else Cell("–", tone="quiet")
+        for decision in _DECISIONS
+    }
+    return Line(
+        id=f"{agent} {tool}",
+        name=f"{tool} of {agent}",
+        cells={"tool": Cell(tool, under=agent, tone="strong"), "labels": Cell(f"{total:,}"), **shares},
+    )
+
+
+def examples_of(labels: Iterable[Label]) -> dict[DecisionType, Label]:
+    """Return the first label of each kind of decision."""
+    examples: dict[DecisionType, Label] = {}
+    for label in labels:
+        examples.setdefault(label.decision, label)
+    return examples
+
+
+def _show_rows(labels: Sequence[Label]) -> None:
+    st.subheader("What the rows look like")
+    examples = examples_of(labels)
+    shown = [decision for decision in _DECISIONS if decision in examples]
+    chosen = st.segmented_control(
+        "Decision",
+        shown,
+        default=shown[0],
+        format_func=lambda decision: _DECISIONS[decision].capitalize(),
+        key=f"{KEY}.example",
+        label_visibility="collapsed",
+        required=True,
+    )
+    label = examples[chosen or shown[0]]
+    form, row = training_row(label)
+    plain, training = st.columns(2, gap="large")
+    with plain:
+        draw(element("p", "CSV and JSON Lines", class_="so-label"))
+        _show_row(plain_row(label))
+    with training:
+        draw(element("p", f"TRL, {_FORMATS[form]}", class_="so-label"))
+        _show_row(row)
+
+
+def _show_row(row: Mapping[str, object]) -> None:
+    st.code(
+        visible(json.dumps(row, indent=2, ensure_ascii=False)), language="json", height=420, wrap_lines=True
+    )

@@ -1,0 +1,612 @@
+"""The Policy screen: what agents may do alone, edited as a draft, tried on actions, and put in force."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import streamlit as st
+from pydantic import ValidationError
+
+from agents.protocol import Route
+from pages import drafts
+from pages.drafts import Draft
+from pages.rendering import (
+    chip,
+    draw,
+    element,
+    facts,
+    humanised,
+    moment,
+    notice,
+    said,
+    show_refusal,
+    span,
+)
+from pages.services import services
+from pages.tables import Cell, CellTone, Column, Line, show_empty, show_list
+from review.errors import InvalidPolicyError, ReviewError
+from review.governance import PolicyInForce
+from review.grounding import grounding
+from review.people import Permission, Person
+from review.policy import (
+    FUNCTIONS,
+    HOUR,
+    VARIABLES,
+    Autonomy,
+    Policy,
+    PolicyDocument,
+    Preview,
+    PreviewRow,
+    Rule,
+    compiled,
+    preview,
+)
+
+TITLE = "Policy"
+ICON = ":material/rule:"
+PATH = "policy"
+PERMISSION = Permission.SEE_POLICY
+
+KEY = "policy"
+RECENT_ACTIONS = 200
+ROWS_SHOWN = 50
+
+_AUTONOMY = {
+    Autonomy.SHADOW: "Nothing runs; decisions are only compared.",
+    Autonomy.SUPERVISED: "Everything is reviewed.",
+    Autonomy.GUARDED: "Below the threshold is reviewed, a slice of the rest is audited.",
+    Autonomy.AUTONOMOUS: "Only rules and the slice bring a person in.",
+}
+_ROUTE_WORDS = {Route.EXECUTE: "runs", Route.REVIEW: "a person looks", Route.DENY: "is stopped"}
+_ROUTE_TONES: dict[Route, CellTone] = {Route.EXECUTE: "good", Route.REVIEW: "info", Route.DENY: "bad"}
+_RULE_COLUMNS = (
+    Column("number", "#", "number"),
+    Column("name", "Rule"),
+    Column("when", "When", "mono"),
+    Column("route", "Then", "chip"),
+    Column("asks", "And asks for"),
+)
+_VERSION_COLUMNS = (
+    Column("number", "Version", "number"),
+    Column("comment", "Why"),
+    Column("by", "Saved by"),
+    Column("at", "When", "ago"),
+)
+_CHANGE_COLUMNS = (
+    Column("action", "Action"),
+    Column("answered", "Was answered", "chip"),
+    Column("would", "Would be answered", "chip"),
+    Column("why", "Why"),
+)
+_HELP = f"""
+An expression in CEL, the Common Expression Language, over what is known of the action. It holds or it does
+not; the first rule that holds answers. Variables: {", ".join(f"`{name}`" for name in VARIABLES)}.
+
+- `has(impact.amount) && impact.amount >= 500.0` : it moves 500 or more
+- `action.name == "publish_copy" && args.channel == "press"` : one argument of one tool
+- `grounding != null && grounding < 0.5` : half of its values stand nowhere in the context
+
+Functions: {", ".join(f"`{name}`" for name in FUNCTIONS)}.
+A rule that cannot be evaluated brings the action to a person.
+"""
+
+
+def page(person: Person) -> None:
+    """Show the policy in force; who may edit it works on a draft, tries it, and saves it."""
+    st.title(TITLE)
+    show_refusal()
+    versions = services().policies.versions(person)
+    in_force = services().policies.in_force(person.workspace)
+    _show_version(in_force, versions)
+    if not person.may(Permission.EDIT_POLICY):
+        _show_read_only(in_force.document, versions)
+        return
+    draft = _kept_draft(in_force)
+    _keep(draft)
+    bar = st.container()
+    tabs = st.tabs(["Rules", "Tools", "Defaults", "JSON", "Versions"])
+    with tabs[0]:
+        _edit_rules(draft)
+    with tabs[1]:
+        draft = _edited_tools(draft, person)
+    with tabs[2]:
+        draft = _edited_defaults(draft)
+    with tabs[3]:
+        _edit_json(draft)
+    with tabs[4]:
+        _show_versions(versions, draft)
+    _keep(draft)
+    with bar:
+        _show_bar(draft, in_force, person)
+
+
+def _show_version(in_force: PolicyInForce, versions: Sequence[Policy]) -> None:
+    latest = next((version for version in versions if version.number == in_force.number), None)
+    if latest is None:
+        draw(notice("No policy has been saved yet: every action goes to a person.", "info"))
+        return
+    told = [
+        ("In force", f"version {latest.number}"),
+        ("Saved by", latest.saved_by),
+        ("Since", moment(latest.saved_at)),
+        ("Why", latest.comment or "–"),
+    ]
+    draw(facts(told))
+
+
+def _kept_draft(in_force: PolicyInForce) -> Draft:
+    draft = st.session_state.get(f"{KEY}.draft")
+    if not isinstance(draft, Draft):
+        return Draft.of(in_force.document, in_force.number)
+    if draft.based_on != in_force.number and not draft.has_changes:
+        return Draft.of(in_force.document, in_force.number, generation=draft.generation + 1)
+    return replace(draft, problems=())  # The tables tell their problems anew in each run.
+
+
+def _keep(draft: Draft) -> None:
+    st.session_state[f"{KEY}.draft"] = draft
+
+
+def _show_bar(draft: Draft, in_force: PolicyInForce, person: Person) -> None:
+    """Say how the draft stands, and offer what can be done with it."""
+    if draft.based_on != in_force.number:
+        behind = (
+            f"Your draft began as version {draft.based_on}, and version {in_force.number} is in force by now."
+        )
+        draw(notice(f"{behind} Keep your changes as JSON, discard the draft, and put them in again.", "warn"))
+    for problem in draft.problems:
+        draw(notice(problem, "bad"))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        state = chip("changes not saved", "warn") if draft.has_changes else chip("as in force", "good")
+        draw(element("span", "Draft ", state))
+        can_try = not draft.problems
+        validates = st.button(
+            "Validate", key=f"{KEY}.validate", icon=":material/spellcheck:", disabled=not can_try
+        )
+        previews = st.button(
+            "Preview", key=f"{KEY}.preview", icon=":material/compare_arrows:", disabled=not can_try
+        )
+        if draft.has_changes:
+            st.button("Discard", key=f"{KEY}.discard", type="tertiary", on_click=_discard, args=(draft,))
+        comment = st.text_input(
+            "Why",
+            key=f"{KEY}.comment.{draft.based_on}",
+            placeholder="Why this change, for those who read it later",
+            label_visibility="collapsed",
+            max_chars=500,
+            width=320,
+        )
+        saves = st.button(
+            "Put in force",
+            key=f"{KEY}.save.{draft.based_on}",
+            type="primary",
+            disabled=not (draft.has_changes and can_try),
+        )
+    if validates:
+        _show_validity(draft.document)
+    if previews:
+        _show_preview(draft.document, person)
+    if saves and draft.has_changes:
+        _save(draft, person, comment)
+
+
+def _discard(draft: Draft) -> None:
+    _keep(draft.begun_anew(draft.base))
+
+
+def _save(draft: Draft, person: Person, comment: str) -> None:
+    try:
+        saved = services().policies.save(
+            draft.document, person, based_on=draft.based_on, comment=comment.strip()
+        )
+    except InvalidPolicyError as error:
+        _show_problems(error.problems)
+    except ReviewError as error:
+        draw(notice(str(error), "bad"))
+    else:
+        said(f"Version {saved.number} is in force.")
+        _keep(Draft.of(saved.document, saved.number, generation=draft.generation + 1))
+        st.rerun()
+
+
+def _show_problems(problems: Iterable[str]) -> None:
+    draw(*(notice(problem, "bad") for problem in problems))
+
+
+def _show_validity(document: PolicyDocument) -> None:
+    try:
+        compiled(document)
+    except InvalidPolicyError as error:
+        _show_problems(error.problems)
+    else:
+        rules, tools = len(document.rules), len(document.tools)
+        draw(notice(f"It can be used: {rules} rules compile, and {tools} tools have their autonomy.", "good"))
+
+
+def _show_preview(document: PolicyDocument, person: Person) -> None:
+    try:
+        policy = compiled(document)
+    except InvalidPolicyError as error:
+        _show_problems(error.problems)
+        return
+    items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
+    if not items:
+        draw(notice("There are no actions yet to try it on."))
+        return
+    found = preview(policy, items, grounding=lambda request: grounding(request).share)
+    changed = [row for row in found.rows if row.is_changed]
+    with st.container(border=True):
+        draw(
+            element(
+                "h2",
+                f"On the last {len(found.rows)} actions this draft would change {len(changed)}",
+                class_="so-label",
+            ),
+            facts(preview_facts(found)),
+        )
+        if changed:
+            lines = [change_line(row) for row in changed[:ROWS_SHOWN]]
+            show_list(
+                f"{KEY}.changes", _CHANGE_COLUMNS, lines, caption="Actions that would be answered otherwise"
+            )
+        if len(changed) > ROWS_SHOWN:
+            st.caption(f"The first {ROWS_SHOWN} are shown.")
+
+
+def preview_facts(found: Preview) -> list[tuple[str, str]]:
+    """Return how often each answer was given, and how often the draft would give it."""
+    before: Counter[Route] = Counter()
+    after: Counter[Route] = Counter()
+    for (answered, would), times in found.counts.items():
+        before[answered] += times
+        after[would] += times
+    return [
+        (f"{humanised(route)} ({words})", f"{before[route]} → {after[route]}")
+        for route, words in _ROUTE_WORDS.items()
+    ]
+
+
+def change_line(row: PreviewRow) -> Line:
+    """Return the row of an action that the draft would answer otherwise."""
+    would = row.routing.route
+    return Line(
+        id=str(row.item_id),
+        name=f"{row.tool} of {row.agent}",
+        cells={
+            "action": Cell(row.tool, under=row.agent, tone="strong"),
+            "answered": Cell(humanised(row.answered), tone=_ROUTE_TONES[row.answered]),
+            "would": Cell(humanised(would), tone=_ROUTE_TONES[would]),
+            "why": Cell(" ".join(reason.text for reason in row.routing.reasons)),
+        },
+    )
+
+
+def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> None:
+    tabs = st.tabs(["Rules", "Tools", "JSON", "Versions"])
+    with tabs[0]:
+        _show_rules(document.rules)
+    with tabs[1]:
+        st.dataframe(drafts.tool_columns(document.tools), column_config=_tool_config(), hide_index=True)
+    with tabs[2]:
+        st.code(drafts.as_text(document), language="json")
+    with tabs[3]:
+        _show_versions(versions, None)
+
+
+def _show_rules(rules: Sequence[Rule], *, on_press: Callable[[str], None] | None = None) -> None:
+    if not rules:
+        show_empty("No rules", "Then each tool's autonomy alone decides what an agent may do.")
+        return
+    lines = [rule_line(number, rule, act="Edit" if on_press else "") for number, rule in enumerate(rules)]
+    show_list(f"{KEY}.rules", _RULE_COLUMNS, lines, caption="The rules, in their order", on_press=on_press)
+
+
+def rule_line(place: int, rule: Rule, *, act: str = "") -> Line:
+    """Return the rule's row."""
+    asks = [
+        f"queue {rule.queue}" if rule.queue else "",
+        f"priority {rule.priority}" if rule.priority is not None else "",
+        f"{rule.quorum} people" if rule.quorum > 1 else "",
+        f"due in {span(timedelta(seconds=rule.due_in))}" if rule.due_in else "",
+    ]
+    return Line(
+        id=str(place),
+        name=rule.name,
+        act=act,
+        cells={
+            "number": Cell(str(place + 1), tone="quiet"),
+            "name": Cell(rule.name, under=rule.reason or "", tone="strong"),
+            "when": Cell(rule.when),
+            "route": Cell(humanised(rule.route), tone=_ROUTE_TONES[rule.route]),
+            "asks": Cell(", ".join(asked for asked in asks if asked), tone="quiet"),
+        },
+    )
+
+
+def _edit_rules(draft: Draft) -> None:
+    st.caption("The first rule that holds answers. Where none holds, the autonomy of the tool does.")
+    _show_rules(draft.document.rules, on_press=_choose_rule)
+    st.button("Add a rule", key=f"{KEY}.add", icon=":material/add:", on_click=_choose_rule, args=(None,))
+    if f"{KEY}.rule" in st.session_state:
+        place = st.session_state.pop(f"{KEY}.rule")
+        _rule_dialog(place)
+
+
+def _choose_rule(place: str | None) -> None:
+    st.session_state[f"{KEY}.rule"] = None if place is None else int(place)
+
+
+@st.dialog("Rule", width="large")
+def _rule_dialog(place: int | None) -> None:
+    draft: Draft = st.session_state[f"{KEY}.draft"]
+    rules = draft.document.rules
+    rule = rules[place] if place is not None and place < len(rules) else None
+    with st.form(f"{KEY}.rule.form", border=False):
+        values = _ask_rule(rule)
+        applies = st.form_submit_button("Apply to the draft", type="primary")
+    if applies and (made := _rule_made(values)) is not None:
+        _keep(draft.with_(rules=drafts.put(rules, made, at=place)))
+        st.rerun()
+    if rule is not None and place is not None:
+        _offer_moves(draft, place)
+
+
+def _ask_rule(rule: Rule | None) -> dict[str, Any]:
+    first, second = st.columns([2, 1])
+    routes = list(Route)
+    values: dict[str, Any] = {
+        "name": first.text_input("Name", value=rule.name if rule else "", max_chars=64),
+        "route": second.selectbox(
+            "Then",
+            routes,
+            index=routes.index(rule.route if rule else Route.REVIEW),
+            format_func=lambda route: f"{humanised(route)}: {_ROUTE_WORDS[route]}",
+        ),
+        "when": st.text_area("When (CEL)", value=rule.when if rule else "", max_chars=2000, height=90),
+    }
+    with st.popover("What can stand here?", type="tertiary"):
+        st.markdown(_HELP)
+    values["reason"] = st.text_input(
+        "Reason, read by the reviewer and by the agent",
+        value=rule.reason or "" if rule else "",
+        max_chars=500,
+    )
+    queue, priority, quorum, due = st.columns(4)
+    values["queue"] = queue.text_input(
+        "Queue", value=rule.queue or "" if rule else "", placeholder="as the tool says"
+    )
+    values["priority"] = priority.number_input(
+        "Priority (0 first)", 0, 9, value=rule.priority if rule else None, placeholder="as usual"
+    )
+    values["quorum"] = quorum.number_input("People who must approve", 1, 9, value=rule.quorum if rule else 1)
+    values["due_in"] = due.number_input(
+        "Due in (min)",
+        min_value=0.0,
+        value=rule.due_in / drafts.MINUTE if rule and rule.due_in else None,
+        step=15.0,
+        format="%.4g",
+        placeholder="as the tool says",
+    )
+    return values
+
+
+def _rule_made(values: Mapping[str, Any]) -> Rule | None:
+    due_in = values["due_in"]
+    try:
+        rule = Rule.model_validate(
+            {
+                **values,
+                "name": values["name"].strip(),
+                "when": values["when"].strip(),
+                "queue": values["queue"].strip() or None,
+                "reason": values["reason"].strip() or None,
+                "due_in": round(due_in * drafts.MINUTE) if due_in else None,
+            }
+        )
+        compiled(PolicyDocument(rules=(rule,)))
+    except ValidationError as error:
+        _show_problems(drafts.problems_of(error))
+    except InvalidPolicyError as error:
+        _show_problems(error.problems)
+    else:
+        return rule
+    return None
+
+
+def _offer_moves(draft: Draft, place: int) -> None:
+    rules = draft.document.rules
+    with st.container(horizontal=True):
+        up = st.button("Move up", icon=":material/arrow_upward:", disabled=place == 0)
+        down = st.button("Move down", icon=":material/arrow_downward:", disabled=place == len(rules) - 1)
+        removes = st.button("Remove", icon=":material/delete:", type="tertiary")
+    if up or down:
+        _keep(draft.with_(rules=drafts.moved(rules, place, by=-1 if up else 1)))
+        st.rerun()
+    if removes:
+        _keep(draft.with_(rules=drafts.without(rules, place)))
+        st.rerun()
+
+
+def _tool_config() -> dict[str, Any]:
+    config = st.column_config
+    return {
+        "agent": config.TextColumn("Agent", required=True),
+        "tool": config.TextColumn("Tool", required=True),
+        "autonomy": config.SelectboxColumn(
+            "Autonomy",
+            options=[autonomy.value for autonomy in Autonomy],
+            required=True,
+            default=Autonomy.SUPERVISED.value,
+            help=" ".join(f"{autonomy.value}: {words}" for autonomy, words in _AUTONOMY.items()),
+        ),
+        "threshold": config.NumberColumn(
+            "Threshold", min_value=0.0, max_value=1.0, help="Counts where it is guarded."
+        ),
+        "queue": config.TextColumn("Queue"),
+        "due_in": config.NumberColumn("Due in (min)", min_value=0.02),
+        "permit_for": config.NumberColumn(
+            "Permit for (h)", min_value=0.001, help="How long an approval permits execution."
+        ),
+        "approve_on_expiry": config.CheckboxColumn("Approve on expiry", default=False),
+    }
+
+
+def _edited_tools(draft: Draft, person: Person) -> Draft:
+    st.caption(
+        "What each agent may do with each tool where no rule holds. What is not named here, a person sees."
+    )
+    edited = st.data_editor(
+        drafts.tool_columns(draft.began.tools),
+        key=f"{KEY}.tools.table.{draft.generation}",
+        column_config=_tool_config(),
+        num_rows="dynamic",
+        placeholder="",
+        hide_index=True,
+        width="stretch",
+    )
+    tools, problems = drafts.tool_rules(edited)
+    _offer_unnamed(draft, person)
+    return draft.with_problems(problems) if problems else draft.with_(tools=tools)
+
+
+def _offer_unnamed(draft: Draft, person: Person) -> None:
+    if not person.may(Permission.SEE_AGENTS):
+        return
+    _, _, seen = services().keys.overview(person)
+    unnamed = drafts.unnamed_tools(draft.document, seen)
+    if unnamed:
+        tools = f"{len(unnamed)} tools" if len(unnamed) > 1 else "1 tool"
+        label = f"Add {tools} that agents use and the policy does not name"
+        if st.button(label, key=f"{KEY}.unnamed", icon=":material/playlist_add:"):
+            document = draft.document
+            _keep(draft.begun_anew(document.model_copy(update={"tools": (*document.tools, *unnamed)})))
+            st.rerun()
+
+
+def _edited_defaults(draft: Draft) -> Draft:
+    st.caption("What counts where neither a rule nor a tool says otherwise.")
+    began = draft.began
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        rate = st.number_input(
+            "Audit slice (%)",
+            0.0,
+            100.0,
+            value=began.audit_rate * 100,
+            step=1.0,
+            format="%.4g",
+            key=f"{KEY}.audit_rate.{draft.generation}",
+            help="The random part of what runs alone that a person looks at afterwards.",
+            width=180,
+        )
+        queue = st.text_input(
+            "Queue", value=began.default_queue, key=f"{KEY}.queue.{draft.generation}", width=180
+        )
+        priority = st.number_input(
+            "Priority (0 first)",
+            0,
+            9,
+            value=began.default_priority,
+            key=f"{KEY}.priority.{draft.generation}",
+            width=180,
+        )
+        due = _ask_hours("Due in (h)", began.default_due_in, key=f"{KEY}.due.{draft.generation}")
+        expires = _ask_hours(
+            "Expires in (h)", began.default_expires_in, key=f"{KEY}.expires.{draft.generation}"
+        )
+    if began.agent_versions:
+        named = ", ".join(began.agent_versions)
+        draw(
+            element(
+                "p",
+                f"Known versions are listed for {named}; they are edited as JSON.",
+                class_="so-quiet so-small",
+            )
+        )
+    changed = draft.document.model_dump() | {
+        "audit_rate": rate / 100,
+        "default_queue": queue.strip(),
+        "default_priority": priority,
+        "default_due_in": round(due * HOUR),
+        "default_expires_in": round(expires * HOUR),
+    }
+    try:
+        return replace(draft, document=PolicyDocument.model_validate(changed))
+    except ValidationError as error:
+        return draft.with_problems(drafts.problems_of(error, of="Defaults"))
+
+
+def _ask_hours(label: str, seconds: int, *, key: str) -> float:
+    return st.number_input(
+        label, min_value=0.0, value=seconds / HOUR, step=1.0, format="%.4g", key=key, width=180
+    )
+
+
+def _edit_json(draft: Draft) -> None:
+    st.caption(
+        "The whole draft, for those who would rather write it. Applied, it replaces what the other tabs hold."
+    )
+    text = drafts.as_text(draft.document)
+    place = f"{draft.generation}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    with st.form(f"{KEY}.json.{place}", border=False):
+        written = st.text_area(
+            "Policy as JSON", value=text, height=380, key=f"{KEY}.text.{place}", label_visibility="collapsed"
+        )
+        applies = st.form_submit_button("Apply to the draft")
+    if applies:
+        document, problems = drafts.document_in(written)
+        if document is None:
+            _show_problems(problems)
+        else:
+            _keep(draft.begun_anew(document))
+            st.rerun()
+
+
+def _show_versions(versions: Sequence[Policy], draft: Draft | None) -> None:
+    lines = [version_line(version) for version in versions]
+    show_list(
+        f"{KEY}.versions", _VERSION_COLUMNS, lines, caption="Versions of the policy", on_press=_choose_version
+    )
+    chosen = st.session_state.pop(f"{KEY}.version", None)
+    for version in versions:
+        if version.number == chosen:
+            _version_dialog(version, is_editable=draft is not None)
+
+
+def version_line(version: Policy) -> Line:
+    """Return the version's row."""
+    return Line(
+        id=str(version.number),
+        name=f"version {version.number}",
+        act="Look",
+        cells={
+            "number": Cell(str(version.number)),
+            "comment": Cell(version.comment or "–"),
+            "by": Cell(version.saved_by),
+            "at": Cell(at=version.saved_at),
+        },
+    )
+
+
+def _choose_version(number: str) -> None:
+    st.session_state[f"{KEY}.version"] = int(number)
+
+
+@st.dialog("A version of the policy", width="large")
+def _version_dialog(version: Policy, *, is_editable: bool) -> None:
+    draw(
+        facts(
+            [
+                ("Version", str(version.number)),
+                ("Saved by", version.saved_by),
+                ("At", moment(version.saved_at)),
+            ]
+        )
+    )
+    if is_editable and st.button("Use it as the draft", icon=":material/settings_backup_restore:"):
+        draft: Draft = st.session_state[f"{KEY}.draft"]
+        _keep(draft.begun_anew(version.document))
+        st.rerun()
+    st.code(drafts.as_text(version.document), language="json", wrap_lines=True)

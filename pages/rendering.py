@@ -1,0 +1,502 @@
+"""The one way in which text that is not ours reaches the screen: plain, escaped, with nothing hidden in it.
+
+Whatever an agent, a tool's schema or a person wrote goes through `element` (or `plain` and `show_args`, which
+use it). It never becomes Markdown, a link, an address to load from, or the label of a widget.
+"""
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Any, Literal
+
+import streamlit as st
+from pydantic import JsonValue
+
+from agents.protocol import Args
+from review.errors import ReviewError
+
+Tone = Literal["quiet", "good", "warn", "bad", "info", "accent"]
+Place = tuple[str | int, ...]
+
+CUT_AT = 600
+ROWS_AT = 40
+_LEVELS = 4
+_MARKS_TOGETHER = 3
+_ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# What draws nothing, or draws as a blank, though its Unicode category does not say so.
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+_HIDING_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_EMOJI_STYLE = "\ufe0f"
+_JOINER = "\u200d"
+_WORD = re.compile(r"[\w-]+(?:\.[\w-]+)+|\w+")
+# Scripts that are written together everywhere (UTS 39, "highly restrictive").
+_EAST_ASIAN = frozenset({"Bopomofo", "Cjk", "Hangul", "Hiragana", "Ideographic", "Katakana"})
+_NO_SCRIPT = frozenset(
+    {"Combining", "Feminine", "Masculine", "Micro", "Modifier", "Superscript", "Subscript"}
+)
+_MARK = re.compile(r"(⟨[^⟨⟩]{1,80}⟩)")
+_PIECES = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+class Markup(str):
+    """HTML that `element` made: everything in it that is not ours is escaped."""
+
+    __slots__ = ()
+
+
+class Literally(str):
+    """A JSON number, true, false or null as it was written, to be told from the text that reads the same."""
+
+    __slots__ = ()
+
+
+def visible(text: str) -> str:
+    """Return the text with whatever hides in it made visible.
+
+    Control, invisible and bidirectional code points become ``⟨U+202E⟩``; line breaks and tabs stay. A word or
+    host name that mixes scripts, as a forged one does, is followed by their names (UTS 39).
+    """
+    text = text.replace("\r\n", "\n")
+    if text.isascii():
+        return _ASCII_CONTROLS.sub(lambda found: _escape(found.group()), text)
+    return _uncovered(_WORD.sub(_with_scripts, text))
+
+
+def _uncovered(text: str) -> str:
+    if not any(map(_is_suspect, set(text))):
+        return text
+    shown: list[str] = []
+    marks = 0
+    for place, character in enumerate(text):
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
+        before, after = text[place - 1 : place], text[place + 1 : place + 2]
+        is_hidden = _hides(character, before, after) or marks > _MARKS_TOGETHER
+        shown.append(_escape(character) if is_hidden else character)
+    return "".join(shown)
+
+
+def _is_suspect(character: str) -> bool:
+    return unicodedata.category(character) in {"Mn", "Me"} or _hides(character, "", "")
+
+
+def _hides(character: str, before: str, after: str) -> bool:
+    if character in "\n\t":
+        return False
+    if character == _EMOJI_STYLE:
+        return not _is_symbol(before)
+    if character == _JOINER:
+        return not (_is_symbol(before) and _is_symbol(after))
+    if (
+        character in _BLANK_LETTERS
+        or "\ufe00" <= character < _EMOJI_STYLE
+        or "\U000e0100" <= character <= "\U000e01ef"
+    ):
+        return True
+    return unicodedata.category(character) in _HIDING_CATEGORIES
+
+
+def _is_symbol(character: str) -> bool:
+    return character == _EMOJI_STYLE or (bool(character) and unicodedata.category(character) in {"So", "Sk"})
+
+
+def _escape(character: str) -> str:
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def _with_scripts(found: re.Match[str]) -> str:
+    word = found.group()
+    scripts = _scripts(word) if not word.isascii() else frozenset()
+    return f"{word}⟨mixes {' and '.join(sorted(scripts))}⟩" if len(scripts) > 1 else word
+
+
+@lru_cache(maxsize=4096)
+def _scripts(word: str) -> frozenset[str]:
+    scripts = {_script(character) for character in word if character.isalpha()} - _NO_SCRIPT
+    if scripts & _EAST_ASIAN:
+        scripts -= _EAST_ASIAN | {"Latin"}
+        scripts |= {"East Asian"} if scripts else set()
+    return frozenset(scripts)
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0].capitalize()
+
+
+def element(tag: str, *children: str, is_open: bool = False, **attributes: str) -> Markup:
+    """Return an HTML element; children are text, made visible and escaped, unless `element` made them.
+
+    Attributes are for our own words alone; ``class_`` stands for ``class``, and an underscore for a hyphen.
+    """
+    named = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+        for name, value in attributes.items()
+        if value
+    )
+    inner = "".join(child if isinstance(child, Markup) else _text(child) for child in children)
+    return Markup(f"<{tag}{named}{' open' if is_open else ''}>{inner}</{tag}>")
+
+
+def _text(text: str) -> str:
+    return _MARK.sub(r'<span class="so-mark">\1</span>', html.escape(visible(text)))
+
+
+def draw(*parts: str) -> None:
+    """Draw elements and plain text, one below the other."""
+    st.html(element("div", *parts))
+
+
+def plain(text: str, *, is_quiet: bool = False) -> None:
+    """Draw text as plain text, with its line breaks."""
+    draw(element("p", text, class_="so-plain so-quiet so-small" if is_quiet else "so-plain"))
+
+
+def chip(text: str, tone: Tone = "quiet") -> Markup:
+    """Return a small mark of a word or two, for `draw` or `element`."""
+    return element("span", text, class_="so-chip" if tone == "quiet" else f"so-chip so-chip-{tone}")
+
+
+def chips(*marks: Markup) -> Markup:
+    """Return chips side by side."""
+    return element("div", *marks, class_="so-chips")
+
+
+def notice(text: str, tone: Tone = "info") -> Markup:
+    """Return a sentence on a coloured ground; assistive technology reads it out."""
+    return element(
+        "div", text, class_=f"so-notice so-notice-{tone}", role="alert" if tone == "bad" else "status"
+    )
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
+    """Return names with their values side by side; a value is text or an element."""
+    return element(
+        "dl",
+        *(element("div", element("dt", name), element("dd", value)) for name, value in pairs),
+        class_="so-facts",
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """Return a table of text or elements."""
+    return element(
+        "table",
+        element("thead", element("tr", *(element("th", name, scope="col") for name in head))),
+        element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in rows)),
+        class_="so-table",
+    )
+
+
+def fold(title: str, *body: str, is_open: bool = False) -> Markup:
+    """Return a part that opens when its title is pressed."""
+    return element(
+        "details",
+        element("summary", title),
+        element("div", *body, class_="so-fold-body"),
+        class_="so-fold",
+        is_open=is_open,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ArgsView:
+    """Arguments as a table, and how many characters of them it leaves out."""
+
+    markup: Markup
+    hidden: int
+
+
+def args_view(
+    args: Mapping[str, JsonValue],
+    *,
+    is_whole: bool = True,
+    marks: Mapping[Place, Markup] | None = None,
+    names: Collection[str] = (),
+) -> ArgsView:
+    """Return the arguments as a table of names and values; unless ``is_whole``, long ones are cut and say so.
+
+    ``marks`` stand beside the argument that their place leads into; ``names`` come first, in their order.
+    """
+    rows: list[Markup] = []
+    hidden = 0
+    ordered = {**{name: args[name] for name in names if name in args}, **args}
+    for number, (name, value) in enumerate(ordered.items()):
+        if not is_whole and number >= ROWS_AT:
+            hidden += _length(value) + len(name)
+            continue
+        shown, left_out = _argument(value, is_whole=is_whole)
+        hidden += left_out
+        own = [mark for place, mark in (marks or {}).items() if place[:1] == (name,)]
+        rows.append(
+            element(
+                "tr",
+                element("th", element("span", name, class_="so-name"), scope="row"),
+                element(
+                    "td",
+                    element("div", shown, chips(*dict.fromkeys(own)), class_="so-marked") if own else shown,
+                ),
+            )
+        )
+    if not is_whole and len(ordered) > ROWS_AT:
+        left = element("span", f"… {len(ordered) - ROWS_AT:,} more arguments are hidden", class_="so-hidden")
+        rows.append(element("tr", element("th", "", scope="row"), element("td", left)))
+    if not rows:
+        return ArgsView(element("p", "It takes no arguments.", class_="so-quiet"), 0)
+    return ArgsView(element("table", element("tbody", *rows), class_="so-table so-args"), hidden)
+
+
+def show_args(args: Mapping[str, JsonValue]) -> None:
+    """Draw the arguments whole, as a table of names and values."""
+    draw(args_view(args).markup)
+
+
+def _length(value: JsonValue) -> int:
+    return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
+
+
+def _argument(value: JsonValue, *, is_whole: bool) -> tuple[Markup, int]:
+    length = _length(value)
+    if is_whole or length <= CUT_AT:
+        return value_view(value), 0
+    text = value if isinstance(value, str) else _laid_out(value)
+    left_out = len(text) - CUT_AT
+    note = element("span", f" … {left_out:,} more characters are hidden", class_="so-hidden")
+    return element("span", element("span", text[:CUT_AT], class_="so-value"), note), left_out
+
+
+def value_view(value: JsonValue, *, levels: int = _LEVELS) -> Markup:
+    """Return a JSON value as an element; numbers, true, false and null look other than text."""
+    if isinstance(value, Literally):
+        return element("span", value, class_="so-value so-literal")
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, dict) and value and levels:
+        rows = (
+            element(
+                "tr",
+                element("th", element("span", name, class_="so-name"), scope="row"),
+                element("td", value_view(member, levels=levels - 1)),
+            )
+            for name, member in value.items()
+        )
+        return element("table", element("tbody", *rows), class_="so-table")
+    if isinstance(value, list) and value and levels:
+        members = (element("li", value_view(member, levels=levels - 1)) for member in value)
+        return element("ol", *members, class_="so-list")
+    return element("span", _laid_out(value), class_="so-value so-literal")
+
+
+def _laid_out(value: JsonValue, margin: str = "") -> str:
+    if isinstance(value, Literally):
+        return value
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        members = (f"{inner}{_laid_out(name)}: {_laid_out(member, inner)}" for name, member in value.items())
+        return "{\n" + ",\n".join(members) + f"\n{margin}}}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(inner + _laid_out(member, inner) for member in value) + f"\n{margin}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _string(text: str) -> Markup:
+    if not text:
+        return chip("empty text")
+    shown = element("span", text, class_="so-value")
+    return element("span", shown, " ", chip("space at its edge", "warn")) if text != text.strip() else shown
+
+
+def json_view(text: str) -> Markup:
+    """Return what is probably JSON laid out, every number as it was written; else the text as it is."""
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_int=Literally, parse_float=Literally, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError):
+        return element("pre", text, class_="so-plain so-mono")
+    if not isinstance(value, (dict, list)):
+        return element("pre", text, class_="so-plain so-mono")
+    return value_view(value, levels=_LEVELS)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name stands twice in one object")  # noqa: TRY003, EM101 -- caught by json_view
+    return members
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One place where two sets of arguments differ; a side that has nothing there is None."""
+
+    place: Place
+    old: JsonValue | None
+    new: JsonValue | None
+    is_added: bool = False
+    is_removed: bool = False
+
+
+def changes(old: JsonValue, new: JsonValue, *, at: Place = ()) -> list[Change]:
+    """Return every place where the two differ, members of objects each by itself, lists as a whole."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: list[Change] = []
+        for name in dict.fromkeys([*old, *new]):
+            place = (*at, name)
+            if name not in new:
+                found.append(Change(place, old[name], None, is_removed=True))
+            elif name not in old:
+                found.append(Change(place, None, new[name], is_added=True))
+            else:
+                found += changes(old[name], new[name], at=place)
+        return found
+    return [] if same(old, new) else [Change(at, old, new)]
+
+
+def same(one: JsonValue, other: JsonValue) -> bool:
+    """Tell whether two JSON values are the same; true is not 1, and text is not the number that it spells."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
+    return one == other
+
+
+def diff_view(old: Args, new: Args) -> Markup:
+    """Return, place by place, what goes and what comes."""
+    found = changes(old, new)
+    if not found:
+        return element("p", "Nothing is changed.", class_="so-quiet so-small")
+    rows = (
+        element(
+            "tr",
+            element("th", element("span", place_name(change.place), class_="so-name"), scope="row"),
+            element("td", *_difference(change)),
+        )
+        for change in found
+    )
+    return element("table", element("tbody", *rows), class_="so-table so-diff")
+
+
+def place_name(place: Place) -> str:
+    """Return a place in the arguments as a reader would say it: ``address.lines[2]``."""
+    text = ""
+    for step in place:
+        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
+    return text or "the arguments"
+
+
+def _difference(change: Change) -> Iterator[Markup]:
+    if change.is_added:
+        yield element("ins", _as_text(change.new), class_="so-value")
+    elif change.is_removed:
+        yield element("del", _as_text(change.old), class_="so-value")
+        yield chip("left out")
+    elif isinstance(change.old, str) and isinstance(change.new, str) and len(change.old) > 40:
+        yield from _by_words(change.old, change.new)
+    else:
+        yield element("del", _as_text(change.old), class_="so-value")
+        yield Markup(" ")
+        yield element("ins", _as_text(change.new), class_="so-value")
+
+
+def _as_text(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value or "(empty text)"
+    return json.dumps(
+        value, ensure_ascii=False, indent=2 if isinstance(value, (dict, list)) and value else None
+    )
+
+
+def _by_words(old: str, new: str) -> Iterator[Markup]:
+    olds, news = _PIECES.findall(old), _PIECES.findall(new)
+    for kind, start, end, new_start, new_end in SequenceMatcher(
+        None, olds, news, autojunk=False
+    ).get_opcodes():
+        if kind == "equal":
+            yield element("span", "".join(olds[start:end]), class_="so-value")
+        if kind in ("delete", "replace"):
+            yield element("del", "".join(olds[start:end]), class_="so-value")
+        if kind in ("insert", "replace"):
+            yield element("ins", "".join(news[new_start:new_end]), class_="so-value")
+
+
+def humanised(name: str) -> str:
+    """Return a name as words: ``refund_order`` and ``refundOrder`` both read "Refund order"."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    words = re.sub(r"[_.:/-]+", " ", words).strip()
+    return words[:1].upper() + words[1:].lower() if words else name
+
+
+def money(amount: str | None, currency: str | None) -> str:
+    """Return an amount as written, its thousands set apart: ``1,234.50 EUR``; a dash where there is none."""
+    if amount is None:
+        return "–"
+    sign, digits = ("-", amount[1:]) if amount.startswith("-") else ("", amount)
+    whole, point, rest = digits.partition(".")
+    grouped = f"{int(whole):,}" if whole.isdigit() else whole
+    return f"{sign}{grouped}{point}{rest} {currency or ''}".rstrip()
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """Return a moment as seen from now: ``3 min ago``, ``in 2 h``; a dash where there is none."""
+    if at is None:
+        return "–"
+    passed = now - at
+    if abs(passed) < timedelta(seconds=10):
+        return "just now"
+    return f"in {span(-passed)}" if passed < timedelta(0) else f"{span(passed)} ago"
+
+
+def span(time: timedelta) -> str:
+    """Return a length of time in its largest fitting unit: ``45 s``, ``3 min``, ``2 h``, ``5 days``."""
+    seconds = max(int(time.total_seconds()), 0)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        hours, minutes = seconds // 3600, seconds % 3600 // 60
+        return f"{hours} h {minutes} min" if hours < 10 and minutes else f"{hours} h"
+    return f"{seconds // 86400} days"
+
+
+def moment(at: datetime | None) -> str:
+    """Return a moment as a date and a time in UTC; a dash where there is none."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else "–"
+
+
+def said(text: str, tone: Tone = "good") -> None:
+    """Keep a sentence for the next drawing of the page, so that a callback can be heard."""
+    st.session_state.setdefault("_said", []).append((text, tone))
+
+
+def refused(error: ReviewError) -> None:
+    """Keep a refusal for the next drawing of the page: no refusal is ever lost between two runs."""
+    said(str(error), "bad")
+
+
+def show_refusal() -> None:
+    """Draw what callbacks left to say, at the top of a page: what was done passes by, the rest stays."""
+    waiting: list[tuple[str, Tone]] = st.session_state.pop("_said", [])
+    if not waiting:
+        return
+    # A number makes the element a new one, so that the same words appear again.
+    number = st.session_state["_heard"] = st.session_state.get("_heard", 0) + 1
+    done = [text for text, tone in waiting if tone == "good"]
+    flash = (
+        [element("p", " ".join(done), class_="so-flash", role="status", data_number=str(number))]
+        if done
+        else []
+    )
+    draw(*(notice(text, tone) for text, tone in waiting if tone != "good"), *flash)

@@ -1,0 +1,600 @@
+"""The Review screen: one item, whole, and the decision on it; the next one follows by itself."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from uuid import UUID
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
+from pages.form_widgets import forget_form, show_form
+from pages.forms import Edited, edited
+from pages.item_view import (
+    args_card,
+    draft_card,
+    facts_view,
+    headline,
+    hidden_characters,
+    notes_card,
+    own_words_card,
+    reasons_card,
+    show_context,
+    shown_action,
+)
+from pages.presence import person_here
+from pages.rendering import (
+    changes,
+    diff_view,
+    draw,
+    element,
+    humanised,
+    notice,
+    place_name,
+    refused,
+    said,
+    show_refusal,
+)
+from pages.services import services
+from review.clock import utc_now
+from review.desk import Seen, WholeItem
+from review.errors import AlreadySettledError, ItemHeldError, ItemNotFoundError, OwnWorkError, ReviewError
+from review.items import ItemFilter, Order, Purpose, ReasonCode, ReviewItem
+from review.people import Permission, Person
+
+TITLE = "Review"
+ICON = ":material/task_alt:"
+PATH = "review"
+PERMISSION = Permission.DECIDE
+
+SETTLING = timedelta(milliseconds=300)
+LOOK_EVERY = timedelta(seconds=2)
+LOOKED_THROUGH = 50
+COUNTED = 500
+
+_CURRENT = "review.current"  # The id of the item on the screen.
+_SKIPPED = "review.skipped"  # Ids that were passed over, until nothing else waits.
+_PAINTED = "review.painted"  # Which look was painted, and when.
+_PAUSING = "review.pausing"
+
+_WAITING = ItemFilter(statuses=(Status.WAITING,))
+_DONE = {
+    DecisionType.APPROVE: "Approved; it may run now.",
+    DecisionType.EDIT: "Edited and approved; your version may run now.",
+    DecisionType.REJECT: "Rejected; it will not run, and the agent is told why.",
+    DecisionType.RESPOND: "Answered; it will not run, and the agent goes on with your answer.",
+}
+_DONE_AFTERWARDS = "Noted. It had run already; your look is kept as a label."
+_COUNT_NAMES = {
+    DecisionType.APPROVE: "approved",
+    DecisionType.EDIT: "edited",
+    DecisionType.REJECT: "rejected",
+    DecisionType.RESPOND: "answered",
+}
+
+
+class Mode(StrEnum):
+    """What the bar at the bottom asks for."""
+
+    CHOOSE = "choose"
+    EDIT = "edit"
+    REJECT = "reject"
+    RESPOND = "respond"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at one item: what the person sees, and under which names its widgets keep what they hold."""
+
+    whole: WholeItem
+    person: Person
+
+    @property
+    def item(self) -> ReviewItem:
+        """Return the item that is looked at."""
+        return self.whole.item
+
+    @property
+    def draft_key(self) -> str:
+        """Return what the names of typed text begin with: a new claim of the same version finds it again."""
+        return f"review.{self.item.id}.{self.item.version}"
+
+    @property
+    def key(self) -> str:
+        """Return what the names of the buttons begin with: a press is for this version under this claim."""
+        return f"{self.draft_key}.{self.item.epoch}"
+
+    @property
+    def mode(self) -> Mode:
+        """Return what the bar asks for."""
+        return Mode(st.session_state.get(f"{self.draft_key}.mode", Mode.CHOOSE))
+
+    @property
+    def is_opened(self) -> bool:
+        """Tell whether no part of the arguments is hidden from the person any more."""
+        return bool(st.session_state.get(f"{self.draft_key}.opened")) or not hidden_characters(self.whole)
+
+    def takes(self, decision: DecisionType) -> bool:
+        """Tell whether the item can be answered with this."""
+        return decision in self.item.request.allowed_decisions
+
+    def typed(self, name: str) -> str:
+        """Return what was typed into the text of this name."""
+        return str(st.session_state.get(f"{self.draft_key}.{name}") or "").strip()
+
+
+def page(person: Person) -> None:
+    """Show the person the next item, or the one that the address names, and take their decision on it."""
+    whole = None if _is_pausing() else _whole_item(person)
+    show_refusal()
+    if whole is not None:
+        _show(Look(whole, person))
+    elif st.session_state.get(_PAUSING):
+        _show_pause(person)
+    else:
+        _show_nothing(person)
+
+
+def _is_pausing() -> bool:
+    if "item" in st.query_params:
+        st.session_state.pop(_PAUSING, None)
+    return bool(st.session_state.get(_PAUSING))
+
+
+def _whole_item(person: Person) -> WholeItem | None:
+    """Return the item that the person holds from now on, with all that belongs to it."""
+    asked = st.query_params.pop("item", None)
+    taken = _asked_for(person, asked) if asked else None
+    if taken is None:
+        kept = _kept(person)
+        if kept is not None:
+            return kept
+        taken = _next(person)
+    if taken is None:
+        return None
+    st.session_state[_CURRENT] = taken.id
+    return services().desk.whole(person, taken.id)
+
+
+def _asked_for(person: Person, asked: str) -> ReviewItem | None:
+    try:
+        return services().desk.claim_item(person, UUID(asked))
+    except ReviewError as error:
+        refused(error)
+    except ValueError:
+        said("The address names no item.", "bad")
+    return None
+
+
+def _kept(person: Person) -> WholeItem | None:
+    """Return the item on the screen as long as it is held; when it is not any more, say so."""
+    current: UUID | None = st.session_state.get(_CURRENT)
+    if current is None:
+        return None
+    try:
+        whole = services().desk.whole(person, current)
+    except ItemNotFoundError as error:
+        refused(error)
+    else:
+        claim = whole.item.claim
+        if claim is not None and claim.is_held_by(person.iss, person.sub, utc_now()):
+            return whole
+        said(why_gone(whole.item), "warn")
+    st.session_state.pop(_CURRENT)
+    return None
+
+
+def why_gone(item: ReviewItem) -> str:
+    """Return why the person does not have the item on their screen any more."""
+    match item.status:
+        case Status.CANCELLED:
+            return "The agent withdrew the item that you were looking at."
+        case Status.EXPIRED:
+            return "The item that you were looking at expired before it was decided."
+        case Status.SETTLED:
+            return "The item that you were looking at is settled by now."
+    return "Your hold on the item had lapsed. What you typed for it is kept in this browser."
+
+
+def _next(person: Person) -> ReviewItem | None:
+    """Take the most urgent item that was not passed over; when only those are left, they come again."""
+    skipped: frozenset[UUID] = st.session_state.get(_SKIPPED, frozenset())
+    if skipped:
+        rows = services().desk.items(person, _WAITING, order=Order.URGENT, limit=LOOKED_THROUGH).rows
+        for row in rows:
+            if row.id in skipped:
+                continue
+            try:
+                return services().desk.claim_item(person, row.id)
+            except (AlreadySettledError, ItemHeldError, OwnWorkError):
+                continue
+        st.session_state.pop(_SKIPPED)
+    return services().desk.claim(person)
+
+
+def _show(look: Look) -> None:
+    item, now = look.item, utc_now()
+    head, hold = st.columns([9, 3], gap="small", vertical_alignment="top")
+    with head:
+        draw(headline(item, look.person))
+    with hold:
+        _show_hold(look)
+    if item.purpose is Purpose.AUDIT:
+        draw(notice("This ran already. Your look makes a label; it neither lets anything run nor stops it."))
+    draw(facts_view(item, now, approvals=approvals(look.whole)))
+    left, right = st.columns([7, 5], gap="medium")
+    with left:
+        edit = _show_edit(look) if look.mode is Mode.EDIT else None
+        if edit is None:
+            _show_args(look)
+        draw(*draft_card(item), reasons_card(item))
+    with right:
+        draw(*own_words_card(item), *notes_card(look.whole.notes, now))
+        show_context(item.request.context)
+    with st.container(key="decision-bar"):
+        BARS[look.mode](look)
+    if st.session_state.get(_PAINTED, ("", 0.0))[0] != look.key:
+        st.session_state[_PAINTED] = (look.key, time.monotonic())
+
+
+def approvals(whole: WholeItem) -> int:
+    """Return how many people approved the item as it stands."""
+    return len(
+        {
+            (made.iss, made.sub)
+            for made in whole.decisions
+            if made.item_version == whole.item.version and isinstance(made.decision, Approve)
+        }
+    )
+
+
+@cache
+def _hold_component() -> ComponentRenderer:
+    here = Path(__file__).with_name("hold")
+    return st.components.v2.component(
+        "signoff.hold",
+        html='<span class="hold" role="timer"></span>',
+        css=here.with_suffix(".css").read_text(),
+        js=here.with_suffix(".js").read_text(),
+    )
+
+
+def _show_hold(look: Look) -> None:
+    claim = look.item.claim
+    if claim is None:
+        return
+    left_ms = max(int((claim.until - utc_now()).total_seconds() * 1000), 0)
+    with st.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
+    ):
+        _hold_component()(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
+        st.button("Hold longer", key=f"{look.key}.extend", type="tertiary", on_click=_extend, args=(look,))
+
+
+def _show_args(look: Look) -> None:
+    draw(args_card(look.whole, is_whole=look.is_opened))
+    if not look.is_opened:
+        st.button(
+            f"Show the {hidden_characters(look.whole):,} hidden characters",
+            key=f"{look.key}.open",
+            icon=":material/unfold_more:",
+            on_click=_open,
+            args=(look,),
+        )
+
+
+def _show_edit(look: Look) -> Edited:
+    with st.container(key="edit-form", border=True, gap="small"):
+        draw(element("h2", "Edit the arguments", class_="so-label"))
+        action = shown_action(look.item)
+        held = show_form(look.whole.args_schema, action.args, key=f"{look.draft_key}.form")
+        if held.args is not None:
+            draw(element("h2", "What you change", class_="so-label"), diff_view(action.args, held.args))
+    return held
+
+
+def _bar_choose(look: Look) -> None:
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if look.takes(DecisionType.APPROVE):
+            st.button(
+                "Approve",
+                key=f"{look.key}.approve",
+                type="primary",
+                icon=":material/check:",
+                disabled=not look.is_opened,
+                on_click=_approve,
+                args=(look,),
+            )
+        for decision, label, icon, mode in (
+            (DecisionType.EDIT, "Edit", ":material/edit:", Mode.EDIT),
+            (DecisionType.REJECT, "Reject", ":material/block:", Mode.REJECT),
+            (DecisionType.RESPOND, "Respond", ":material/reply:", Mode.RESPOND),
+        ):
+            if look.takes(decision):
+                _mode_button(look, label, mode, icon=icon)
+        if look.takes(DecisionType.APPROVE) and not look.is_opened:
+            draw(element("span", "Open the hidden characters to approve.", class_="so-hidden"))
+        st.space("stretch")
+        if look.item.purpose is Purpose.GATE:
+            _mode_button(look, "Ask the agent", Mode.ASK, icon=":material/help:", is_quiet=True)
+        st.button("Skip", key=f"{look.key}.skip", type="tertiary", on_click=_skip, args=(look,))
+        st.button("Pause", key=f"{look.key}.pause", type="tertiary", on_click=_pause, args=(look,))
+
+
+def _bar_edit(look: Look) -> None:
+    action = shown_action(look.item)
+    held = edited(look.whole.args_schema, action.args, st.session_state, f"{look.draft_key}.form")
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        _decide_button(look, "Approve with these changes", _edit, icon=":material/check:")
+        _mode_button(look, "Back", Mode.CHOOSE)
+        draw(element("span", _edit_summary(action, held), class_="so-quiet so-small"))
+
+
+def _edit_summary(action: Action, held: Edited) -> str:
+    if held.args is None or held.errors:
+        return f"{len(held.errors)} to correct: {', '.join(map(place_name, held.errors))}"
+    changed = changes(action.args, held.args)
+    return (
+        "Changed: " + ", ".join(place_name(change.place) for change in changed)
+        if changed
+        else "Nothing is changed yet."
+    )
+
+
+def _bar_reject(look: Look) -> None:
+    why, told = st.columns(2, gap="medium")
+    with why:
+        st.pills(
+            "Why is it wrong?",
+            list(ReasonCode),
+            selection_mode="multi",
+            format_func=humanised,
+            key=f"{look.draft_key}.codes",
+            persist_state="session",
+            wrap=True,
+        )
+    with told:
+        _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
+    with st.container(horizontal=True, gap="small"):
+        _decide_button(look, "Reject", _reject, icon=":material/block:")
+        _mode_button(look, "Back", Mode.CHOOSE)
+
+
+def _bar_respond(look: Look) -> None:
+    _ask_text(look, "answer", "Your answer, which stands in for the action's result")
+    with st.container(horizontal=True, gap="small"):
+        _decide_button(look, "Send the answer", _respond, icon=":material/reply:")
+        _mode_button(look, "Back", Mode.CHOOSE)
+
+
+def _bar_ask(look: Look) -> None:
+    _ask_text(look, "question", "Your question; the item stays yours while the agent answers")
+    with st.container(horizontal=True, gap="small"):
+        _decide_button(look, "Ask", _ask, icon=":material/help:")
+        _mode_button(look, "Back", Mode.CHOOSE)
+
+
+BARS: dict[Mode, Callable[[Look], None]] = {
+    Mode.CHOOSE: _bar_choose,
+    Mode.EDIT: _bar_edit,
+    Mode.REJECT: _bar_reject,
+    Mode.RESPOND: _bar_respond,
+    Mode.ASK: _bar_ask,
+}
+
+
+def _ask_text(look: Look, name: str, label: str) -> None:
+    st.text_area(label, key=f"{look.draft_key}.{name}", height=90, persist_state="session")
+
+
+def _mode_button(
+    look: Look, label: str, mode: Mode, *, icon: str | None = None, is_quiet: bool = False
+) -> None:
+    st.button(
+        label,
+        key=f"{look.key}.{look.mode}.to-{mode}",
+        icon=icon,
+        type="tertiary" if is_quiet else "secondary",
+        on_click=_turn_to,
+        args=(look, mode),
+    )
+
+
+def _decide_button(look: Look, label: str, verb: Callable[[Look], None], *, icon: str) -> None:
+    st.button(label, key=f"{look.key}.{look.mode}.do", type="primary", icon=icon, on_click=verb, args=(look,))
+
+
+def _turn_to(look: Look, mode: Mode) -> None:
+    st.session_state[f"{look.draft_key}.mode"] = mode
+
+
+def _open(look: Look) -> None:
+    st.session_state[f"{look.draft_key}.opened"] = True
+
+
+def _approve(look: Look) -> None:
+    if look.is_opened:
+        _decide(look, Approve())
+
+
+def _edit(look: Look) -> None:
+    action = shown_action(look.item)
+    held = edited(look.whole.args_schema, action.args, st.session_state, f"{look.draft_key}.form")
+    if held.args is None or not held.is_fitting:
+        said("The changes do not fit yet; what is wrong stands at the fields.", "bad")
+    elif not changes(action.args, held.args):
+        said("Nothing is changed yet. Change something, or go back and approve.", "warn")
+    else:
+        _decide(look, Edit(edited_action=Action(name=action.name, args=held.args)))
+
+
+def _reject(look: Look) -> None:
+    codes: Sequence[ReasonCode] = st.session_state.get(f"{look.draft_key}.codes") or ()
+    _decide(look, Reject(message=look.typed("rejection") or None), reason_codes=tuple(codes))
+
+
+def _respond(look: Look) -> None:
+    text = look.typed("answer")
+    if text:
+        _decide(look, Respond(message=text))
+    else:
+        said("Write an answer first.", "warn")
+
+
+def _decide(look: Look, decision: Decision, *, reason_codes: tuple[ReasonCode, ...] = ()) -> None:
+    """Settle what was shown, and only that; a refusal is told at the top of the run that follows."""
+    looked_for = _looked_for(look)
+    if looked_for < SETTLING:
+        said("That press came as the item was still appearing, so nothing was decided.", "warn")
+        return
+
+    def decide(person: Person) -> None:
+        seen = Seen.of(look.item, dwell_ms=int(looked_for.total_seconds() * 1000))
+        done = services().desk.decide(look.item.id, decision, person, seen=seen, reason_codes=reason_codes)
+        said(what_was_done(done, DecisionType(decision.type)))
+        _leave(look)
+        if not done.status.is_final:
+            _pass_over(done)
+
+    _try(look, decide)
+
+
+def _looked_for(look: Look) -> timedelta:
+    key, at = st.session_state.get(_PAINTED, ("", 0.0))
+    return timedelta(seconds=time.monotonic() - at) if key == look.key else timedelta(0)
+
+
+def what_was_done(done: ReviewItem, decision: DecisionType) -> str:
+    """Return what came of the decision, in a sentence."""
+    if done.purpose is Purpose.AUDIT:
+        return _DONE_AFTERWARDS
+    if done.status.is_final:
+        return _DONE[decision]
+    if decision is DecisionType.EDIT:
+        return "Your edit is kept; it runs once the others have approved it."
+    return "Your approval is in; the item needs others, too."
+
+
+def _try(look: Look, act: Callable[[Person], None]) -> None:
+    # A callback runs before the gate, so it asks anew who is here.
+    person = person_here()
+    if person is None or person.id != look.person.id:
+        said("You are signed out; nothing was done.", "bad")
+        return
+    try:
+        act(person)
+    except ReviewError as error:
+        refused(error)
+
+
+def _leave(look: Look) -> None:
+    """Forget the item that is done, with all that was typed for it."""
+    st.session_state.pop(_CURRENT, None)
+    forget_form(look.draft_key)
+
+
+def _ask(look: Look) -> None:
+    text = look.typed("question")
+    if not text:
+        said("Write a question first.", "warn")
+        return
+
+    def ask(person: Person) -> None:
+        services().desk.ask(person, look.item.id, text)
+        st.session_state.pop(f"{look.draft_key}.question")
+        _turn_to(look, Mode.CHOOSE)
+        said("Asked. The answer appears with the notes.")
+
+    _try(look, ask)
+
+
+def _extend(look: Look) -> None:
+    _try(look, lambda person: _extended(look, person))
+
+
+def _extended(look: Look, person: Person) -> None:
+    services().desk.extend(person, look.item.id, epoch=look.item.epoch)
+
+
+def _skip(look: Look) -> None:
+    def skip(person: Person) -> None:
+        services().desk.release(person, look.item.id, epoch=look.item.epoch)
+        _pass_over(look.item)
+        st.session_state.pop(_CURRENT, None)
+
+    _try(look, skip)
+
+
+def _pass_over(item: ReviewItem) -> None:
+    st.session_state[_SKIPPED] = st.session_state.get(_SKIPPED, frozenset()) | {item.id}
+
+
+def _pause(look: Look) -> None:
+    def pause(person: Person) -> None:
+        services().desk.release(person, look.item.id, epoch=look.item.epoch)
+        st.session_state.pop(_CURRENT, None)
+        st.session_state[_PAUSING] = True
+
+    _try(look, pause)
+
+
+def _go_on() -> None:
+    st.session_state.pop(_PAUSING, None)
+
+
+def _show_pause(person: Person) -> None:
+    _show_calm(person, "You are pausing", "Nothing is held for you; others can take what waits.")
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        st.button("Take the next item", type="primary", key="review.go-on", on_click=_go_on)
+
+
+def _show_nothing(person: Person) -> None:
+    known = _waiting_ids(person)
+    if known and services().desk.claim(person) is not None:
+        st.rerun()  # It came after the page had asked; now it is held.
+    _show_calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
+    _watch(person, known)
+
+
+@st.fragment(run_every=LOOK_EVERY)
+def _watch(person: Person, known: frozenset[UUID]) -> None:
+    # What already waits was not for this person; only something new is worth a claim.
+    if not _waiting_ids(person) <= known:
+        st.rerun()
+
+
+def _waiting_ids(person: Person) -> frozenset[UUID]:
+    rows = services().desk.items(person, _WAITING, order=Order.URGENT, limit=LOOKED_THROUGH).rows
+    return frozenset(row.id for row in rows)
+
+
+def _show_calm(person: Person, title: str, text: str) -> None:
+    today = _decided_today(person)
+    counts = (
+        element("div", element("dd", f"{today[decision]:,}"), element("dt", name))
+        for decision, name in _COUNT_NAMES.items()
+    )
+    draw(
+        element(
+            "div",
+            element("h2", title),
+            element("p", text),
+            element("dl", *counts, class_="so-counts"),
+            element("p", "By you, today", class_="so-small"),
+            class_="so-empty",
+        )
+    )
+
+
+def _decided_today(person: Person) -> Counter[DecisionType | None]:
+    since = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    mine = ItemFilter(statuses=(Status.SETTLED,), settled_by=person.name)
+    rows = services().desk.items(person, mine, order=Order.SETTLED, limit=COUNTED).rows
+    return Counter(row.decision for row in rows if row.settled_at and row.settled_at >= since)

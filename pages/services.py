@@ -1,0 +1,43 @@
+"""The use cases as the pages reach them: `app.py` installs them once, before the first page is drawn."""
+
+from dataclasses import dataclass
+
+from review.desk import ReviewDesk
+from review.governance import KeyRing, PolicyBook
+from review.records import Records
+from review.sessions import Sessions
+from review.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a page may call; each use case asks for its own permission."""
+
+    desk: ReviewDesk
+    records: Records
+    policies: PolicyBook
+    keys: KeyRing
+    sessions: Sessions
+    settings: Settings
+
+
+class NotServedError(RuntimeError):
+    """The script runs outside `app.py`, so there is nothing that a page could call."""
+
+    def __init__(self) -> None:
+        super().__init__("no services are installed; start Signoff with: python app.py serve")
+
+
+_installed: list[Services] = []
+
+
+def install(services: Services) -> None:
+    """Make the services reachable for the pages of this process, in place of those installed before."""
+    _installed[:] = [services]
+
+
+def services() -> Services:
+    """Return the installed services. Raises NotServedError, so that no page draws without them."""
+    if not _installed:
+        raise NotServedError
+    return _installed[0]

@@ -1,0 +1,124 @@
+// A list whose rows may be pressed. Every word becomes a text node, so nothing that an agent wrote is ever markup.
+
+const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
+const TICK_MS = 1000;
+const UNITS = [
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+];
+
+function span(seconds) {
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];
+  const whole = Math.floor(seconds / size);
+  const smaller = UNITS[UNITS.findIndex(([name]) => name === unit) + 1];
+  const rest = smaller && whole < 10 ? Math.floor((seconds - whole * size) / smaller[1]) : 0;
+  return rest ? `${whole} ${unit} ${rest} ${smaller[0]}` : `${whole} ${unit}`;
+}
+
+function told(kind, at, now) {
+  const seconds = Math.round((at - now) / 1000);
+  if (kind === "due") return seconds < 0 ? [`${span(-seconds)} over`, "bad"] : [`in ${span(seconds)}`, seconds < 900 ? "warn" : ""];
+  if (kind === "left") return seconds < 0 ? ["lapsed", "warn"] : [`${span(seconds)} left`, ""];
+  return [seconds > -2 ? "now" : `${span(-seconds)} ago`, ""];
+}
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function clocked(kind, at) {
+  const time = element("time", "clock");
+  time.dateTime = at;
+  time.title = `${new Date(at).toLocaleString()}\n${at}`;
+  time.dataset.kind = kind;
+  return time;
+}
+
+function filled(cell, column) {
+  const parts = [];
+  if (cell.at && column.kind !== "chip") parts.push(clocked(column.kind === "text" ? "ago" : column.kind, cell.at));
+  if (cell.text) parts.push(element("span", column.kind === "chip" ? `chip ${cell.tone}` : `main ${cell.tone}`, cell.text));
+  if (cell.under) parts.push(element("span", "under", cell.under));
+  return parts;
+}
+
+function line(row, columns, press, anyActs) {
+  const made = element("tr", row.current ? "current" : "");
+  for (const column of columns) {
+    const cell = element("td", column.kind);
+    cell.dataset.label = column.label;
+    const parts = filled(row.cells[column.name] ?? {}, column);
+    if (!parts.length) cell.classList.add("empty");
+    cell.append(...parts);
+    made.append(cell);
+  }
+  if (!anyActs) return made;
+  const last = element("td", "act");
+  if (row.act) {
+    const button = element("button", "", row.act);
+    button.type = "button";
+    button.dataset.row = row.id;
+    button.setAttribute("aria-label", `${row.act}: ${row.name}`);
+    last.append(button);
+    made.classList.add("open");
+    made.addEventListener("click", () => {
+      if (!window.getSelection()?.toString()) press(row.id);
+    });
+  }
+  made.append(last);
+  return made;
+}
+
+function heading(columns, anyActs) {
+  const head = element("thead");
+  const titles = element("tr");
+  for (const column of columns) {
+    const title = element("th", column.kind, column.label);
+    title.scope = "col";
+    titles.append(title);
+  }
+  if (anyActs) {
+    const last = element("th", "act");
+    last.append(element("span", "unseen", "Action"));
+    titles.append(last);
+  }
+  head.append(titles);
+  return head;
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const root = parentElement.querySelector(".list");
+  const painted = performance.now();
+  const skew = Date.parse(data.now) - Date.now();
+  const press = (id) => {
+    if (performance.now() - painted >= SETTLE_MS) setStateValue("pressed", { id, at: Date.now() });
+  };
+  const focused = parentElement.activeElement?.dataset?.row;
+
+  const anyActs = data.rows.some((row) => row.act);
+  const table = element("table");
+  table.append(element("caption", "unseen", data.caption), heading(data.columns, anyActs));
+  const body = element("tbody");
+  body.append(...data.rows.map((row) => line(row, data.columns, press, anyActs)));
+  table.append(body);
+  root.replaceChildren(table);
+  if (focused) root.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
+
+  const tick = () => {
+    const now = Date.now() + skew;
+    for (const time of root.querySelectorAll("time.clock")) {
+      const [words, tone] = told(time.dataset.kind, Date.parse(time.dateTime), now);
+      if (time.textContent !== words) time.textContent = words;
+      time.className = `clock ${tone}`;
+    }
+  };
+  tick();
+  clearInterval(root.ticking);
+  root.ticking = setInterval(tick, TICK_MS);
+  return () => clearInterval(root.ticking);
+}

@@ -1,0 +1,258 @@
+"""The Review screen and the whole view of an item, as far as they can be told without a browser."""
+
+import base64
+from dataclasses import replace
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
+
+from agents.protocol import (
+    Approve,
+    ContextEntry,
+    ContextKind,
+    DecisionType,
+    Edit,
+    Impact,
+    Note,
+    Reject,
+    Status,
+)
+from pages import review_page
+from pages.item_view import (
+    args_card,
+    draft_card,
+    facts_view,
+    headline,
+    hidden_characters,
+    notes_card,
+    own_words_card,
+    reasons_card,
+    shown_action,
+)
+from pages.rendering import CUT_AT
+from pages.review_page import Look, Mode, approvals
+from review.desk import WholeItem
+from review.intake import UNINSPECTABLE
+from review.items import Purpose, ReviewItem
+from tests.builders import a_claim, a_decision, a_request, ada, an_action, an_item, grace
+from tests.clock import START
+
+
+def whole(item: ReviewItem, **fields: Any) -> WholeItem:  # noqa: ANN401 -- whatever the whole item takes
+    given: dict[str, Any] = {"item": item, "notes": (), "decisions": (), "args_schema": None}
+    return WholeItem(**(given | fields))
+
+
+def test_one_sentence_says_what_will_happen() -> None:
+    shown = headline(an_item(), ada)
+
+    assert ">Support</span> wants to <" in shown
+    assert ">refund order</span>" in shown
+    assert ">49.90 EUR</span>" in shown
+    assert ">order A-1001</span>" in shown
+
+
+def test_an_item_of_the_audit_slice_says_that_it_ran() -> None:
+    shown = headline(an_item(purpose=Purpose.AUDIT), ada)
+
+    assert " ran by itself: <" in shown
+    assert ">ran already</span>" in shown
+
+
+def test_another_reviewers_hold_is_told() -> None:
+    item = an_item(claim=a_claim(grace, until=START + timedelta(days=365_00)))
+
+    assert "claimed by Grace Hopper" in headline(item, ada)
+    assert "claimed by" not in headline(item, grace)
+
+
+def test_hostile_names_and_subjects_stay_text() -> None:
+    request = a_request(impact=Impact(subject="<img src=x>\u202e"), confidence_source="<b>")
+    item = an_item(request=request)
+
+    shown = headline(item, ada) + facts_view(item, START)
+
+    assert "<img" not in shown
+    assert "<b>" not in shown
+    assert "⟨U+202E⟩" in shown
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"), [(0.62, ">62%"), (None, ">not given<"), (0.0, ">0%"), (1.0, ">100%")]
+)
+def test_the_agents_confidence_is_shown_as_its_own(confidence: float | None, said: str) -> None:
+    shown = facts_view(an_item(request=a_request(confidence=confidence)), START)
+
+    assert "Confidence, by the agent" in shown
+    assert said in shown
+
+
+def test_quorum_tells_how_many_approvals_are_in() -> None:
+    item = an_item(quorum=2, version=2)
+    decisions = (
+        a_decision(item, grace),
+        a_decision(item, grace),
+        a_decision(item, ada, decision=Reject(message="no")),
+        a_decision(replace(item, version=1), ada),
+    )
+
+    counted = approvals(whole(item, decisions=decisions))
+
+    assert counted == 1
+    assert "1 of 2" in facts_view(item, START, approvals=counted)
+
+
+def test_an_item_that_is_due_says_so() -> None:
+    item = an_item()
+
+    assert "overdue" in facts_view(item, item.due_at + timedelta(minutes=1))
+    assert "overdue" not in facts_view(item, item.due_at - timedelta(minutes=1))
+
+
+def test_what_an_approval_would_run_is_the_draft_that_awaits_it() -> None:
+    draft = an_action(order_id="A-1001", amount="40.00", reason="arrived broken")
+    item = an_item(draft=draft)
+
+    shown = "".join(draft_card(item))
+
+    assert shown_action(item) == draft
+    assert ">40.00<" in args_card(whole(item))
+    assert "49.90</del>" in shown
+    assert "40.00</ins>" in shown
+
+
+def test_an_argument_that_stands_nowhere_is_marked_unless_it_is_prose() -> None:
+    prose = "A sentence that the agent composed out of nine words."
+    entry = ContextEntry(kind=ContextKind.RECORD, content='{"order_id": "A-1001"}')
+    request = a_request(action=an_action(order_id="A-1001", amount="77.00", reason=prose), context=(entry,))
+
+    shown = args_card(whole(an_item(request=request)))
+
+    assert shown.count("not in the context") == 1
+    assert shown.index("77.00") < shown.index("not in the context")
+
+
+def test_a_cut_is_counted_over_all_arguments() -> None:
+    args = {"one": "a" * (CUT_AT + 10), "two": "b" * (CUT_AT + 5)}
+    item = whole(an_item(request=a_request(action=an_action(**args))))
+
+    assert hidden_characters(item) == 15
+    assert "10 more characters are hidden" in args_card(item, is_whole=False)
+
+
+def test_the_agents_words_stand_apart_and_unverified() -> None:
+    (shown,) = own_words_card(an_item())
+
+    assert "The agent&#x27;s own words" in shown
+    assert "unverified" in shown
+    assert "photo of the broken cup" in shown
+
+
+def test_the_policys_reasons_are_listed() -> None:
+    shown = reasons_card(an_item())
+
+    assert "Why a person must look" in shown
+    assert "less sure than the policy asks for" in shown
+
+
+def test_the_thread_tells_who_said_what() -> None:
+    notes = (
+        Note(author="reviewer", text="Which order?", at=START),
+        Note(author="agent", text="A-1001.", at=START),
+    )
+
+    (shown,) = notes_card(notes, START)
+
+    assert shown.index("A reviewer asked") < shown.index("Which order?") < shown.index("The agent answered")
+
+
+@pytest.mark.parametrize("decision", list(DecisionType))
+def test_only_what_the_item_allows_is_offered(decision: DecisionType) -> None:
+    allowed = tuple(dict.fromkeys((decision, DecisionType.REJECT)))
+    look = Look(whole(an_item(request=a_request(allowed_decisions=allowed))), ada)
+
+    assert {kind for kind in DecisionType if look.takes(kind)} == set(allowed)
+
+
+def test_a_new_claim_finds_the_draft_and_makes_new_buttons() -> None:
+    item = an_item(epoch=1)
+
+    first, again = Look(whole(item), ada), Look(whole(replace(item, epoch=2)), ada)
+    edited = Look(whole(replace(item, version=2)), ada)
+
+    assert first.draft_key == again.draft_key != edited.draft_key
+    assert len({first.key, again.key, edited.key}) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (Status.CANCELLED, "withdrew"),
+        (Status.EXPIRED, "expired"),
+        (Status.SETTLED, "settled"),
+        (Status.WAITING, "lapsed"),
+    ],
+)
+def test_an_item_that_is_gone_from_under_the_reviewer_says_why(status: Status, said: str) -> None:
+    assert said in review_page.why_gone(an_item(status=status))
+
+
+@pytest.mark.parametrize(
+    ("item", "decision", "said"),
+    [
+        (an_item(status=Status.SETTLED), Approve(), "it may run now"),
+        (an_item(status=Status.SETTLED), Edit(edited_action=an_action()), "your version may run"),
+        (an_item(status=Status.SETTLED), Reject(message="no"), "will not run"),
+        (an_item(status=Status.WAITING, quorum=2), Approve(), "needs others"),
+        (an_item(status=Status.WAITING, quorum=2), Edit(edited_action=an_action()), "once the others"),
+        (an_item(status=Status.SETTLED, purpose=Purpose.AUDIT), Reject(message="no"), "kept as a label"),
+    ],
+)
+def test_what_was_done_is_told_as_it_was(
+    item: ReviewItem, decision: Approve | Edit | Reject, said: str
+) -> None:
+    assert said in review_page.what_was_done(item, DecisionType(decision.type))
+
+
+def test_every_mode_has_its_bar() -> None:
+    assert set(review_page.BARS) == set(Mode)
+
+
+def _context_of_all_kinds() -> None:
+    from pages.item_view import show_context
+    from tests.pages.test_review_page import all_kinds
+
+    show_context(all_kinds())
+
+
+def all_kinds() -> tuple[ContextEntry, ...]:
+    picture = BytesIO()
+    Image.new("RGB", (4, 4), "red").save(picture, "PNG")
+    content = base64.b64encode(picture.getvalue()).decode()
+    return (
+        ContextEntry(kind=ContextKind.MESSAGE, role="<b>user</b>", content="![](https://evil.example/x.png)"),
+        ContextEntry(kind=ContextKind.MESSAGE, role="assistant", content="Let me look."),
+        ContextEntry(kind=ContextKind.TOOL_RESULT, title="find_order", content='{"total": 420.00}'),
+        ContextEntry(kind=ContextKind.IMAGE, title="Photo", content=content, media_type="image/png"),
+        ContextEntry(kind=ContextKind.IMAGE, title="Broken", content="AAAA", media_type=UNINSPECTABLE),
+        ContextEntry(kind=ContextKind.DOCUMENT, title="Terms", content="words " * 500),
+        ContextEntry(kind=ContextKind.LINK, content="javascript:alert(1)"),
+    )
+
+
+def test_the_context_is_drawn_as_a_conversation_and_leads_nowhere() -> None:
+    app = AppTest.from_function(_context_of_all_kinds).run()
+
+    drawn = "".join(part.proto.body for part in app.get("html") if isinstance(part, Element))
+    assert not app.exception
+    assert not [word for word in ("<a ", "<img", "<b>", "href", "src=") if word in drawn]
+    assert ">420.00<" in drawn
+    assert "uninspectable" in drawn
+    assert "javascript:alert(1)" in drawn
+    assert drawn.count("<details") == drawn.count('<details class="so-fold" open>') + 1
+    assert len(app.get("image")) == 1

@@ -1,0 +1,430 @@
+"""The screens beside Review: their rows, their filters, and a policy's way from draft to force."""
+
+import json
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from agents.protocol import Action, DecisionType, Edit, Execution, Reject, Route, Status
+from pages import (
+    agents_page,
+    audit_page,
+    drafts,
+    history_page,
+    labels_page,
+    policy_page,
+    queue_page,
+    stories,
+    tables,
+)
+from pages.drafts import Draft
+from review.audit import EventFilter, EventKind
+from review.items import ItemSummary, Purpose, ReasonCode
+from review.labels import Label, label_of
+from review.people import Permission
+from review.policy import (
+    Autonomy,
+    PolicyDocument,
+    Preview,
+    Rule,
+    ToolRule,
+    compiled,
+    preview,
+)
+from tests.builders import (
+    a_decision,
+    a_key,
+    a_policy,
+    a_tool,
+    ada,
+    an_agent,
+    an_event,
+    an_item,
+    mary,
+)
+from tests.clock import START
+
+ITEM_ID = UUID("019a4000-0000-7000-8000-000000000001")
+
+
+def a_summary(**fields: object) -> ItemSummary:
+    given: dict[str, object] = {
+        "id": ITEM_ID,
+        "agent": "support",
+        "tool": "refund_order",
+        "purpose": Purpose.GATE,
+        "queue": "general",
+        "priority": 5,
+        "status": Status.WAITING,
+        "route": Route.REVIEW,
+        "execution": Execution.NONE,
+        "confidence": 0.62,
+        "subject": "order A-1001",
+        "amount": "49.90",
+        "currency": "EUR",
+        "submitted_at": START,
+        "due_at": START + timedelta(hours=4),
+        "expires_at": START + timedelta(hours=24),
+        "claimed_by": None,
+        "claimed_until": None,
+        "decision": None,
+        "settled_by": None,
+        "settled_at": None,
+    }
+    return ItemSummary(**(given | fields))  # type: ignore[arg-type]  # whatever the summary takes
+
+
+def a_rule(name: str, when: str = "confidence < 0.5", route: Route = Route.REVIEW) -> Rule:
+    return Rule(name=name, when=when, route=route)
+
+
+@pytest.mark.parametrize(
+    ("fields", "act"),
+    [
+        ({}, "Take"),
+        ({"claimed_by": "Grace Hopper", "claimed_until": START + timedelta(minutes=1)}, ""),
+        ({"claimed_by": "Grace Hopper", "claimed_until": START}, "Take"),
+        ({"claimed_by": "Ada Lovelace", "claimed_until": START + timedelta(minutes=1)}, "Continue"),
+    ],
+)
+def test_an_item_can_be_taken_unless_somebody_else_holds_it(fields: dict[str, object], act: str) -> None:
+    line = queue_page.line_of(a_summary(**fields), ada, START)
+
+    assert line.act == act
+
+
+def test_nobody_without_the_permission_to_decide_is_offered_an_item() -> None:
+    line = queue_page.line_of(a_summary(), mary, START)
+
+    assert not mary.may(Permission.DECIDE)
+    assert line.act == ""
+
+
+def test_a_missing_confidence_is_said_and_not_shown_as_nothing() -> None:
+    line = queue_page.line_of(a_summary(confidence=None), ada, START)
+
+    assert line.cells["confidence"].text == "not told"
+
+
+def test_a_look_afterwards_is_told_from_an_agent_that_waits() -> None:
+    waiting = queue_page.line_of(a_summary(), ada, START)
+    afterwards = queue_page.line_of(a_summary(purpose=Purpose.AUDIT), ada, START)
+
+    assert (waiting.cells["queue"].under, afterwards.cells["queue"].under) == ("", "ran already")
+
+
+@pytest.mark.parametrize(
+    ("fields", "ending"),
+    [
+        ({"status": Status.SETTLED, "decision": DecisionType.APPROVE}, "Approved"),
+        ({"status": Status.SETTLED, "decision": DecisionType.EDIT}, "Edited"),
+        ({"status": Status.SETTLED, "decision": DecisionType.REJECT}, "Rejected"),
+        ({"status": Status.SETTLED, "decision": DecisionType.RESPOND}, "Answered"),
+        ({"status": Status.EXPIRED, "decision": DecisionType.REJECT}, "Expired"),
+        ({"status": Status.CANCELLED}, "Withdrawn"),
+    ],
+)
+def test_history_says_how_an_item_ended(fields: dict[str, object], ending: str) -> None:
+    line = history_page.line_of(a_summary(**fields))
+
+    assert line.cells["decision"].text == ending
+
+
+def test_a_decision_shows_who_looked_for_how_long_and_why() -> None:
+    edited = Edit(edited_action=Action(name="refund_order", args={"amount": "20.00"}))
+    made = a_decision(an_item(), ada, decision=edited, reason_codes=(ReasonCode.WRONG_ARGUMENTS,))
+
+    cells = history_page.decision_line(made).cells
+
+    assert (cells["decision"].text, cells["by"].text) == ("Edited", "Ada Lovelace")
+    assert (cells["why"].text, cells["dwell"].text) == ("Wrong arguments", "5.2 s")
+
+
+def test_a_story_is_told_oldest_first() -> None:
+    late, early = an_event(kind=EventKind.ITEM_DECIDED), an_event(kind=EventKind.ACTION_SUBMITTED)
+
+    lines = stories.story_lines([late, early])
+
+    assert [line.name for line in lines] == ["Action submitted", "Item decided"]
+
+
+def test_what_an_event_holds_is_cut_where_it_gets_long() -> None:
+    short = stories.told({"route": "review", "reasons": ["rule"], "confidence": None, "status": "waiting"})
+    digest = stories.told({"digest": f"sha256:{'0' * 64}"})
+    long = stories.told({"name": "0" * 1000})
+
+    assert short == 'route review, reasons ["rule"], status waiting'
+    assert digest == "digest sha256:00000000…"
+    assert len(long) == stories.DATA_SHOWN + len(" …")
+
+
+def test_the_download_has_the_filter_of_the_list() -> None:
+    everything = audit_page.download_address(EventFilter())
+    some = audit_page.download_address(
+        EventFilter(kind=EventKind.KEY_CREATED, actor="a&b", item_id=ITEM_ID, since=START)
+    )
+
+    assert everything == "/download/audit.csv"
+    assert some == (
+        f"/download/audit.csv?kind=key_created&actor=a%26b&item={ITEM_ID}"
+        "&since=2026-11-02T09%3A30%3A15.123456%2B00%3A00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "item_id"), [(f" {ITEM_ID} ", ITEM_ID), (ITEM_ID.hex, ITEM_ID), ("", None), ("refund", None)]
+)
+def test_an_item_is_found_by_whatever_form_of_its_id_was_pasted(text: str, item_id: UUID | None) -> None:
+    assert audit_page.item_id_in(text) == item_id
+
+
+@pytest.mark.parametrize(
+    ("chosen", "since", "until"),
+    [
+        ((), None, None),
+        ((date(2026, 11, 2),), datetime(2026, 11, 1, 23, tzinfo=UTC), None),
+        (
+            (date(2026, 11, 2), date(2026, 11, 2)),
+            datetime(2026, 11, 1, 23, tzinfo=UTC),
+            datetime(2026, 11, 2, 23, tzinfo=UTC),
+        ),
+        # The clocks change on 25 October: that day has 25 hours.
+        (
+            (date(2026, 10, 25), date(2026, 10, 25)),
+            datetime(2026, 10, 24, 22, tzinfo=UTC),
+            datetime(2026, 10, 25, 23, tzinfo=UTC),
+        ),
+    ],
+)
+def test_days_are_those_of_the_reader(
+    chosen: tuple[date, ...], since: datetime | None, until: datetime | None
+) -> None:
+    assert tables.days_between(chosen, ZoneInfo("Europe/Paris")) == (since, until)
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0"), (1000, "1,000"), (1001, "1,000+")])
+def test_a_count_beyond_the_limit_has_a_plus(count: int, words: str) -> None:
+    assert tables.count_words(count) == words
+
+
+def test_an_agent_stands_with_its_own_keys_and_tools() -> None:
+    live, revoked = a_key(agent="support"), a_key(agent="support", revoked_at=START)
+    other = a_key(agent="stock")
+
+    stock, support = agents_page.connected(
+        [an_agent("support"), an_agent("stock")], [live, revoked, other], [a_tool(agent="support")]
+    )
+
+    assert (stock.agent.name, stock.keys, stock.tools) == ("stock", (other,), ())
+    assert (support.keys, len(support.tools), support.live_keys(START)) == ((live, revoked), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "act"),
+    [
+        ({}, "live", "Revoke"),
+        ({"revoked_at": START}, "revoked", ""),
+        ({"expires_at": START}, "expired", ""),
+    ],
+)
+def test_only_a_live_key_can_be_revoked(fields: dict[str, object], state: str, act: str) -> None:
+    line = agents_page.key_line(a_key(**fields), START, may_revoke=True)
+
+    assert (line.cells["state"].text, line.act) == (state, act)
+
+
+def test_the_hook_snippet_is_python_that_names_this_console() -> None:
+    snippet = agents_page.hook_snippet("https://desk.example.com")
+
+    compile(snippet, "snippet.py", "exec")
+    assert 'Gate("https://desk.example.com", os.environ["SIGNOFF_KEY"])' in snippet
+
+
+def some_labels() -> list[Label]:
+    item = an_item()
+    edited = Edit(edited_action=Action(name="refund_order", args={"amount": "20.00"}))
+    return [
+        label_of(item, a_decision(item)),
+        label_of(item, a_decision(item, decision=edited)),
+        label_of(item, a_decision(item)),
+        label_of(other := an_item(agent="stock"), a_decision(other, decision=Reject(message="No."))),
+    ]
+
+
+def test_labels_are_counted_by_tool_and_decision_the_most_decided_first() -> None:
+    counts = labels_page.counts_of(some_labels())
+
+    assert list(counts.items()) == [
+        (("support", "refund_order"), Counter({DecisionType.APPROVE: 2, DecisionType.EDIT: 1})),
+        (("stock", "refund_order"), Counter({DecisionType.REJECT: 1})),
+    ]
+
+
+def test_the_bars_are_exactly_what_was_counted() -> None:
+    bars = labels_page.bars_of(labels_page.counts_of(some_labels()))
+
+    assert bars == [
+        {"tool": "support · refund_order", "decision": "approved", "labels": 2, "place": 0},
+        {"tool": "support · refund_order", "decision": "edited", "labels": 1, "place": 1},
+        {"tool": "stock · refund_order", "decision": "rejected", "labels": 1, "place": 2},
+    ]
+
+
+def test_a_tool_shows_the_share_of_each_decision() -> None:
+    made = Counter({DecisionType.APPROVE: 2, DecisionType.EDIT: 1})
+
+    cells = labels_page.line_of("support", "refund_order", made).cells
+
+    assert [(cells[name].text, cells[name].under) for name in ("labels", "approve", "edit", "reject")] == [
+        ("3", ""),
+        ("2", "67%"),
+        ("1", "33%"),
+        ("–", ""),
+    ]
+
+
+def test_one_label_of_each_decision_is_shown() -> None:
+    labels = some_labels()
+
+    examples = labels_page.examples_of(labels)
+
+    assert examples == {
+        DecisionType.APPROVE: labels[0],
+        DecisionType.EDIT: labels[1],
+        DecisionType.REJECT: labels[3],
+    }
+
+
+def test_labels_are_downloaded_between_two_moments() -> None:
+    assert labels_page.download_address("labels.csv", None, None) == "/download/labels.csv"
+    assert labels_page.download_address("labels.jsonl", START, None) == (
+        "/download/labels.jsonl?since=2026-11-02T09%3A30%3A15.123456%2B00%3A00"
+    )
+
+
+TOOLS = (
+    ToolRule(agent="support", tool="refund_order"),
+    ToolRule(
+        agent="stock",
+        tool="reorder",
+        autonomy=Autonomy.GUARDED,
+        threshold=0.9,
+        queue="stock",
+        due_in=90,
+        permit_for=3601,
+        approve_on_expiry=True,
+    ),
+)
+
+
+def test_a_table_of_tools_that_nobody_edited_makes_the_same_rules() -> None:
+    columns = drafts.tool_columns(TOOLS)
+
+    assert drafts.tool_rules(columns) == (TOOLS, [])
+
+
+def test_a_row_that_cannot_be_used_is_named_and_an_unfilled_one_is_passed_over() -> None:
+    columns = drafts.tool_columns(TOOLS)
+    for name, values in columns.items():
+        values += [
+            {"agent": "not a name", "tool": "x"}.get(name),
+            None if name != "approve_on_expiry" else False,
+        ]
+
+    rules, problems = drafts.tool_rules(columns)
+
+    assert rules == TOOLS
+    assert [problem.split(":")[:2] for problem in problems] == [["Row 3 of the tools", " agent"]]
+
+
+def test_tools_that_agents_use_and_the_policy_does_not_name_can_be_added() -> None:
+    document = PolicyDocument(tools=TOOLS)
+
+    unnamed = drafts.unnamed_tools(document, [a_tool("refund_order", agent="support"), a_tool("call_client")])
+
+    assert unnamed == [ToolRule(agent="support", tool="call_client")]
+
+
+@pytest.mark.parametrize(
+    ("place", "by", "order"), [(0, 1, "bac"), (2, -1, "acb"), (0, -1, "abc"), (2, 1, "abc"), (1, 5, "acb")]
+)
+def test_a_rule_moves_as_far_as_the_ends(place: int, by: int, order: str) -> None:
+    rules = [a_rule(name) for name in "abc"]
+
+    assert "".join(rule.name for rule in drafts.moved(rules, place, by=by)) == order
+
+
+def test_a_rule_is_replaced_added_or_taken_away() -> None:
+    a, b, c = (a_rule(name) for name in "abc")
+
+    assert drafts.put([a, b], c, at=0) == (c, b)
+    assert drafts.put([a, b], c, at=None) == (a, b, c)
+    assert drafts.without([a, b, c], 1) == (a, c)
+
+
+def test_a_document_comes_back_from_its_own_text() -> None:
+    document = PolicyDocument(rules=(a_rule("doubtful"),), tools=TOOLS, audit_rate=0.1)
+
+    assert drafts.document_in(drafts.as_text(document)) == (document, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"version": 1, "version": 1}',
+        '{"version": 2}',
+        '{"rules": [{"name": "a"}]}',
+        '{"audit_rate": NaN}',
+        json.dumps({"unknown": 1}),
+    ],
+)
+def test_text_that_is_no_policy_is_refused_with_its_problems(text: str) -> None:
+    document, problems = drafts.document_in(text)
+
+    assert document is None
+    assert problems
+
+
+def test_a_draft_has_changes_until_it_is_as_its_base_again() -> None:
+    draft = Draft.of(PolicyDocument(), 3)
+
+    changed = draft.with_(audit_rate=0.5)
+
+    assert not draft.has_changes
+    assert changed.has_changes
+    assert changed.begun_anew(PolicyDocument()) == Draft.of(PolicyDocument(), 3, generation=1)
+    assert draft.with_problems(["Row 1"]).has_changes
+
+
+def test_a_preview_counts_the_answers_before_and_after() -> None:
+    items = [an_item(route=Route.EXECUTE), an_item(route=Route.REVIEW), an_item(route=Route.REVIEW)]
+    draft = PolicyDocument(tools=(ToolRule(agent="support", tool="refund_order"),))
+
+    found: Preview = preview(compiled(draft), items, grounding=lambda _: None)
+
+    assert policy_page.preview_facts(found) == [
+        ("Execute (runs)", "1 → 0"),
+        ("Review (a person looks)", "2 → 3"),
+        ("Deny (is stopped)", "0 → 0"),
+    ]
+    changed = next(row for row in found.rows if row.is_changed)
+    cells = policy_page.change_line(changed).cells
+    assert (cells["answered"].text, cells["would"].text) == ("Execute", "Review")
+    assert cells["why"].text == "Every refund_order of support is reviewed."
+
+
+def test_a_rule_shows_what_it_asks_for_beside_its_answer() -> None:
+    rule = Rule(
+        name="large", when="true", route=Route.REVIEW, queue="high", priority=1, quorum=2, due_in=3600
+    )
+
+    assert policy_page.rule_line(0, rule).cells["asks"].text == "queue high, priority 1, 2 people, due in 1 h"
+
+
+def test_a_version_without_a_comment_has_a_dash() -> None:
+    assert policy_page.version_line(a_policy(comment="")).cells["comment"].text == "–"

@@ -1,0 +1,175 @@
+"""The screens beside Review, drawn over a real store for people of every role, empty and furnished."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from agents.protocol import Action, Approve, Edit, Reject, Respond, Route
+from db.store import SqlStore
+from pages import agents_page, audit_page, history_page, labels_page, policy_page, queue_page
+from pages.services import Services, install
+from review.audit import SYSTEM
+from review.desk import Seen
+from review.intake import Submission
+from review.items import ReasonCode
+from review.people import Person, Role
+from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from review.sessions import Sessions
+from review.settings import Settings
+from tests.builders import a_request, ada, grace
+from tests.console import Console
+
+SCREENS = (queue_page, history_page, labels_page, audit_page, agents_page, policy_page)
+DRAWN = [
+    pytest.param(screen, role, id=f"{screen.PATH} for {role}")
+    for screen in SCREENS
+    for role in Role
+    if replace(ada, roles=frozenset({role})).may(screen.PERMISSION)
+]
+
+
+@pytest.fixture
+def console(sqlite_store: SqlStore) -> Console:
+    console = Console(sqlite_store)
+    install(
+        Services(
+            desk=console.desk,
+            records=console.records,
+            policies=console.policies,
+            keys=console.keys,
+            sessions=Sessions(sqlite_store),
+            settings=Settings(public_url="https://desk.example.com"),
+        )
+    )
+    return console
+
+
+@pytest.fixture
+def furnished(console: Console) -> Console:
+    console.save_policy(
+        PolicyDocument(
+            rules=(Rule(name="large", when="impact.amount > 500.0", route=Route.REVIEW, quorum=2, queue="high"),),
+            tools=(
+                ToolRule(agent="support", tool="refund_order", autonomy=Autonomy.GUARDED, threshold=0.9),
+                ToolRule(agent="support", tool="send_reply"),
+            ),
+        )
+    )
+    key, _ = console.keys.create("support", console.person.workspace, SYSTEM)
+    for number in range(6):
+        submission = Submission(a_request(confidence=0.1 * number), f"key-{number}", f"{number:064}")
+        console.intake.submit(key, submission)
+    edited = Edit(edited_action=Action(name="refund_order", args={"order_id": "A-1001", "amount": "20.00"}))
+    for decision in (Approve(), edited, Reject(message="No."), Respond(message="Tell them that we call.")):
+        item = console.desk.claim(ada)
+        assert item is not None
+        codes = (ReasonCode.OTHER,) if isinstance(decision, Reject) else ()
+        console.desk.decide(item.id, decision, ada, seen=Seen.of(item, dwell_ms=900), reason_codes=codes)
+    console.desk.claim(grace)
+    return console
+
+
+def drawn(screen: ModuleType, person: Person, prepare: Callable[[AppTest], None] | None = None) -> AppTest:
+    # Streamlit runs the function's text by itself: what it names it must import.
+    def script(name: str, person: "Person") -> None:
+        import importlib
+
+        importlib.import_module(name).page(person)
+
+    test = AppTest.from_function(script, args=(screen.__name__, person), default_timeout=30)
+    if prepare:
+        prepare(test)
+    return test.run()
+
+
+def words_on(test: AppTest) -> str:
+    return " ".join(str(html.proto.body) for html in test.get("html"))
+
+
+@pytest.mark.parametrize(("screen", "role"), DRAWN)
+def test_an_empty_installation_is_drawn(console: Console, screen: ModuleType, role: Role) -> None:
+    test = drawn(screen, replace(console.person, roles=frozenset({role})))
+
+    assert not test.exception
+
+
+@pytest.mark.parametrize(("screen", "role"), DRAWN)
+def test_a_furnished_installation_is_drawn(furnished: Console, screen: ModuleType, role: Role) -> None:
+    test = drawn(screen, replace(furnished.person, roles=frozenset({role})))
+
+    assert not test.exception
+
+
+def test_an_item_of_the_history_is_shown_whole(furnished: Console) -> None:
+    edited = next(label for label in furnished.records.label_preview(furnished.person) if label.final)
+
+    def name_the_item(test: AppTest) -> None:
+        test.query_params["item"] = str(edited.item_id)
+
+    test = drawn(history_page, furnished.person, name_the_item)
+
+    assert not test.exception
+    assert "How it ended" in [heading.value for heading in test.subheader]
+
+
+def test_a_key_is_shown_once_with_the_hook_that_uses_it(console: Console) -> None:
+    test = drawn(agents_page, console.person)
+
+    test.text_input(key="agents.name").set_value("support")
+    test.button(key="FormSubmitter:agents.create-Make a key").click().run()
+    shown = [code.value for code in test.code]
+    test.button(key="agents.copied").click().run()
+
+    assert furnished_key(shown).startswith("sgn_")
+    assert console.keys.recognise(furnished_key(shown)).agent == "support"
+    assert not [code for code in test.code if code.value.startswith("sgn_")]
+
+
+def furnished_key(shown: list[str]) -> str:
+    return next(text for text in shown if text.startswith("sgn_"))
+
+
+def test_a_name_that_is_none_is_refused_and_nothing_is_made(console: Console) -> None:
+    test = drawn(agents_page, console.person)
+
+    test.text_input(key="agents.name").set_value("not a name!")
+    test.button(key="FormSubmitter:agents.create-Make a key").click().run()
+
+    assert "is not a name" in words_on(test)
+    assert console.keys.keys(console.person.workspace) == ()
+
+
+def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:
+    test = drawn(policy_page, furnished.person)
+
+    test.number_input(key="policy.audit_rate.0").set_value(25.0).run()
+    test.text_input(key="policy.comment.1").set_value("look at more").run()
+    test.button(key="policy.save.1").click().run()
+
+    assert not test.exception
+    latest = furnished.policies.versions(furnished.person)[0]
+    assert (latest.number, latest.document.audit_rate, latest.comment) == (2, 0.25, "look at more")
+    assert "Version 2 is in force." in words_on(test)
+
+
+def test_a_draft_behind_the_version_in_force_is_refused_and_kept(furnished: Console) -> None:
+    test = drawn(policy_page, furnished.person)
+    test.number_input(key="policy.audit_rate.0").set_value(25.0).run()
+    furnished.save_policy(PolicyDocument())
+
+    test.button(key="policy.save.1").click().run()
+
+    assert "The policy is at version 2 by now." in words_on(test)
+    assert furnished.policies.versions(furnished.person)[0].number == 2
+    assert test.number_input(key="policy.audit_rate.0").value == 25.0
+
+
+def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
+    test = drawn(policy_page, furnished.person)
+
+    test.button(key="policy.preview").click().run()
+
+    assert "On the last 6 actions this draft would change 0" in words_on(test)
