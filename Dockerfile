@@ -1,8 +1,7 @@
-# One console. With the SQLite in /data: one container; with SIGNOFF_DATABASE_URL: as many as you like behind sticky sessions.
+# One console, on this machine alone: run it with --network host. Its SQLite lies in /data; SIGNOFF_DATABASE_URL replaces it.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
-    SIGNOFF_HOST=0.0.0.0 \
     SIGNOFF_PORT=8501 \
     SIGNOFF_DATA_DIR=/data
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -104,6 +105,19 @@ def open_house(settings: Settings) -> Iterator[House]:
         )
     finally:
         store.close()
+
+
+class _Server(uvicorn.Server):
+    """Answers the agents that wait before it ends, so that none is cut off in the middle of an answer."""
+
+    def __init__(self, config: uvicorn.Config, store: Store) -> None:
+        super().__init__(config)
+        self._store = store
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A moment later, when no new request is taken any more.
+        asyncio.get_running_loop().call_later(0.1, self._store.wakeups.wake_all)
+        await super().shutdown(sockets)
 
 
 def make_app(house: House) -> App:
@@ -223,7 +237,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     with open_house(settings) as house:
         if settings.demo:
             _furnish_demo(house)
-        uvicorn.run(
+        config = uvicorn.Config(
             make_app(house),
             host=settings.host,
             port=settings.port,
@@ -232,6 +246,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
             server_header=False,
             timeout_graceful_shutdown=5,
         )
+        _Server(config, house.store).run()
 
 
 def link(settings: Settings, _: argparse.Namespace) -> None:
@@ -292,9 +307,7 @@ def _exported(records: Records, options: argparse.Namespace) -> Iterator[bytes]:
         case "labels", "hf":
             yield from training_archive(records.labels(LOCAL_OPERATOR, since=since, until=until))
         case what, form:
-            sys.exit(
-                f"{what} cannot be exported as {form}; csv always can, labels also as jsonl and as hf, a zip for Hugging Face."
-            )
+            sys.exit(f"{what} cannot be exported as {form}; csv always can, labels also as jsonl and hf (a zip).")
 
 
 def _say(text: str) -> None:

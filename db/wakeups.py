@@ -49,7 +49,7 @@ class Hub:
             waiter.wake()
 
     def wake_all(self) -> None:
-        """Wake everyone: notices may have been lost."""
+        """Wake everyone: notices may have been lost, or the process is about to end."""
         with self._lock:
             item_ids = list(self._waiting)
         self.wake(item_ids)
@@ -89,7 +89,9 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; once is enough."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._bell_button.send(b"x")
         self._thread.join()

@@ -125,9 +125,7 @@ guarded = gate.guard(refund_order, confidence=0.62)  # give this one to your age
 
 
 def _show_first_steps(person: Person) -> None:
-    show_empty(
-        "Connect your first agent", "Three steps, and its first doubtful action appears on the Review screen."
-    )
+    show_empty("Connect your first agent", "Three steps, and its first doubtful action appears on the Review screen.")
     if not person.may(Permission.MANAGE_KEYS):
         draw(notice("Ask an admin for a key; making one is theirs to do."))
         return
@@ -137,9 +135,7 @@ def _show_first_steps(person: Person) -> None:
     st.code("pip install signoff", language="bash")
     _show_snippet()
     st.markdown("##### 3. Let it act")
-    st.caption(
-        "When it calls the tool, the call waits on the Review screen. Approve it there, and the tool runs."
-    )
+    st.caption("When it calls the tool, the call waits on the Review screen. Approve it there, and the tool runs.")
 
 
 def _show_snippet() -> None:
@@ -159,9 +155,7 @@ def _ask_name(person: Person) -> None:
             help="Letters, digits and _ . : / -",
             width=320,
         )
-        st.form_submit_button(
-            "Make a key", type="primary", icon=":material/key:", on_click=_create, args=(person,)
-        )
+        st.form_submit_button("Make a key", type="primary", icon=":material/key:", on_click=_create, args=(person,))
     st.caption(f"A key belongs to one agent, lets it in for {KEY_LIFE.days} days, and is shown once.")
 
 
@@ -291,12 +285,8 @@ def _ask_to_revoke(person: Person, everyone: Sequence[Connected]) -> None:
 
 @st.dialog("Revoke this key?")
 def _revoke_dialog(person: Person, key: AgentKey) -> None:
-    draw(
-        facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))])
-    )
-    st.write(
-        "The agent is turned away from its next call on. A revoked key never comes back; make a new one."
-    )
+    draw(facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))]))
+    st.write("The agent is turned away from its next call on. A revoked key never comes back; make a new one.")
     with st.container(horizontal=True):
         pressed = st.button(
             "Revoke it",

@@ -76,9 +76,7 @@ def _ask_filter() -> EventFilter:
         actor = st.text_input(
             "By (id or name)", key=f"{KEY}.actor", persist_state="session", placeholder="Anybody", width=200
         )
-        item = st.text_input(
-            "Item", key=f"{KEY}.item", persist_state="session", placeholder="An item's id", width=330
-        )
+        item = st.text_input("Item", key=f"{KEY}.item", persist_state="session", placeholder="An item's id", width=330)
         since, until = ask_days("Between", key=f"{KEY}.days")
     item_id = item_id_in(item)
     if item.strip() and item_id is None:
@@ -120,9 +118,7 @@ def _show_download(person: Person, where: EventFilter) -> None:
 
 def _line(event: AuditEvent) -> Line:
     item = Cell(str(event.item_id)[-12:], tone="quiet") if event.item_id else Cell()
-    return Line(
-        id=str(event.id), name=_KINDS[event.kind], act="Look", cells={**event_cells(event), "item": item}
-    )
+    return Line(id=str(event.id), name=_KINDS[event.kind], act="Look", cells={**event_cells(event), "item": item})
 
 
 def _choose(event_id: str) -> None:
@@ -166,9 +162,7 @@ def _show_story(person: Person, item_id: UUID) -> None:
     with st.container(horizontal=True):
         pressed = st.button("Show only this item", key=f"{KEY}.only", on_click=_only, args=(item_id,))
         if person.may(Permission.SEE_ITEMS):
-            pressed = (
-                st.button("Open the item", key=f"{KEY}.open", on_click=_open, args=(item_id,)) or pressed
-            )
+            pressed = st.button("Open the item", key=f"{KEY}.open", on_click=_open, args=(item_id,)) or pressed
     if pressed:
         st.rerun()  # A press in a dialog redraws the dialog alone.
 

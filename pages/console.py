@@ -74,9 +74,11 @@ def main() -> None:
     st.logo(_LOGO, size="medium")
     person = person_here()
     if person is None:
-        st.navigation(
-            [st.Page(_gate, title="Sign in", url_path="sign-in-first", default=True)], position="hidden"
-        ).run()
+        # Every screen's address is known here, too: an address that Streamlit does not know gets its own dialog.
+        gates = [
+            st.Page(_gate, title="Sign in", url_path=module.PATH, default=module is review_page) for module in SCREENS
+        ]
+        st.navigation(gates, position="hidden").run()
         return
     screens = [
         st.Page(

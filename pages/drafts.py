@@ -15,6 +15,11 @@ from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, PolicyDocument, Ru
 
 MINUTE = 60
 
+TOOL_COLUMNS = (
+    *("agent", "tool", "autonomy", "threshold"),
+    *("queue", "due_in", "permit_for", "approve_on_expiry"),
+)
+
 TableColumns = dict[str, list[Any]]
 
 
@@ -73,8 +78,7 @@ def as_text(document: PolicyDocument) -> str:
 def problems_of(error: ValidationError, *, of: str = "") -> list[str]:
     """Return what is wrong, each in a sentence that names its place."""
     return [
-        ": ".join(part for part in (of, place_name(found["loc"]), found["msg"]) if part)
-        for found in error.errors()
+        ": ".join(part for part in (of, place_name(found["loc"]), found["msg"]) if part) for found in error.errors()
     ]
 
 
@@ -99,7 +103,12 @@ def without(rules: Sequence[Rule], place: int) -> tuple[Rule, ...]:
 
 
 def tool_columns(tools: Sequence[ToolRule]) -> TableColumns:
-    """Return the rules of tools as the columns of an editable table; due in minutes, permits in hours."""
+    """Return the rules of tools as the columns of an editable table; due in minutes, permits in hours.
+
+    Where there are none the table has one row to fill in: a column without a value would count as one of numbers.
+    """
+    if not tools:
+        return {name: [None] for name in TOOL_COLUMNS}
     return {
         "agent": [tool.agent for tool in tools],
         "tool": [tool.tool for tool in tools],
@@ -120,6 +129,9 @@ def tool_rules(columns: Mapping[str, Sequence[Any]]) -> tuple[tuple[ToolRule, ..
         row = {name: value for name, value in zip(columns, values, strict=True) if not _is_blank(value)}
         if not row.keys() - {"approve_on_expiry"}:
             continue  # A row that was added and not filled in.
+        if not {"agent", "tool"} <= row.keys():
+            problems.append(f"Row {number} of the tools needs an agent and a tool.")
+            continue
         try:
             rules.append(_tool_rule(row))
         except ValidationError as error:
@@ -130,8 +142,8 @@ def tool_rules(columns: Mapping[str, Sequence[Any]]) -> tuple[tuple[ToolRule, ..
 def _tool_rule(row: Mapping[str, Any]) -> ToolRule:
     return ToolRule.model_validate(
         {
-            "agent": row.get("agent"),
-            "tool": row.get("tool"),
+            "agent": row["agent"],
+            "tool": row["tool"],
             "autonomy": row.get("autonomy", Autonomy.SUPERVISED),
             "threshold": float(row["threshold"]) if "threshold" in row else None,
             "queue": row.get("queue"),
@@ -149,6 +161,4 @@ def _is_blank(value: object) -> bool:
 def unnamed_tools(document: PolicyDocument, seen: Iterable[Tool]) -> list[ToolRule]:
     """Return a supervised rule for each tool that an agent declared and the document does not name."""
     named = {(tool.agent, tool.tool) for tool in document.tools}
-    return [
-        ToolRule(agent=tool.agent, tool=tool.name) for tool in seen if (tool.agent, tool.name) not in named
-    ]
+    return [ToolRule(agent=tool.agent, tool=tool.name) for tool in seen if (tool.agent, tool.name) not in named]

@@ -25,6 +25,7 @@ _DEEPEST = 8
 _HOPS = 16
 _LONG = 60
 _SAFE = 2**53 - 1
+_NUMBER_WANTED = "Write a number, such as 12.5."
 
 
 class Missing(Enum):
@@ -307,8 +308,7 @@ def _list(made: Field) -> Field:
     firsts = schema.get("prefixItems")
     heads = firsts if isinstance(firsts, list) else []
     shapes = [
-        made.shape.at(heads[number] if number < len(heads) else schema.get("items"))
-        for number in range(len(value))
+        made.shape.at(heads[number] if number < len(heads) else schema.get("items")) for number in range(len(value))
     ]
     members = tuple(
         field_of(shape, element, place=(*made.place, number))
@@ -346,11 +346,7 @@ def _edited_json(schema: Schema | None, args: Mapping[str, JsonValue], state: St
         value = _parsed(text)
     except UnreadableError as error:
         return Edited(None, {(): str(error)})
-    return (
-        _judged(schema, value, {})
-        if isinstance(value, dict)
-        else Edited(None, {(): "Arguments are a JSON object."})
-    )
+    return _judged(schema, value, {}) if isinstance(value, dict) else Edited(None, {(): "Arguments are a JSON object."})
 
 
 def _judged(schema: Schema | None, args: Args | None, errors: dict[Place, str]) -> Edited:
@@ -436,9 +432,7 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
     """Return what the field's widget holds before anybody touches it."""
     value = made.value
     if made.kind is Kind.CHOICE:
-        return next(
-            (number for number, choice in enumerate(offered(made)) if _is_identical(choice, value)), None
-        )
+        return next((number for number, choice in enumerate(offered(made)) if _is_identical(choice, value)), None)
     if made.kind is Kind.JSON:
         return "" if value is MISSING else json_text(value)
     if value is MISSING or value is None:
@@ -451,11 +445,7 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
 def offered(made: Field) -> tuple[JsonValue, ...]:
     """Return what can be chosen; what was proposed is among it, even where the schema does not know it."""
     value = made.value
-    if (
-        isinstance(value, Missing)
-        or value is None
-        or any(_is_identical(choice, value) for choice in made.choices)
-    ):
+    if isinstance(value, Missing) or value is None or any(_is_identical(choice, value) for choice in made.choices):
         return made.choices
     return (value, *made.choices)
 
@@ -490,18 +480,14 @@ def _as_held(_: Field, held: Any) -> JsonValue:  # noqa: ANN401 -- whatever the 
 
 
 def _number(_: Field, held: str) -> JsonValue:
-    text = held.strip()
     try:
-        value: JsonValue = parse(text.encode())
-    except NotCanonicalError as error:
-        message = (
-            str(error)
-            if error.code in ("integer_too_large", "not_a_number")
-            else "Write a number, such as 12.5."
-        )
-        raise UnreadableError(message) from error
+        value = _parsed(held.strip())
+    except UnreadableError as error:
+        cause = error.__cause__
+        is_told = isinstance(cause, NotCanonicalError) and cause.code in ("integer_too_large", "not_a_number")
+        raise error if is_told else UnreadableError(_NUMBER_WANTED) from error
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UnreadableError("Write a number, such as 12.5.")  # noqa: TRY003, EM101 -- a reader's sentence
+        raise UnreadableError(_NUMBER_WANTED)
     return value
 
 
@@ -509,9 +495,7 @@ def _parsed(text: str) -> JsonValue:
     try:
         value: JsonValue = parse(text.encode())
     except (NotCanonicalError, UnicodeEncodeError) as error:
-        said = str(error).removeprefix("The body is not valid JSON: ")
-        message = f"This is not JSON: {said}"
-        raise UnreadableError(message) from error
+        raise UnreadableError(str(error)) from error
     return value
 
 
@@ -539,8 +523,6 @@ def key_path(place: Place) -> str:
 
 def _places(value: JsonValue, *, at: Place = ()) -> Iterator[Place]:
     yield at
-    members = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, member in members:
         yield from _places(member, at=(*at, step))

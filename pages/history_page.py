@@ -124,9 +124,7 @@ def _show_all(person: Person) -> None:
     found = page_of(
         KEY,
         where,
-        lambda cursor: services().desk.items(
-            person, where, order=Order.SETTLED, limit=PAGE_SIZE, cursor=cursor
-        ),
+        lambda cursor: services().desk.items(person, where, order=Order.SETTLED, limit=PAGE_SIZE, cursor=cursor),
     )
     if found.rows:
         lines = [line_of(item) for item in found.rows]
@@ -180,9 +178,7 @@ def line_of(item: ItemSummary) -> Line:
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),
-            "by": Cell(
-                item.settled_by or "", under="a look afterwards" if item.purpose is Purpose.AUDIT else ""
-            ),
+            "by": Cell(item.settled_by or "", under="a look afterwards" if item.purpose is Purpose.AUDIT else ""),
             "execution": Cell(execution, tone=tone),
             "settled": Cell(at=item.settled_at),
         },
@@ -192,11 +188,7 @@ def line_of(item: ItemSummary) -> Line:
 def _ending(item: ItemSummary | ReviewItem) -> Cell:
     if item.status is not Status.SETTLED:
         return Cell(_STATUSES.get(item.status, humanised(item.status)), tone="warn")
-    decision = (
-        item.decision
-        if isinstance(item.decision, DecisionType) or item.decision is None
-        else item.decision.type
-    )
+    decision = item.decision if isinstance(item.decision, DecisionType) or item.decision is None else item.decision.type
     if decision is None:
         return Cell(humanised(item.status))
     kind = DecisionType(decision)

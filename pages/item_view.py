@@ -184,9 +184,7 @@ def reasons_card(item: ReviewItem) -> Markup:
         Route.DENY: "Why the policy stopped it",
     }
     reasons = (
-        element(
-            "li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower())
-        )
+        element("li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower()))
         for reason in item.reasons
     )
     return element(
@@ -272,14 +270,9 @@ def _capitalised(text: str) -> str:
 def _entry(entry: ContextEntry) -> Markup:
     match entry.kind:
         case ContextKind.MESSAGE:
-            role = (entry.role or "").lower()
-            by = (
-                entry.title
-                or ("The agent" if role in _AGENT_ROLES else "")
-                or _capitalised(entry.role or "message")
-            )
-            text = element("p", entry.content, class_="so-plain")
-            return _bubble(by, text, is_agent=role in _AGENT_ROLES)
+            is_agent = (entry.role or "").lower() in _AGENT_ROLES
+            by = "The agent" if is_agent else _capitalised(entry.role or "message")
+            return _bubble(entry.title or by, element("p", entry.content, class_="so-plain"), is_agent=is_agent)
         case ContextKind.IMAGE:
             return _card(_title(entry, "Image"), chip("uninspectable: this picture cannot be decoded", "bad"))
         case ContextKind.LINK:

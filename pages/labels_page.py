@@ -57,9 +57,7 @@ def page(person: Person) -> None:
     show_refusal()
     labels = services().records.label_preview(person, limit=COUNT_LIMIT + 1)
     if not labels:
-        show_empty(
-            "No labels yet", "Every decision that a person makes becomes one. Decide an item on Review."
-        )
+        show_empty("No labels yet", "Every decision that a person makes becomes one. Decide an item on Review.")
         return
     counted = labels[:COUNT_LIMIT]
     _show_figures(counted, is_cut=len(labels) > COUNT_LIMIT)
@@ -215,6 +213,4 @@ def _show_rows(labels: Sequence[Label]) -> None:
 
 
 def _show_row(row: Mapping[str, object]) -> None:
-    st.code(
-        visible(json.dumps(row, indent=2, ensure_ascii=False)), language="json", height=420, wrap_lines=True
-    )
+    st.code(visible(json.dumps(row, indent=2, ensure_ascii=False)), language="json", height=420, wrap_lines=True)

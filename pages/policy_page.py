@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from agents.protocol import Route
 from pages import drafts
 from pages.drafts import Draft
 from pages.rendering import (
+    Markup,
     chip,
     draw,
     element,
@@ -153,22 +154,13 @@ def _keep(draft: Draft) -> None:
 def _show_bar(draft: Draft, in_force: PolicyInForce, person: Person) -> None:
     """Say how the draft stands, and offer what can be done with it."""
     if draft.based_on != in_force.number:
-        behind = (
-            f"Your draft began as version {draft.based_on}, and version {in_force.number} is in force by now."
-        )
+        behind = f"Your draft began as version {draft.based_on}, and version {in_force.number} is in force by now."
         draw(notice(f"{behind} Keep your changes as JSON, discard the draft, and put them in again.", "warn"))
-    for problem in draft.problems:
-        draw(notice(problem, "bad"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        state = chip("changes not saved", "warn") if draft.has_changes else chip("as in force", "good")
-        draw(element("span", "Draft ", state))
+        draw(element("span", "Draft ", _state(draft)))
         can_try = not draft.problems
-        validates = st.button(
-            "Validate", key=f"{KEY}.validate", icon=":material/spellcheck:", disabled=not can_try
-        )
-        previews = st.button(
-            "Preview", key=f"{KEY}.preview", icon=":material/compare_arrows:", disabled=not can_try
-        )
+        validates = st.button("Validate", key=f"{KEY}.validate", icon=":material/spellcheck:", disabled=not can_try)
+        previews = st.button("Preview", key=f"{KEY}.preview", icon=":material/compare_arrows:", disabled=not can_try)
         if draft.has_changes:
             st.button("Discard", key=f"{KEY}.discard", type="tertiary", on_click=_discard, args=(draft,))
         comment = st.text_input(
@@ -193,15 +185,19 @@ def _show_bar(draft: Draft, in_force: PolicyInForce, person: Person) -> None:
         _save(draft, person, comment)
 
 
+def _state(draft: Draft) -> Markup:
+    if draft.problems:
+        return chip(f"cannot be saved: {len(draft.problems)} to put right", "bad")
+    return chip("changes not saved", "warn") if draft.has_changes else chip("as in force", "good")
+
+
 def _discard(draft: Draft) -> None:
     _keep(draft.begun_anew(draft.base))
 
 
 def _save(draft: Draft, person: Person, comment: str) -> None:
     try:
-        saved = services().policies.save(
-            draft.document, person, based_on=draft.based_on, comment=comment.strip()
-        )
+        saved = services().policies.save(draft.document, person, based_on=draft.based_on, comment=comment.strip())
     except InvalidPolicyError as error:
         _show_problems(error.problems)
     except ReviewError as error:
@@ -212,8 +208,9 @@ def _save(draft: Draft, person: Person, comment: str) -> None:
         st.rerun()
 
 
-def _show_problems(problems: Iterable[str]) -> None:
-    draw(*(notice(problem, "bad") for problem in problems))
+def _show_problems(problems: Sequence[str]) -> None:
+    if problems:
+        draw(*(notice(problem, "bad") for problem in problems))
 
 
 def _show_validity(document: PolicyDocument) -> None:
@@ -249,9 +246,7 @@ def _show_preview(document: PolicyDocument, person: Person) -> None:
         )
         if changed:
             lines = [change_line(row) for row in changed[:ROWS_SHOWN]]
-            show_list(
-                f"{KEY}.changes", _CHANGE_COLUMNS, lines, caption="Actions that would be answered otherwise"
-            )
+            show_list(f"{KEY}.changes", _CHANGE_COLUMNS, lines, caption="Actions that would be answered otherwise")
         if len(changed) > ROWS_SHOWN:
             st.caption(f"The first {ROWS_SHOWN} are shown.")
 
@@ -264,8 +259,7 @@ def preview_facts(found: Preview) -> list[tuple[str, str]]:
         before[answered] += times
         after[would] += times
     return [
-        (f"{humanised(route)} ({words})", f"{before[route]} → {after[route]}")
-        for route, words in _ROUTE_WORDS.items()
+        (f"{humanised(route)} ({words})", f"{before[route]} → {after[route]}") for route, words in _ROUTE_WORDS.items()
     ]
 
 
@@ -375,9 +369,7 @@ def _ask_rule(rule: Rule | None) -> dict[str, Any]:
         max_chars=500,
     )
     queue, priority, quorum, due = st.columns(4)
-    values["queue"] = queue.text_input(
-        "Queue", value=rule.queue or "" if rule else "", placeholder="as the tool says"
-    )
+    values["queue"] = queue.text_input("Queue", value=rule.queue or "" if rule else "", placeholder="as the tool says")
     values["priority"] = priority.number_input(
         "Priority (0 first)", 0, 9, value=rule.priority if rule else None, placeholder="as usual"
     )
@@ -442,9 +434,7 @@ def _tool_config() -> dict[str, Any]:
             default=Autonomy.SUPERVISED.value,
             help=" ".join(f"{autonomy.value}: {words}" for autonomy, words in _AUTONOMY.items()),
         ),
-        "threshold": config.NumberColumn(
-            "Threshold", min_value=0.0, max_value=1.0, help="Counts where it is guarded."
-        ),
+        "threshold": config.NumberColumn("Threshold", min_value=0.0, max_value=1.0, help="Counts where it is guarded."),
         "queue": config.TextColumn("Queue"),
         "due_in": config.NumberColumn("Due in (min)", min_value=0.02),
         "permit_for": config.NumberColumn(
@@ -455,9 +445,7 @@ def _tool_config() -> dict[str, Any]:
 
 
 def _edited_tools(draft: Draft, person: Person) -> Draft:
-    st.caption(
-        "What each agent may do with each tool where no rule holds. What is not named here, a person sees."
-    )
+    st.caption("What each agent may do with each tool where no rule holds. What is not named here, a person sees.")
     edited = st.data_editor(
         drafts.tool_columns(draft.began.tools),
         key=f"{KEY}.tools.table.{draft.generation}",
@@ -468,6 +456,7 @@ def _edited_tools(draft: Draft, person: Person) -> Draft:
         width="stretch",
     )
     tools, problems = drafts.tool_rules(edited)
+    _show_problems(problems)
     _offer_unnamed(draft, person)
     return draft.with_problems(problems) if problems else draft.with_(tools=tools)
 
@@ -501,9 +490,7 @@ def _edited_defaults(draft: Draft) -> Draft:
             help="The random part of what runs alone that a person looks at afterwards.",
             width=180,
         )
-        queue = st.text_input(
-            "Queue", value=began.default_queue, key=f"{KEY}.queue.{draft.generation}", width=180
-        )
+        queue = st.text_input("Queue", value=began.default_queue, key=f"{KEY}.queue.{draft.generation}", width=180)
         priority = st.number_input(
             "Priority (0 first)",
             0,
@@ -513,9 +500,7 @@ def _edited_defaults(draft: Draft) -> Draft:
             width=180,
         )
         due = _ask_hours("Due in (h)", began.default_due_in, key=f"{KEY}.due.{draft.generation}")
-        expires = _ask_hours(
-            "Expires in (h)", began.default_expires_in, key=f"{KEY}.expires.{draft.generation}"
-        )
+        expires = _ask_hours("Expires in (h)", began.default_expires_in, key=f"{KEY}.expires.{draft.generation}")
     if began.agent_versions:
         named = ", ".join(began.agent_versions)
         draw(
@@ -535,19 +520,17 @@ def _edited_defaults(draft: Draft) -> Draft:
     try:
         return replace(draft, document=PolicyDocument.model_validate(changed))
     except ValidationError as error:
-        return draft.with_problems(drafts.problems_of(error, of="Defaults"))
+        problems = drafts.problems_of(error, of="Defaults")
+        _show_problems(problems)
+        return draft.with_problems(problems)
 
 
 def _ask_hours(label: str, seconds: int, *, key: str) -> float:
-    return st.number_input(
-        label, min_value=0.0, value=seconds / HOUR, step=1.0, format="%.4g", key=key, width=180
-    )
+    return st.number_input(label, min_value=0.0, value=seconds / HOUR, step=1.0, format="%.4g", key=key, width=180)
 
 
 def _edit_json(draft: Draft) -> None:
-    st.caption(
-        "The whole draft, for those who would rather write it. Applied, it replaces what the other tabs hold."
-    )
+    st.caption("The whole draft, for those who would rather write it. Applied, it replaces what the other tabs hold.")
     text = drafts.as_text(draft.document)
     place = f"{draft.generation}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     with st.form(f"{KEY}.json.{place}", border=False):
@@ -566,9 +549,7 @@ def _edit_json(draft: Draft) -> None:
 
 def _show_versions(versions: Sequence[Policy], draft: Draft | None) -> None:
     lines = [version_line(version) for version in versions]
-    show_list(
-        f"{KEY}.versions", _VERSION_COLUMNS, lines, caption="Versions of the policy", on_press=_choose_version
-    )
+    show_list(f"{KEY}.versions", _VERSION_COLUMNS, lines, caption="Versions of the policy", on_press=_choose_version)
     chosen = st.session_state.pop(f"{KEY}.version", None)
     for version in versions:
         if version.number == chosen:

@@ -95,9 +95,7 @@ def line_of(item: ItemSummary, person: Person, now: datetime) -> Line:
             "queue": Cell(item.queue, under=_standing(item)),
             "submitted": Cell(at=item.submitted_at),
             "due": Cell(at=item.due_at),
-            "held": Cell("", under=item.claimed_by or "", at=item.claimed_until)
-            if item.claimed_by
-            else Cell(),
+            "held": Cell("", under=item.claimed_by or "", at=item.claimed_until) if item.claimed_by else Cell(),
         },
     )
 

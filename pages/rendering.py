@@ -37,9 +37,7 @@ _JOINER = "\u200d"
 _WORD = re.compile(r"[\w-]+(?:\.[\w-]+)+|\w+")
 # Scripts that are written together everywhere (UTS 39, "highly restrictive").
 _EAST_ASIAN = frozenset({"Bopomofo", "Cjk", "Hangul", "Hiragana", "Ideographic", "Katakana"})
-_NO_SCRIPT = frozenset(
-    {"Combining", "Feminine", "Masculine", "Micro", "Modifier", "Superscript", "Subscript"}
-)
+_NO_SCRIPT = frozenset({"Combining", "Feminine", "Masculine", "Micro", "Modifier", "Superscript", "Subscript"})
 _MARK = re.compile(r"(⟨[^⟨⟩]{1,80}⟩)")
 _PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
@@ -92,11 +90,7 @@ def _hides(character: str, before: str, after: str) -> bool:
         return not _is_symbol(before)
     if character == _JOINER:
         return not (_is_symbol(before) and _is_symbol(after))
-    if (
-        character in _BLANK_LETTERS
-        or "\ufe00" <= character < _EMOJI_STYLE
-        or "\U000e0100" <= character <= "\U000e01ef"
-    ):
+    if character in _BLANK_LETTERS or "\ufe00" <= character < _EMOJI_STYLE or "\U000e0100" <= character <= "\U000e01ef":
         return True
     return unicodedata.category(character) in _HIDING_CATEGORIES
 
@@ -134,9 +128,7 @@ def element(tag: str, *children: str, is_open: bool = False, **attributes: str) 
     Attributes are for our own words alone; ``class_`` stands for ``class``, and an underscore for a hyphen.
     """
     named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
-        for name, value in attributes.items()
-        if value
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items() if value
     )
     inner = "".join(child if isinstance(child, Markup) else _text(child) for child in children)
     return Markup(f"<{tag}{named}{' open' if is_open else ''}>{inner}</{tag}>")
@@ -168,9 +160,7 @@ def chips(*marks: Markup) -> Markup:
 
 def notice(text: str, tone: Tone = "info") -> Markup:
     """Return a sentence on a coloured ground; assistive technology reads it out."""
-    return element(
-        "div", text, class_=f"so-notice so-notice-{tone}", role="alert" if tone == "bad" else "status"
-    )
+    return element("div", text, class_=f"so-notice so-notice-{tone}", role="alert" if tone == "bad" else "status")
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
@@ -411,18 +401,12 @@ def _difference(change: Change) -> Iterator[Markup]:
 
 
 def _as_text(value: JsonValue) -> str:
-    if isinstance(value, str):
-        return value or "(empty text)"
-    return json.dumps(
-        value, ensure_ascii=False, indent=2 if isinstance(value, (dict, list)) and value else None
-    )
+    return (value or "(empty text)") if isinstance(value, str) else _laid_out(value)
 
 
 def _by_words(old: str, new: str) -> Iterator[Markup]:
     olds, news = _PIECES.findall(old), _PIECES.findall(new)
-    for kind, start, end, new_start, new_end in SequenceMatcher(
-        None, olds, news, autojunk=False
-    ).get_opcodes():
+    for kind, start, end, new_start, new_end in SequenceMatcher(None, olds, news, autojunk=False).get_opcodes():
         if kind == "equal":
             yield element("span", "".join(olds[start:end]), class_="so-value")
         if kind in ("delete", "replace"):
@@ -494,9 +478,5 @@ def show_refusal() -> None:
     # A number makes the element a new one, so that the same words appear again.
     number = st.session_state["_heard"] = st.session_state.get("_heard", 0) + 1
     done = [text for text, tone in waiting if tone == "good"]
-    flash = (
-        [element("p", " ".join(done), class_="so-flash", role="status", data_number=str(number))]
-        if done
-        else []
-    )
+    flash = [element("p", " ".join(done), class_="so-flash", role="status", data_number=str(number))] if done else []
     draw(*(notice(text, tone) for text, tone in waiting if tone != "good"), *flash)

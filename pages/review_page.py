@@ -271,9 +271,7 @@ def _show_hold(look: Look) -> None:
     if claim is None:
         return
     left_ms = max(int((claim.until - utc_now()).total_seconds() * 1000), 0)
-    with st.container(
-        horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
-    ):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         _hold_component()(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
         st.button("Hold longer", key=f"{look.key}.extend", type="tertiary", on_click=_extend, args=(look,))
 
@@ -394,9 +392,7 @@ def _ask_text(look: Look, name: str, label: str) -> None:
     st.text_area(label, key=f"{look.draft_key}.{name}", height=90, persist_state="session")
 
 
-def _mode_button(
-    look: Look, label: str, mode: Mode, *, icon: str | None = None, is_quiet: bool = False
-) -> None:
+def _mode_button(look: Look, label: str, mode: Mode, *, icon: str | None = None, is_quiet: bool = False) -> None:
     st.button(
         label,
         key=f"{look.key}.{look.mode}.to-{mode}",

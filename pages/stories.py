@@ -45,6 +45,5 @@ def _value(value: Any) -> str:  # noqa: ANN401 -- any JSON value
 def story_lines(newest_first: Sequence[AuditEvent]) -> list[Line]:
     """Return an item's events as rows, oldest first."""
     return [
-        Line(id=str(event.id), name=humanised(event.kind), cells=event_cells(event))
-        for event in reversed(newest_first)
+        Line(id=str(event.id), name=humanised(event.kind), cells=event_cells(event)) for event in reversed(newest_first)
     ]

@@ -185,17 +185,13 @@ class KeyRing:
             raise KeyRefusedError(KeyFault.MALFORMED)
         prefix, secret = form.groups()
         known = self._known.get(prefix)
-        if known and time.monotonic() - known[0] < CACHE_SECONDS:
-            key = known[1]
-        else:
-            key = self._looked_up(prefix)
-        if not hmac.compare_digest(key.secret_hash, _hash(secret)):
-            raise KeyRefusedError(KeyFault.UNKNOWN)
-        return key
+        if known and time.monotonic() - known[0] < CACHE_SECONDS and _opens(known[1], secret):
+            return known[1]
+        return self._looked_up(prefix, secret)
 
-    def _looked_up(self, prefix: str) -> AgentKey:
+    def _looked_up(self, prefix: str, secret: str) -> AgentKey:
         key, now = self._store.read(lambda tx: (tx.key(prefix), tx.now))
-        if key is None:
+        if key is None or not _opens(key, secret):
             raise KeyRefusedError(KeyFault.UNKNOWN)
         if key.revoked_at:
             raise KeyRefusedError(KeyFault.REVOKED)
@@ -213,6 +209,10 @@ class KeyRing:
                 tx.save_key(replace(key, last_used_at=tx.now))
 
         self._store.write(work)
+
+
+def _opens(key: AgentKey, secret: str) -> bool:
+    return hmac.compare_digest(key.secret_hash, _hash(secret))
 
 
 def _hash(secret: str) -> str:

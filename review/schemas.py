@@ -1,7 +1,7 @@
 """Whether arguments fit a tool's JSON Schema (2020-12), said in words that a reviewer can act on.
 
-Schemas come from agents, so they are hostile until checked: nothing is fetched, patterns run in linear time,
-and what a validation may cost is bounded before it begins.
+Schemas come from agents, so they are hostile until checked: nothing is fetched, patterns run within a
+bound of steps, and what a validation may cost is bounded before it begins.
 """
 
 import re
@@ -19,6 +19,7 @@ from review.errors import InvalidSchemaError
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_PATTERNS = 64
 MAX_PATTERN_BYTES = 256 * 1024
+MAX_PATTERN_STEPS = 10_000
 MAX_ERRORS = 20
 
 # How often the validator may look at one value. `$ref`, `anyOf` and their like multiply: eighteen small
@@ -180,8 +181,10 @@ class _Checked:
                 schema,
                 offline=True,
                 validate_formats=True,
-                pattern_options=jsonschema_rs.RegexOptions(
-                    size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
+                # Pydantic writes patterns that look ahead (Decimal), so a linear engine would refuse honest tools.
+                # A match that takes more steps than these counts as none.
+                pattern_options=jsonschema_rs.FancyRegexOptions(
+                    backtrack_limit=MAX_PATTERN_STEPS, size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
                 ),
             )
         except ValueError as error:
@@ -191,7 +194,7 @@ class _Checked:
 def _complaint(error: ValueError) -> str:
     text = str(error).partition("\n")[0]
     pattern, found, _ = text.rpartition(' is not a "regex"')
-    return f"{_cut(pattern)} is no pattern that runs in linear time and little memory" if found else text[:300]
+    return f"{_cut(pattern)} is no pattern that runs in little memory" if found else text[:300]
 
 
 @lru_cache(maxsize=128)
@@ -286,6 +289,11 @@ def _one_of(options: list[object]) -> str:
     return f"must be one of {shown}" + (f" … ({len(options)} in all)" if len(options) > 10 else "")
 
 
+def _unlike(pattern: str | None) -> str:
+    # Without a pattern: the match was given up.
+    return f"must look like {_cut(pattern)}" if pattern else "takes too many steps to match against its pattern"
+
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "type": lambda told: _any_type(told["types"]),
     "enum": lambda told: _one_of(told["options"]),
@@ -303,7 +311,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "maxProperties": lambda told: f"must have at most {told['limit']} fields",
     "uniqueItems": lambda _: "must not hold the same entry twice",
     "contains": lambda _: "must hold an entry of the kind that the schema asks for",
-    "pattern": lambda told: f"must look like {_cut(told['pattern'])}",
+    "pattern": lambda told: _unlike(told.get("pattern")),
     "format": lambda told: f"must be written as {_cut(told['format'])}",
     "falseSchema": lambda _: "may not be given",
     "oneOf": lambda _: "must fit exactly one of the forms that the schema allows",

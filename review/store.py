@@ -176,6 +176,9 @@ class Wakeups(Protocol):
     def expecting(self, item_id: UUID) -> AbstractAsyncContextManager[Callable[[float], Awaitable[bool]]]:
         """Open a subscription; inside, ``await wait(seconds)`` returns True when the item changed, False in vain."""
 
+    def wake_all(self) -> None:
+        """Let everyone look again, whether anything changed or not."""
+
 
 class Store(Protocol):
     """Runs pieces of work against the database."""

@@ -20,6 +20,7 @@ from agents.protocol import (
 )
 from db.batch import NestedWorkError
 from db.store import SqlStore, open_store
+from db.writer import StoreClosedError
 from review.audit import Actor, AuditEvent, EventFilter, EventKind
 from review.errors import InvalidCursorError
 from review.items import ItemFilter, Order, ReasonCode, ReviewItem
@@ -603,6 +604,15 @@ def test_a_store_opened_again_has_everything(store_url: str, opened: Callable[[s
     assert read_back(second, item) == item
     assert first.is_ready()
     assert second.is_ready()
+
+
+def test_a_store_may_be_closed_twice(store: SqlStore) -> None:
+    store.close()
+
+    store.close()
+
+    with pytest.raises(StoreClosedError):
+        store.write(lambda tx: tx.now)
 
 
 def test_a_read_only_view_cannot_write(store: SqlStore) -> None:

@@ -98,12 +98,7 @@ def test_nothing_invisible_is_left(text: str) -> None:
 def test_text_never_becomes_markup(text: str) -> None:
     made = element("p", text)
 
-    inner = (
-        made.removeprefix("<p>")
-        .removesuffix("</p>")
-        .replace('<span class="so-mark">', "")
-        .replace("</span>", "")
-    )
+    inner = made.removeprefix("<p>").removesuffix("</p>").replace('<span class="so-mark">', "").replace("</span>", "")
     assert not set(inner) & set("<>\"'")
 
 
@@ -135,9 +130,7 @@ def test_empty_text_and_spaces_at_the_edge_are_told() -> None:
 
 
 def test_a_record_shows_every_number_as_it_was_written() -> None:
-    shown = json_view(
-        '{"price": 1.10, "big": 12345678901234567890, "deep": {"a": {"b": {"c": {"d": 2.50}}}}}'
-    )
+    shown = json_view('{"price": 1.10, "big": 12345678901234567890, "deep": {"a": {"b": {"c": {"d": 2.50}}}}}')
 
     assert ">1.10<" in shown
     assert ">12345678901234567890<" in shown
@@ -179,9 +172,7 @@ def test_arguments_beyond_the_first_rows_count_as_hidden() -> None:
 
 
 def test_marks_stand_beside_the_argument_that_they_are_about() -> None:
-    view = args_view(
-        {"order": {"id": "R-1"}, "note": "x"}, marks={("order", "id"): chip("not in the context", "warn")}
-    )
+    view = args_view({"order": {"id": "R-1"}, "note": "x"}, marks={("order", "id"): chip("not in the context", "warn")})
 
     before, after = view.markup.split("note", 1)
     assert "not in the context" in before
@@ -210,9 +201,7 @@ def test_the_schema_order_comes_first() -> None:
         ({}, [], False),
     ],
 )
-def test_two_values_are_the_same_only_with_the_same_types(
-    one: JsonValue, other: JsonValue, *, is_same: bool
-) -> None:
+def test_two_values_are_the_same_only_with_the_same_types(one: JsonValue, other: JsonValue, *, is_same: bool) -> None:
     assert same(one, other) is is_same
 
 

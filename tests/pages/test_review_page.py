@@ -82,9 +82,7 @@ def test_hostile_names_and_subjects_stay_text() -> None:
     assert "⟨U+202E⟩" in shown
 
 
-@pytest.mark.parametrize(
-    ("confidence", "said"), [(0.62, ">62%"), (None, ">not given<"), (0.0, ">0%"), (1.0, ">100%")]
-)
+@pytest.mark.parametrize(("confidence", "said"), [(0.62, ">62%"), (None, ">not given<"), (0.0, ">0%"), (1.0, ">100%")])
 def test_the_agents_confidence_is_shown_as_its_own(confidence: float | None, said: str) -> None:
     shown = facts_view(an_item(request=a_request(confidence=confidence)), START)
 
@@ -213,9 +211,7 @@ def test_an_item_that_is_gone_from_under_the_reviewer_says_why(status: Status, s
         (an_item(status=Status.SETTLED, purpose=Purpose.AUDIT), Reject(message="no"), "kept as a label"),
     ],
 )
-def test_what_was_done_is_told_as_it_was(
-    item: ReviewItem, decision: Approve | Edit | Reject, said: str
-) -> None:
+def test_what_was_done_is_told_as_it_was(item: ReviewItem, decision: Approve | Edit | Reject, said: str) -> None:
     assert said in review_page.what_was_done(item, DecisionType(decision.type))
 
 

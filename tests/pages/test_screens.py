@@ -199,9 +199,7 @@ def test_an_item_is_found_by_whatever_form_of_its_id_was_pasted(text: str, item_
         ),
     ],
 )
-def test_days_are_those_of_the_reader(
-    chosen: tuple[date, ...], since: datetime | None, until: datetime | None
-) -> None:
+def test_days_are_those_of_the_reader(chosen: tuple[date, ...], since: datetime | None, until: datetime | None) -> None:
     assert tables.days_between(chosen, ZoneInfo("Europe/Paris")) == (since, until)
 
 
@@ -320,24 +318,40 @@ TOOLS = (
 )
 
 
-def test_a_table_of_tools_that_nobody_edited_makes_the_same_rules() -> None:
-    columns = drafts.tool_columns(TOOLS)
+@pytest.mark.parametrize("tools", [TOOLS, TOOLS[:1], ()])
+def test_a_table_of_tools_that_nobody_edited_makes_the_same_rules(tools: tuple[ToolRule, ...]) -> None:
+    columns = drafts.tool_columns(tools)
 
-    assert drafts.tool_rules(columns) == (TOOLS, [])
+    assert tuple(columns) == drafts.TOOL_COLUMNS
+    assert drafts.tool_rules(columns) == (tools, [])
 
 
-def test_a_row_that_cannot_be_used_is_named_and_an_unfilled_one_is_passed_over() -> None:
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"agent": "not a name", "tool": "x"}, "Row 3 of the tools: agent: "),
+        ({"agent": "support"}, "Row 3 of the tools needs an agent and a tool."),
+        ({"threshold": 0.5}, "Row 3 of the tools needs an agent and a tool."),
+        ({"agent": "support", "tool": "x", "threshold": 1.5}, "Row 3 of the tools: threshold: "),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(row: dict[str, object], problem: str) -> None:
     columns = drafts.tool_columns(TOOLS)
     for name, values in columns.items():
-        values += [
-            {"agent": "not a name", "tool": "x"}.get(name),
-            None if name != "approve_on_expiry" else False,
-        ]
+        values.append(row.get(name))
 
     rules, problems = drafts.tool_rules(columns)
 
     assert rules == TOOLS
-    assert [problem.split(":")[:2] for problem in problems] == [["Row 3 of the tools", " agent"]]
+    assert [told.startswith(problem) for told in problems] == [True]
+
+
+def test_a_row_that_is_not_filled_in_is_passed_over() -> None:
+    columns = drafts.tool_columns(TOOLS)
+    for name, values in columns.items():
+        values += [None, False if name == "approve_on_expiry" else float("nan")]
+
+    assert drafts.tool_rules(columns) == (TOOLS, [])
 
 
 def test_tools_that_agents_use_and_the_policy_does_not_name_can_be_added() -> None:
@@ -419,9 +433,7 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
 
 
 def test_a_rule_shows_what_it_asks_for_beside_its_answer() -> None:
-    rule = Rule(
-        name="large", when="true", route=Route.REVIEW, queue="high", priority=1, quorum=2, due_in=3600
-    )
+    rule = Rule(name="large", when="true", route=Route.REVIEW, queue="high", priority=1, quorum=2, due_in=3600)
 
     assert policy_page.rule_line(0, rule).cells["asks"].text == "queue high, priority 1, 2 people, due in 1 h"
 

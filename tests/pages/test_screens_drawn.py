@@ -139,7 +139,7 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_made(console: Console) ->
     test.button(key="FormSubmitter:agents.create-Make a key").click().run()
 
     assert "is not a name" in words_on(test)
-    assert console.keys.keys(console.person.workspace) == ()
+    assert not console.keys.keys(console.person.workspace)
 
 
 def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:

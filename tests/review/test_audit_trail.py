@@ -1,0 +1,255 @@
+"""Every state change has exactly one audit event, in its own transaction: without the event nothing changes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
+from db.store import SqlStore
+from db.tables import Base
+from review.audit import SYSTEM, EventFilter, EventKind
+from review.desk import Seen
+from review.intake import Intake, Submission
+from review.items import CLAIM_DURATION, ReviewItem
+from review.people import AgentKey
+from review.policy import Autonomy, PolicyDocument, Rule
+from review.sessions import LOCAL_OPERATOR, Sessions
+from tests.builders import WORKSPACE, a_request, ada, grace
+from tests.clock import MovableClock
+from tests.console import Console
+from tests.review.steps import a_document, an_edit, caller, claim, decide, events, kept, submit
+
+ARGS = a_request().action.args
+SECRETS = (
+    "A-1001",
+    "49.90",
+    "arrived broken",
+    "My cup",
+    "photo of the broken cup",
+    "B-2",
+    "Which order?",
+    "Out of stock",
+)
+FOUR_EYES = a_document(Autonomy.SUPERVISED, Rule(name="four eyes", when="true", route=Route.REVIEW, quorum=2))
+DENY = a_document(Autonomy.AUTONOMOUS, Rule(name="never", when="true", route=Route.DENY))
+
+
+class Scene:
+    """A house with what a use case needs to be there before it."""
+
+    def __init__(self, house: Console, clock: MovableClock) -> None:
+        self.house = house
+        self.clock = clock
+        self.agent: AgentKey = caller(house)
+        self.sessions = Sessions(house.store)
+
+    def under(self, document: PolicyDocument) -> "Scene":
+        self.house.save_policy(document)
+        return self
+
+    def waiting(self, **fields: Any) -> ReviewItem:  # noqa: ANN401 -- whatever the request takes
+        return kept(self.house, submit(self.house, self.agent, **fields).id)
+
+    def held(self, **fields: Any) -> ReviewItem:  # noqa: ANN401 -- whatever the request takes
+        self.waiting(**fields)
+        return claim(self.house)
+
+    def permitted(self) -> ReviewItem:
+        self.waiting()
+        return decide(self.house, Approve())
+
+    def started(self) -> ReviewItem:
+        item = self.permitted()
+        self.house.intake.consume(self.agent, item.id, item.receipt or "", ARGS)
+        return kept(self.house, item.id)
+
+    def deciding(self, decision: Any) -> Callable[[], object]:  # noqa: ANN401 -- any of the four decisions
+        item = self.held()
+        return lambda: self.house.desk.decide(item.id, decision, ada, seen=Seen.of(item))
+
+    def passing(self, time: timedelta) -> Callable[[], object]:
+        self.clock.advance(time)
+        return self.house.intake.sweep
+
+    def drawing(self) -> Callable[[], object]:
+        self.under(a_document())
+        drawn = Intake(self.house.store, self.house.receipts, self.house.policies, draw=lambda: 0.0)
+        return lambda: drawn.submit(self.agent, Submission(a_request(), "k", "body"))
+
+
+Prepare = Callable[[Scene], Callable[[], object]]
+
+
+def _on(prepare: Callable[[Scene], ReviewItem], act: Callable[[Scene, ReviewItem], object]) -> Prepare:
+    def prepared(scene: Scene) -> Callable[[], object]:
+        item = prepare(scene)
+        return lambda: act(scene, item)
+
+    return prepared
+
+
+def _lapsed(scene: Scene) -> Callable[[], object]:
+    scene.held()
+    return scene.passing(CLAIM_DURATION)
+
+
+def _overdue(scene: Scene) -> Callable[[], object]:
+    scene.waiting(expires_in=1)
+    return scene.passing(timedelta(seconds=1))
+
+
+def _approved_by_silence(scene: Scene) -> Callable[[], object]:
+    scene.under(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    scene.waiting(expires_in=1, on_expiry="approve")
+    return scene.passing(timedelta(seconds=1))
+
+
+def _swapped(scene: Scene) -> Callable[[], object]:
+    scene.held()
+    other = scene.waiting()
+    return lambda: scene.house.desk.claim_item(ada, other.id)
+
+
+def _taken_over(scene: Scene) -> Callable[[], object]:
+    scene.held()
+    scene.clock.advance(CLAIM_DURATION)
+    return lambda: scene.house.desk.claim(grace)
+
+
+def _signed_in(scene: Scene) -> Callable[[], object]:
+    secret = scene.sessions.create_link()
+    return lambda: scene.sessions.sign_in(secret)
+
+
+def _signed_out(scene: Scene) -> Callable[[], object]:
+    secret = scene.sessions.sign_in(scene.sessions.create_link())
+    return lambda: scene.sessions.sign_out(secret)
+
+
+def _revoked(scene: Scene) -> Callable[[], object]:
+    key, _ = scene.house.keys.create("another", WORKSPACE, SYSTEM)
+    return lambda: scene.house.keys.revoke_by(LOCAL_OPERATOR, key.prefix)
+
+
+K = EventKind
+CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
+    "submit, reviewed": (lambda scene: scene.waiting, [K.ACTION_SUBMITTED]),
+    "submit, executed": (lambda scene: scene.under(a_document()).waiting, [K.ACTION_SUBMITTED]),
+    "submit, denied": (lambda scene: scene.under(DENY).waiting, [K.ACTION_SUBMITTED]),
+    "submit, executed and drawn": (Scene.drawing, [K.ACTION_SUBMITTED, K.AUDIT_QUEUED]),
+    "claim": (_on(Scene.waiting, lambda scene, _: scene.house.desk.claim(ada)), [K.ITEM_CLAIMED]),
+    "claim what another let lapse": (_taken_over, [K.CLAIM_LAPSED, K.ITEM_CLAIMED]),
+    "claim this one": (
+        _on(Scene.waiting, lambda scene, item: scene.house.desk.claim_item(ada, item.id)),
+        [K.ITEM_CLAIMED],
+    ),
+    "claim this one instead": (_swapped, [K.CLAIM_RELEASED, K.ITEM_CLAIMED]),
+    "extend": (
+        _on(Scene.held, lambda scene, item: scene.house.desk.extend(ada, item.id, epoch=item.epoch)),
+        [K.CLAIM_EXTENDED],
+    ),
+    "release": (
+        _on(Scene.held, lambda scene, item: scene.house.desk.release(ada, item.id, epoch=item.epoch)),
+        [K.CLAIM_RELEASED],
+    ),
+    "lapse": (_lapsed, [K.CLAIM_LAPSED]),
+    "expire": (_overdue, [K.ITEM_EXPIRED]),
+    "expire, approved": (_approved_by_silence, [K.ITEM_EXPIRED]),
+    "approve": (lambda scene: scene.deciding(Approve()), [K.ITEM_DECIDED]),
+    "edit": (lambda scene: scene.deciding(an_edit(order_id="B-2")), [K.ITEM_DECIDED]),
+    "reject": (lambda scene: scene.deciding(Reject(message="Out of stock")), [K.ITEM_DECIDED]),
+    "respond": (lambda scene: scene.deciding(Respond(message="Out of stock")), [K.ITEM_DECIDED]),
+    "approve as the first of two": (lambda scene: scene.under(FOUR_EYES).deciding(Approve()), [K.APPROVAL_GIVEN]),
+    "edit before the others": (
+        lambda scene: scene.under(FOUR_EYES).deciding(an_edit(order_id="B-2")),
+        [K.EDIT_PROPOSED],
+    ),
+    "ask": (
+        _on(Scene.waiting, lambda scene, item: scene.house.desk.ask(ada, item.id, "Which order?")),
+        [K.NOTE_ADDED],
+    ),
+    "answer": (
+        _on(Scene.waiting, lambda scene, item: scene.house.intake.add_note(scene.agent, item.id, "A-1001")),
+        [K.NOTE_ADDED],
+    ),
+    "cancel": (
+        _on(Scene.waiting, lambda scene, item: scene.house.intake.cancel(scene.agent, item.id)),
+        [K.ITEM_CANCELLED],
+    ),
+    "consume": (
+        _on(
+            Scene.permitted,
+            lambda scene, item: scene.house.intake.consume(scene.agent, item.id, item.receipt or "", ARGS),
+        ),
+        [K.RECEIPT_CONSUMED],
+    ),
+    "report": (
+        _on(
+            Scene.started,
+            lambda scene, item: scene.house.intake.report_outcome(
+                scene.agent, item.id, Outcome(status=OutcomeStatus.FAILED, error="Out of stock")
+            ),
+        ),
+        [K.OUTCOME_REPORTED],
+    ),
+    "save a policy": (lambda scene: lambda: scene.house.save_policy(a_document()), [K.POLICY_SAVED]),
+    "create a key": (lambda scene: lambda: scene.house.keys.create_by(LOCAL_OPERATOR, "new"), [K.KEY_CREATED]),
+    "revoke a key": (_revoked, [K.KEY_REVOKED]),
+    "create a link": (lambda scene: scene.sessions.create_link, [K.LINK_CREATED]),
+    "sign in": (_signed_in, [K.SIGNED_IN]),
+    "sign out": (_signed_out, [K.SIGNED_OUT]),
+    "export labels": (lambda scene: lambda: scene.house.records.labels(LOCAL_OPERATOR), [K.EXPORT_MADE]),
+    "export decisions": (lambda scene: lambda: scene.house.records.decisions(LOCAL_OPERATOR), [K.EXPORT_MADE]),
+    "export events": (
+        lambda scene: lambda: scene.house.records.audit_events(LOCAL_OPERATOR, EventFilter()),
+        [K.EXPORT_MADE],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_a_change_writes_its_events_and_no_others(either_house: Console, clock: MovableClock, change: str) -> None:
+    prepare, expected = CHANGES[change]
+    act = prepare(Scene(either_house, clock))
+    before = events(either_house)
+
+    act()
+
+    written = events(either_house)[len(before) :]
+    assert [event.kind for event in written] == expected
+    told = b"".join(event.leaf() for event in written).decode()
+    assert [secret for secret in SECRETS if secret in told] == []
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_without_its_event_nothing_is_changed(
+    either_house: Console, store: SqlStore, clock: MovableClock, change: str
+) -> None:
+    act = CHANGES[change][0](Scene(either_house, clock))
+    with store._engines.writing.begin() as connection:  # noqa: SLF001 -- a log that takes nothing any more
+        connection.execute(text("ALTER TABLE audit_events RENAME TO lost_audit_events"))
+    before = all_rows(store)
+
+    with pytest.raises(Exception, match="audit_events"):
+        act()
+
+    assert all_rows(store) == before
+
+
+def test_every_kind_of_event_is_written_by_some_change() -> None:
+    written = {kind for _, expected in CHANGES.values() for kind in expected}
+
+    # How fast an agent submits is counted in memory; test_pace.py sees to its event.
+    assert set(EventKind) - written == {EventKind.PACE_EXCEEDED}
+
+
+def all_rows(store: SqlStore) -> dict[str, list[tuple[Any, ...]]]:
+    with store._engines.reading.begin() as connection:  # noqa: SLF001 -- no question of ours shows every row
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in Base.metadata.tables.items()
+            if name != "audit_events"
+        }
