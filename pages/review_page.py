@@ -456,6 +456,7 @@ def _decide(look: Look, decision: Decision, *, reason_codes: tuple[ReasonCode, .
         done = services().desk.decide(look.item.id, decision, person, seen=seen, reason_codes=reason_codes)
         said(what_was_done(done, DecisionType(decision.type)))
         _leave(look)
+        forget_form(look.draft_key)
         if not done.status.is_final:
             _pass_over(done)
 
@@ -491,9 +492,9 @@ def _try(look: Look, act: Callable[[Person], None]) -> None:
 
 
 def _leave(look: Look) -> None:
-    """Forget the item that is done, with all that was typed for it."""
-    st.session_state.pop(_CURRENT, None)
-    forget_form(look.draft_key)
+    """Go on to the next item; a late press for an item that has left the screen moves nothing."""
+    if st.session_state.get(_CURRENT) == look.item.id:
+        st.session_state.pop(_CURRENT)
 
 
 def _ask(look: Look) -> None:
@@ -523,7 +524,7 @@ def _skip(look: Look) -> None:
     def skip(person: Person) -> None:
         services().desk.release(person, look.item.id, epoch=look.item.epoch)
         _pass_over(look.item)
-        st.session_state.pop(_CURRENT, None)
+        _leave(look)
 
     _try(look, skip)
 
@@ -535,7 +536,7 @@ def _pass_over(item: ReviewItem) -> None:
 def _pause(look: Look) -> None:
     def pause(person: Person) -> None:
         services().desk.release(person, look.item.id, epoch=look.item.epoch)
-        st.session_state.pop(_CURRENT, None)
+        _leave(look)
         st.session_state[_PAUSING] = True
 
     _try(look, pause)

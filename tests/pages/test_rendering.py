@@ -1,6 +1,7 @@
 """What reaches the screen is plain, escaped, and hides nothing."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -337,3 +338,9 @@ def test_a_refusal_is_told_in_the_run_that_follows_and_once() -> None:
     assert "Say why you reject it" in told[0]
     assert "Kept." in told[0]
     assert not app.get("html")
+
+
+def test_the_style_sheet_holds_no_sign_that_would_end_it_inside_html() -> None:
+    sheet = (Path(__file__).parents[2] / "pages" / "theme.css").read_text(encoding="utf-8")
+
+    assert "<" not in sheet
