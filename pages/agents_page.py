@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from agents.protocol import Status
+from pages.presence import act_as
 from pages.rendering import (
     Markup,
     draw,
@@ -17,13 +18,11 @@ from pages.rendering import (
     json_view,
     moment,
     notice,
-    refused,
     said,
     show_refusal,
 )
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, show_empty, show_list
-from review.errors import ReviewError
 from review.governance import KEY_LIFE
 from review.items import ItemFilter, Tool
 from review.people import Agent, AgentKey, Permission, Person
@@ -161,13 +160,13 @@ def _ask_name(person: Person) -> None:
 
 def _create(person: Person) -> None:
     name = str(st.session_state.get(f"{KEY}.name", "")).strip()
-    try:
-        key, secret = services().keys.create_by(person, name)
-    except ReviewError as error:
-        refused(error)
-    else:
+
+    def create(here: Person) -> None:
+        key, secret = services().keys.create_by(here, name)
         st.session_state[f"{KEY}.fresh"] = (key.agent, secret)
         st.session_state[f"{KEY}.chosen"] = key.agent
+
+    act_as(person, create)
 
 
 def _show_fresh_key() -> None:
@@ -301,9 +300,8 @@ def _revoke_dialog(person: Person, key: AgentKey) -> None:
 
 
 def _revoke(person: Person, key: AgentKey) -> None:
-    try:
-        services().keys.revoke_by(person, key.prefix)
-    except ReviewError as error:
-        refused(error)
-    else:
+    def revoke(here: Person) -> None:
+        services().keys.revoke_by(here, key.prefix)
         said(f"The key sgn_{key.prefix}_… of {key.agent} is revoked.")
+
+    act_as(person, revoke)

@@ -1,16 +1,45 @@
 """Who sits at this browser, looked up anew each time that it matters."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
+from pages.rendering import refused, said
 from pages.services import services
 from pages.sign_in import cookie_name
+from review.errors import ReviewError
 from review.people import Person
 
 
 def person_here() -> Person | None:
     """Return who is signed in behind this browser's cookie; None where nobody is any more.
 
-    A callback runs before the gate, so it asks for itself: a press after signing out decides nothing.
+    Looked up anew at each call, so that a logout or a lost role is felt at once.
     """
-    name = cookie_name(is_secure=services().settings.is_https)
-    return services().sessions.person(st.context.cookies.get(name))
+    return services().sessions.person(_secret())
+
+
+def is_still_here(person: Person) -> bool:
+    """Tell whether the person is signed in still, without counting as their activity."""
+    here = services().sessions.glance(_secret())
+    return here is not None and here.id == person.id
+
+
+def _secret() -> str | None:
+    return st.context.cookies.get(cookie_name(is_secure=services().settings.is_https))
+
+
+def act_as(person: Person, act: Callable[[Person], None]) -> None:
+    """Do what a press asks for as whoever is here now, if that is still the person the page was drawn for.
+
+    A callback runs before the gate, so it asks for itself: a press after signing out does nothing. What the review
+    refuses is shown at the top of the next run.
+    """
+    here = person_here()
+    if here is None or here.id != person.id:
+        said("You are signed out; nothing was done.", "bad")
+        return
+    try:
+        act(here)
+    except ReviewError as error:
+        refused(error)

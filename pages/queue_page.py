@@ -7,7 +7,8 @@ import streamlit as st
 
 from agents.protocol import Status
 from pages import review_page
-from pages.rendering import draw, facts, money, refused, show_refusal
+from pages.presence import act_as
+from pages.rendering import draw, facts, money, show_refusal
 from pages.services import services
 from pages.tables import (
     PAGE_SIZE,
@@ -23,7 +24,6 @@ from pages.tables import (
     show_pager,
     switch_to,
 )
-from review.errors import ReviewError
 from review.items import DEFAULT_PRIORITY, ItemFilter, ItemSummary, Order, Purpose
 from review.people import Permission, Person
 
@@ -156,12 +156,11 @@ def _show_nothing(where: ItemFilter) -> None:
 
 
 def _take(person: Person, item_id: UUID) -> None:
-    try:
-        services().desk.claim_item(person, item_id)
-    except ReviewError as error:
-        refused(error)
-    else:
+    def take(here: Person) -> None:
+        services().desk.claim_item(here, item_id)
         st.session_state[f"{KEY}.taken"] = str(item_id)
+
+    act_as(person, take)
 
 
 def _go_to_the_taken() -> None:

@@ -28,7 +28,7 @@ from pages.item_view import (
     show_context,
     shown_action,
 )
-from pages.presence import person_here
+from pages.presence import act_as, is_still_here
 from pages.rendering import (
     changes,
     diff_view,
@@ -480,15 +480,7 @@ def what_was_done(done: ReviewItem, decision: DecisionType) -> str:
 
 
 def _try(look: Look, act: Callable[[Person], None]) -> None:
-    # A callback runs before the gate, so it asks anew who is here.
-    person = person_here()
-    if person is None or person.id != look.person.id:
-        said("You are signed out; nothing was done.", "bad")
-        return
-    try:
-        act(person)
-    except ReviewError as error:
-        refused(error)
+    act_as(look.person, act)
 
 
 def _leave(look: Look) -> None:
@@ -563,7 +555,7 @@ def _show_nothing(person: Person) -> None:
 @st.fragment(run_every=LOOK_EVERY)
 def _watch(person: Person, known: frozenset[UUID]) -> None:
     # What already waits was not for this person; only something new is worth a claim.
-    if not _waiting_ids(person) <= known:
+    if not is_still_here(person) or not _waiting_ids(person) <= known:
         st.rerun()
 
 

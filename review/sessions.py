@@ -51,15 +51,20 @@ class Sessions:
 
     def person(self, secret: str | None) -> Person | None:
         """Return who is signed in behind the cookie's secret; None where nobody is any more."""
-        if not secret:
-            return None
-        session_id = _hash(secret)
+        session, now = self._looked_up(secret)
+        if session is not None and now - session.seen_at > _SEEN_EVERY:
+            self._touch(session.id)
+        return session.person if session else None
+
+    def glance(self, secret: str | None) -> Person | None:
+        """Return who is signed in, without counting as their activity: for pages that look again by themselves."""
+        session, _ = self._looked_up(secret)
+        return session.person if session else None
+
+    def _looked_up(self, secret: str | None) -> tuple[Session | None, datetime]:
+        session_id = _hash(secret or "")
         session, now = self._store.read(lambda tx: (tx.session(session_id), tx.now))
-        if session is None or not _is_live(session, now):
-            return None
-        if now - session.seen_at > _SEEN_EVERY:
-            self._touch(session_id)
-        return session.person
+        return (session if session and _is_live(session, now) else None), now
 
     def _touch(self, session_id: str) -> None:
         def work(tx: Writing) -> None:
