@@ -115,16 +115,6 @@ def test_an_item_of_the_history_is_shown_whole(furnished: Console) -> None:
     assert "How it ended" in [heading.value for heading in test.subheader]
 
 
-def test_a_press_of_somebody_who_is_signed_out_makes_no_key(console: Console) -> None:
-    test = drawn(agents_page, console.person)
-
-    test.text_input(key="agents.name").set_value("support")
-    test.button(key="FormSubmitter:agents.create-Make a key").click().run()
-
-    assert not test.exception
-    assert not console.keys.keys(console.person.workspace)
-
-
 def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
 
