@@ -22,7 +22,8 @@ import uvicorn
 from prometheus_client import REGISTRY
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.routing import Match, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.starlette import App  # noqa: TID251 -- the application that serves the console's script
 
 from agents.demo.house import AGENT_NAMES
@@ -114,10 +115,30 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._store = store
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Streamlit gives uvicorn's loggers a handler, and one that has a handler writes a line for every request.
+        logging.getLogger("uvicorn.access").handlers.clear()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A moment later, when no new request is taken any more.
         asyncio.get_running_loop().call_later(0.1, self._store.wakeups.wake_all)
         await super().shutdown(sockets)
+
+
+class _MachinesDoor:
+    """ASGI middleware that answers what is meant for the door, before all that Streamlit does for a browser."""
+
+    def __init__(self, app: ASGIApp, door: Mount) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match, inside = self._door.matches(scope)
+        if match is Match.NONE:
+            await self._app(scope, receive, send)
+        else:
+            await self._door.handle({**scope, **inside}, receive, send)
 
 
 def make_app(house: House) -> App:
@@ -127,12 +148,14 @@ def make_app(house: House) -> App:
         HERE / "pages" / "console.py",
         lifespan=partial(_lifespan, house),
         routes=[
-            Mount("/api", app=make_api(house.doors())),
             *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store)),
             *sign_in.routes(),
             *downloads.routes(),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(_MachinesDoor, door=Mount("/api", app=make_api(house.doors()))),
+        ],
     )
 
 
@@ -287,9 +310,11 @@ def key_public(settings: Settings, options: argparse.Namespace) -> None:
 
 def export(settings: Settings, options: argparse.Namespace) -> None:
     """Write the audit events, the decisions or the labels to a file, in constant memory."""
-    with open_house(settings) as house, options.out.open("wb") as file:
-        for chunk in _exported(house.records, options):
-            file.write(chunk)
+    with open_house(settings) as house:
+        chunks = _exported(house.records, options)
+        with options.out.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
     _say(f"Wrote {options.out}, {options.out.stat().st_size} bytes.")
 
 
@@ -297,15 +322,15 @@ def _exported(records: Records, options: argparse.Namespace) -> Iterator[bytes]:
     since, until = options.since, options.until
     match options.what, options.format:
         case "audit", "csv":
-            yield from audit_csv(records.audit_events(LOCAL_OPERATOR, EventFilter(since=since, until=until)))
+            return audit_csv(records.audit_events(LOCAL_OPERATOR, EventFilter(since=since, until=until)))
         case "decisions", "csv":
-            yield from decisions_csv(records.decisions(LOCAL_OPERATOR, since=since, until=until))
+            return decisions_csv(records.decisions(LOCAL_OPERATOR, since=since, until=until))
         case "labels", "csv":
-            yield from labels_csv(records.labels(LOCAL_OPERATOR, since=since, until=until))
+            return labels_csv(records.labels(LOCAL_OPERATOR, since=since, until=until))
         case "labels", "jsonl":
-            yield from labels_jsonl(records.labels(LOCAL_OPERATOR, since=since, until=until))
+            return labels_jsonl(records.labels(LOCAL_OPERATOR, since=since, until=until))
         case "labels", "hf":
-            yield from training_archive(records.labels(LOCAL_OPERATOR, since=since, until=until))
+            return training_archive(records.labels(LOCAL_OPERATOR, since=since, until=until))
         case what, form:
             sys.exit(f"{what} cannot be exported as {form}; csv always can, labels also as jsonl and hf (a zip).")
 

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack
 from uuid import UUID
@@ -52,6 +52,7 @@ from .protocol import (
 from .receipts import receipt_key_id, receipt_keys, verify_receipt
 
 if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
     from langchain_core.messages import ToolCall
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
@@ -108,11 +109,21 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """What a person or the policy permits: these arguments, once, by a receipt that was verified."""
+
+    item_id: UUID
+    receipt: str
+    args: Args
+
+
+@dataclass(frozen=True, slots=True)
 class Ran:
-    """The action ran: its result, or the error that it raised."""
+    """The action ran: its result, or the error that it raised, and the arguments that a person gave it."""
 
     result: Any = None
     error: Exception | None = None
+    edited: Args | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +224,18 @@ class Gate:
         """Make one guarded call without blocking the event loop; ``args`` may be a whole tool call."""
         return await self.guard(tool, timeout=timeout, **about).ainvoke(args, config)
 
+    def middleware(
+        self, *tools: str, timeout: float | None = None, **about: Unpack[About]
+    ) -> "AgentMiddleware[Any, Any, Any]":
+        """Return a middleware for LangChain's ``create_agent`` that guards these tools, or all if none is named.
+
+        It does what `guard` does, to tools that the agent has already; it needs the package ``langchain``.
+        List it after middlewares that exchange tools or their arguments, so that what it guards is what runs.
+        """
+        from .middleware import GateMiddleware
+
+        return GateMiddleware(self, tools, about=about, timeout=timeout)
+
     def conduct(self, proposal: Proposal, run: Callable[[Args], Any]) -> Ran | Told:
         """Take a proposal through the gate; ``run`` is called at most once, with what is permitted."""
 
@@ -237,18 +260,83 @@ class Gate:
 
     def steps(self, proposal: Proposal) -> Steps[Ran | Told]:
         """Lead one action from its submission to its outcome; raise GateError where anything is in doubt."""
+        item = yield from self.filed(proposal)
+        timeout = proposal.timeout if proposal.timeout is not None else self._timeout
+        item = yield from self._decided(item, timeout)
+        told = told_instead(item, proposal.request.action.name)
+        if told is not None:
+            return told
+        permit = yield from self.permitted(item, proposal)
+        ran = yield from self._executed(permit, proposal)
+        return replace(ran, edited=permit.args) if isinstance(item.decision, Edit) else ran
+
+    def filed(self, proposal: Proposal) -> Steps[ActionStatus]:
+        """Submit the action; again under the same idempotency key it is the same item."""
         # Keys are pinned before the first submission, not when the receipt that they verify is there.
         if self._keys is None:
             yield from self._fetch_keys()
-        item = yield from self.client.submit(proposal.request, idempotency_key=proposal.idempotency_key)
-        timeout = proposal.timeout if proposal.timeout is not None else self._timeout
-        item = yield from self._decided(item, timeout)
-        told = _told(item, proposal.request.action.name)
-        if told is not None:
-            return told
+        return (yield from self.client.submit(proposal.request, idempotency_key=proposal.idempotency_key))
+
+    def awaited(self, item: ActionStatus, seconds: float | None = None) -> Steps[ActionStatus]:
+        """Wait for the decision, at most so many seconds; None waits until the item expires.
+
+        Returns the item as it then stands, which may be undecided. Raises UndecidedError past its expiry.
+        """
+        began = time.monotonic()
+        over = began + (item.expires_at - item.submitted_at).total_seconds() + _GRACE_SECONDS
+        given_up = over if seconds is None else min(over, began + seconds)
+        while is_undecided(item):
+            asked = time.monotonic()
+            if asked >= over:
+                raise UndecidedError(item.id)
+            if asked >= given_up:
+                break
+            patience = min(float(self._wait), given_up - asked)
+            was, item = item, (yield from self.client.status(item.id, wait=patience))
+            unused = patience - (time.monotonic() - asked)
+            if item == was and unused > 0:
+                # A console that does not hold the question open is not asked in a tight loop.
+                yield Pause(min(unused, _SHORTEST_POLL_SECONDS))
+        return item
+
+    def permitted(self, item: ActionStatus, proposal: Proposal) -> Steps[Permit]:
+        """Return what the decided item permits, its receipt verified for exactly these arguments.
+
+        Raises GateError where that is in doubt, EditRefusedError where the tool cannot run the edit.
+        """
         args = _permitted_args(item, proposal)
-        receipt = yield from self._verified_receipt(item, proposal.request, args)
-        return (yield from self._executed(item.id, receipt, args, proposal))
+        return Permit(item.id, (yield from self._verified_receipt(item, proposal.request, args)), args)
+
+    def consumed(self, permit: Permit) -> Steps[None]:
+        """Use up the permission, which nobody then can use again. Raises AlreadyConsumedError."""
+        try:
+            item = yield from self.client.consume(permit.item_id, receipt=permit.receipt, args=permit.args)
+        except ServerRefusedError as refusal:
+            if refusal.code == "already_consumed":
+                raise AlreadyConsumedError(permit.item_id) from refusal
+            raise
+        if item.execution is not Execution.STARTED:
+            raise NotPermittedError(permit.item_id, why="the console did not confirm that its receipt is consumed")
+
+    def reported(self, item_id: UUID, outcome: Outcome, *, hurried: bool = False) -> Steps[None]:
+        """Tell the console what happened; where that fails, the log tells it. ``hurried`` tries once, briefly."""
+        client = self.client
+        try:
+            if hurried:
+                yield from client.report(item_id, outcome, seconds=_LAST_WORD_SECONDS, attempts=1)
+            else:
+                yield from client.report(item_id, outcome)
+        except GateError as error:
+            _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
+
+    def withdrawn(self, item_id: UUID) -> Steps[ActionStatus]:
+        """Withdraw the item; where somebody decided it meanwhile, return it as it was decided."""
+        try:
+            return (yield from self.client.cancel(item_id))
+        except ServerRefusedError as refusal:
+            if refusal.code != "already_settled":
+                raise
+        return (yield from self.client.status(item_id))
 
     def _fetch_keys(self) -> Steps[None]:
         keys = receipt_keys((yield from self.client.key_set()))
@@ -261,30 +349,8 @@ class Gate:
                 self._keys = keys
 
     def _decided(self, item: ActionStatus, timeout: float | None) -> Steps[ActionStatus]:
-        began = time.monotonic()
-        over = began + (item.expires_at - item.submitted_at).total_seconds() + _GRACE_SECONDS
-        given_up = over if timeout is None else min(over, began + timeout)
-        while item.route is Route.REVIEW and not item.status.is_final:
-            asked = time.monotonic()
-            if asked >= over:
-                raise UndecidedError(item.id)
-            if asked >= given_up:
-                return (yield from self._withdrawn(item.id))
-            patience = min(float(self._wait), given_up - asked)
-            was, item = item, (yield from self.client.status(item.id, wait=patience))
-            unused = patience - (time.monotonic() - asked)
-            if item == was and unused > 0:
-                # A console that does not hold the question open is not asked in a tight loop.
-                yield Pause(min(unused, _SHORTEST_POLL_SECONDS))
-        return item
-
-    def _withdrawn(self, item_id: UUID) -> Steps[ActionStatus]:
-        try:
-            return (yield from self.client.cancel(item_id))
-        except ServerRefusedError as refusal:
-            if refusal.code != "already_settled":
-                raise
-        return (yield from self.client.status(item_id))
+        item = yield from self.awaited(item, timeout)
+        return (yield from self.withdrawn(item.id)) if is_undecided(item) else item
 
     def _verified_receipt(self, item: ActionStatus, request: ActionRequest, args: Args) -> Steps[str]:
         if item.execution not in (Execution.NONE, Execution.PERMITTED):
@@ -318,39 +384,19 @@ class Gate:
             elif self._agent != name:
                 raise ReceiptClaimError(claim="audience", said=name, wanted=self._agent)
 
-    def _executed(self, item_id: UUID, receipt: str, args: Args, proposal: Proposal) -> Steps[Ran]:
+    def _executed(self, permit: Permit, proposal: Proposal) -> Steps[Ran]:
         try:
-            yield from self._consumed(item_id, receipt, args)
-            ran: Ran = yield Run(args)
+            yield from self.consumed(permit)
+            ran: Ran = yield Run(permit.args)
         except (Exception, GeneratorExit):
             raise
         except BaseException:
             # Interrupted between the permission and the end: whether it ran is for a person to find out.
             interrupted = Outcome(status=OutcomeStatus.UNKNOWN, error="The agent was interrupted.")
-            yield from self._reported(item_id, interrupted, hurried=True)
+            yield from self.reported(permit.item_id, interrupted, hurried=True)
             raise
-        yield from self._reported(item_id, _outcome(ran, proposal), hurried=False)
+        yield from self.reported(permit.item_id, _outcome(ran, proposal))
         return ran
-
-    def _consumed(self, item_id: UUID, receipt: str, args: Args) -> Steps[None]:
-        try:
-            item = yield from self.client.consume(item_id, receipt=receipt, args=args)
-        except ServerRefusedError as refusal:
-            if refusal.code == "already_consumed":
-                raise AlreadyConsumedError(item_id) from refusal
-            raise
-        if item.execution is not Execution.STARTED:
-            raise NotPermittedError(item_id, why="the console did not confirm that its receipt is consumed")
-
-    def _reported(self, item_id: UUID, outcome: Outcome, *, hurried: bool) -> Steps[None]:
-        client = self.client
-        try:
-            if hurried:
-                yield from client.report(item_id, outcome, seconds=_LAST_WORD_SECONDS, attempts=1)
-            else:
-                yield from client.report(item_id, outcome)
-        except GateError as error:
-            _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
 
 
 def request_for(name: str, args: Args, about: About, **known: object) -> ActionRequest:
@@ -359,6 +405,7 @@ def request_for(name: str, args: Args, about: About, **known: object) -> ActionR
     Raises RequestInvalidError.
     """
     said: dict[str, Any] = {field: _said(value, args) for field, value in about.items() if field not in _OWN_WORDS}
+    known["confidence_source"] = getattr(about.get("confidence"), "source", None)  # A source says what it is.
     given = {field: value for field, value in {**known, **said}.items() if value is not None}
     confidence = _confidence(about.get("confidence"), args)
     try:
@@ -372,6 +419,42 @@ def idempotency_key_for(about: About, args: Args) -> str | None:
     """Return the key that the caller gave to this call, if any."""
     key = _said(about.get("idempotency_key"), args)
     return None if key is None else str(key)
+
+
+def is_undecided(item: ActionStatus) -> bool:
+    """Tell whether the action still waits for a person."""
+    return item.route is Route.REVIEW and not item.status.is_final
+
+
+def told_instead(item: ActionStatus, tool: str) -> Told | None:
+    """Return what the model is told where the decided item permits nothing; None where it does."""
+    if item.route is Route.DENY:
+        reasons = " ".join(reason.text for reason in item.reasons)
+        return Told(
+            f"The policy does not allow this call to {tool}, so it was not run. {reasons} "
+            "Do not make this call again and do not seek the same effect in another way."
+        )
+    if item.status is Status.EXPIRED:
+        return Told(
+            f"Nobody decided on this call to {tool} before it expired, so it was not run. "
+            "Do not make it again by yourself; tell the user that it was not done."
+        )
+    if item.status is Status.CANCELLED:
+        return Told(
+            f"Nobody decided on this call to {tool} in time, so it was withdrawn and not run. "
+            "Do not make it again by yourself; tell the user that it was not done."
+        )
+    match item.decision:
+        case Reject(message=message):
+            why = f"The reviewer says: {message}" if message else "The reviewer gave no reason."
+            return Told(
+                f"A person reviewed this call to {tool} and rejected it, so it was not run. {why}\n"
+                "Do not make this call again and do not seek the same effect in another way, unless the "
+                "reviewer's words ask for it."
+            )
+        case Respond(message=message):
+            return Told(f"{tool} was not run; a person answered in its place: {message}", is_error=False)
+    return None
 
 
 def succeeded(result: Any) -> Outcome:  # noqa: ANN401 -- whatever a tool returns
@@ -407,36 +490,6 @@ def _confidence(said: Said[float | None] | None, args: Args) -> float | None:
         _logger.warning("The confidence %s is not between 0 and 1; a person decides.", confidence)
         return None
     return confidence
-
-
-def _told(item: ActionStatus, tool: str) -> Told | None:
-    if item.route is Route.DENY:
-        reasons = " ".join(reason.text for reason in item.reasons)
-        return Told(
-            f"The policy does not allow this call to {tool}, so it was not run. {reasons} "
-            "Do not make this call again and do not seek the same effect in another way."
-        )
-    if item.status is Status.EXPIRED:
-        return Told(
-            f"Nobody decided on this call to {tool} before it expired, so it was not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
-        )
-    if item.status is Status.CANCELLED:
-        return Told(
-            f"Nobody decided on this call to {tool} in time, so it was withdrawn and not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
-        )
-    match item.decision:
-        case Reject(message=message):
-            why = f"The reviewer says: {message}" if message else "The reviewer gave no reason."
-            return Told(
-                f"A person reviewed this call to {tool} and rejected it, so it was not run. {why}\n"
-                "Do not make this call again and do not seek the same effect in another way, unless the "
-                "reviewer's words ask for it."
-            )
-        case Respond(message=message):
-            return Told(f"{tool} was not run; a person answered in its place: {message}", is_error=False)
-    return None
 
 
 def _permitted_args(item: ActionStatus, proposal: Proposal) -> Args:

@@ -119,7 +119,7 @@ class _Call:
             self.args,
             about,
             description=self.tool.description[:_MAX_DESCRIPTION] or None,
-            args_schema=_json_schema(self.tool),
+            args_schema=args_schema_of(self.tool),
             run=RunInfo(
                 framework="langchain",
                 thread_id=None if thread_id is None else str(thread_id)[:_MAX_ID],
@@ -188,7 +188,8 @@ def _plain(tool: str, given: Mapping[str, Any], injected: Mapping[str, Any]) -> 
     return args
 
 
-def _json_schema(tool: BaseTool) -> dict[str, Any] | None:
+def args_schema_of(tool: BaseTool) -> dict[str, Any] | None:
+    """Return the JSON Schema of the arguments that a model gives to a tool; None where it has none."""
     known = _args_schema(tool)
     schema = known if isinstance(known, dict) else tool.tool_call_schema
     try:
@@ -222,8 +223,21 @@ def _outcome_of(result: Any) -> Outcome:  # noqa: ANN401 -- whatever the tool re
 
 def _as_result(answer: Ran | Told, name: str, tool_call_id: str | None) -> Any:  # noqa: ANN401 -- whatever the tool returns
     if isinstance(answer, Ran):
-        return answer.result
+        return answer.result if answer.edited is None else _noted(answer.result, name, answer.edited)
     if tool_call_id is None:
         return answer.text
     status = "error" if answer.is_error else "success"
     return ToolMessage(answer.text, name=name, tool_call_id=tool_call_id, status=status)
+
+
+def _noted(result: Any, name: str, edited: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
+    # The conversation keeps the call that the model made; without a word it would take the edit for an error.
+    if not isinstance(result, ToolMessage):
+        return result
+    note = (
+        f"A person changed this call to {name} before it ran; what ran is {json.dumps(edited, ensure_ascii=False)}. "
+        "This was intended. Do not make your own call again and do not undo the change."
+    )
+    if isinstance(result.content, str):
+        return result.model_copy(update={"content": f"{note}\n{result.content}".rstrip()})
+    return result.model_copy(update={"content": [{"type": "text", "text": note}, *result.content]})

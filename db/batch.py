@@ -1,7 +1,7 @@
 """One database transaction that several pieces of work share."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,9 +9,11 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from db.engine import Engines
+from db.filings import Filings
 from db.rows import Values
 from db.transaction import ADD_EVENTS, ReadTransaction, WriteTransaction
 from review.clock import Clock, utc_now
+from review.store import FilingKey
 
 CHANNEL = "signoff_item"
 
@@ -82,18 +84,26 @@ class Batch:
         self._now = Moment(connection, clock)
         self._origin = origin
         self._recorded: list[Values] = []
+        self._filings = Filings(connection)
+
+    def expect(self, keys: Sequence[FilingKey]) -> None:
+        """Look up together what several pieces of work are going to ask for one by one."""
+        if len(keys) > 1:
+            self._filings.expect(keys)
 
     def transaction(self) -> WriteTransaction:
         """Return what the next piece of work is told to work with."""
-        return WriteTransaction(self._connection, self._now)
+        return WriteTransaction(self._connection, self._now, self._filings)
 
     def keep(self, done: WriteTransaction) -> None:
-        """Take over the events and wake-ups of a work that succeeded."""
+        """Take over the new items, events and wake-ups of a work that succeeded."""
+        self._filings.keep(done.added)
         self._recorded += done.recorded
         self.woken += done.woken
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Write what was collected. Raises DuplicateKeyError where another process filed an item meanwhile."""
+        self._filings.write([])
         if self._recorded:
             self._connection.execute(ADD_EVENTS, self._recorded)
         if self.woken and self._engines.is_postgres:

@@ -1,6 +1,7 @@
 """The store: pieces of work run against SQLite or PostgreSQL, as `review.store` asks for it."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from db.engine import Engines, open_engines
 from db.wakeups import Hub, Listener
 from db.writer import Writer
 from review.clock import Clock
-from review.store import Reading, Writing
+from review.store import FilingKey, Reading, Writing
 
 T = TypeVar("T")
 
@@ -47,6 +48,11 @@ class SqlStore:
         """Run the work in one transaction; return after its commit, or raise with nothing kept."""
         refuse_inside_work()
         return self._writer.write(work)
+
+    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+        """Queue the work of a write and return at once; the future answers after the commit."""
+        refuse_inside_work()
+        return self._writer.begin(work, key=key)
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""

@@ -28,13 +28,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
 from db import cursors, lists, rows, tables
+from db.filings import ADD_ITEM, Filings
 from db.tables import CLAIMED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, EventFilter
 from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, ReviewItem, Tool
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
-from review.store import DuplicateKeyError, StaleItemError
+from review.store import DuplicateKeyError, FilingKey, StaleItemError
 
 Now = Callable[[Connection], datetime]
 
@@ -201,7 +202,6 @@ class _Inserts:
             statement: Insert = insert_into(table).on_conflict_do_nothing(index_elements=key)
             return statement.execution_options(preserve_rowcount=True)
 
-        self.item = unless_known(_items, "workspace", "agent", "idempotency_key")
         self.policy = unless_known(tables.policies, "workspace", "number")
         self.agent = unless_known(tables.agents, "workspace", "name")
         tool = insert_into(tables.tools)
@@ -222,8 +222,12 @@ class ReadTransaction:
     """Answers from one consistent view of the database."""
 
     def __init__(self, connection: Connection, now: Callable[[], datetime]) -> None:
-        self._connection = connection
+        self._opened = connection
         self._now = now
+
+    @property
+    def _connection(self) -> Connection:
+        return self._opened
 
     @property
     def now(self) -> datetime:
@@ -367,16 +371,33 @@ class ReadTransaction:
 class WriteTransaction(ReadTransaction):
     """One piece of work among those that share a commit.
 
-    ``wrote`` tells whether the database has taken anything of it yet. Events and wake-ups are only collected here:
-    whoever commits writes all of a batch at once.
+    ``wrote`` tells whether the database has taken anything of it yet. Events, wake-ups and new items under keys
+    that were announced are only collected here: whoever commits writes all of a batch at once.
     """
 
-    def __init__(self, connection: Connection, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, now: Callable[[], datetime], filings: Filings) -> None:
         super().__init__(connection, now)
         self._inserts = _INSERTS[connection.dialect.name]
+        self._filings = filings
         self.wrote = False
+        self.added: list[rows.Values] = []
         self.recorded: list[rows.Values] = []
         self.woken: list[UUID] = []
+
+    @property
+    def _connection(self) -> Connection:
+        # Whatever is asked or told next may concern an item that was added and not written yet.
+        if self._filings.has(self.added):
+            self.wrote = True
+            self._filings.write(self.added)
+            self.added = []
+        return self._opened
+
+    def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
+        """Return the item that this agent submitted under the key; nothing is asked where it is known to be free."""
+        if self._filings.is_free(FilingKey(workspace, agent, idempotency_key)):
+            return None
+        return super().item_by_key(workspace, agent, idempotency_key)
 
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item, its row locked until the end of the transaction."""
@@ -396,7 +417,10 @@ class WriteTransaction(ReadTransaction):
 
     def add_item(self, item: ReviewItem) -> None:
         """Keep a new item. Raises DuplicateKeyError where the agent used the idempotency key before."""
-        if not self._write(self._inserts.item, rows.item_values(item)):
+        row = rows.item_values(item)
+        if item.idempotency_key and self._filings.takes(FilingKey(item.workspace, item.agent, item.idempotency_key)):
+            self.added.append(row)
+        elif not self._write(ADD_ITEM[self._opened.dialect.name], row):
             raise DuplicateKeyError(item.idempotency_key)
 
     def save_item(self, item: ReviewItem, *, was: ReviewItem) -> None:

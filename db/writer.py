@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from db.batch import Batch, one_work_at_a_time
 from db.engine import passes_by_itself
 from db.transaction import WriteTransaction
-from review.store import DuplicateKeyError, StaleItemError
+from review.store import DuplicateKeyError, FilingKey, StaleItemError
 
 T = TypeVar("T")
 
@@ -64,6 +64,7 @@ class _OpeningError(Exception):
 @dataclass(slots=True, eq=False)
 class _Job:
     work: Callable[[WriteTransaction], Any]
+    key: FilingKey | None = None
     future: Future[Any] = field(default_factory=Future)
     runs: int = 0
 
@@ -105,15 +106,19 @@ class Writer:
 
     def write(self, work: Callable[[WriteTransaction], T]) -> T:
         """Run the work and return its result once it is committed; raise what it raised, with nothing kept."""
-        job = _Job(work)
+        return self.begin(work).result()
+
+    def begin(self, work: Callable[[WriteTransaction], T], *, key: FilingKey | None = None) -> Future[T]:
+        """Queue the work and return at once; the future answers as ``write`` does, and cannot be cancelled."""
+        job = _Job(work, key)
+        job.future.set_running_or_notify_cancel()
         with self._changed:
             if self._refusal is not None:
                 raise StoreClosedError(self._refusal)
             self._waiting.append(job)
             if len(self._waiting) >= self._awaited:
                 self._changed.notify()
-        result: T = job.future.result()
-        return result
+        return job.future
 
     def close(self) -> None:
         """Refuse what comes, finish what waits, and end the thread."""
@@ -178,6 +183,7 @@ class Writer:
         is_committing = False
         try:
             with self._opened() as batch:
+                batch.expect([job.key for job in jobs if job.key])
                 answers = [_answer(batch, job) for job in jobs]
                 batch.flush()
                 is_committing = True

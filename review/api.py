@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import REGISTRY, generate_latest
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -22,6 +24,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from agents.canonical import NotCanonicalError, parse
 from agents.protocol import (
@@ -31,6 +34,7 @@ from agents.protocol import (
     ActionRequest,
     ActionStatus,
     ConsumeRequest,
+    DecisionType,
     NoteRequest,
     Outcome,
     Problem,
@@ -52,6 +56,7 @@ from review.signing import Receipts
 from review.store import Store
 
 PROBLEM_JSON = "application/problem+json"
+QUICK_BYTES = 32 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _JSON = re.compile(r"^application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _log = logging.getLogger("signoff.api")
@@ -83,6 +88,14 @@ class Doors:
     pace: Pace
 
 
+class _DirectRoute(APIRoute):
+    """A route whose endpoint takes the request as it is: FastAPI describes it, and adds nothing to each call."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
 def make_api(doors: Doors) -> FastAPI:
     """Return the application to mount at ``/api``; its paths begin with ``/v1``."""
     api = FastAPI(
@@ -93,37 +106,59 @@ def make_api(doors: Doors) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
+        # Requests carry agents' arguments; what leaves this process about them is for the house to say.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     _add_problem_handlers(api)
     _add_submission_routes(api, doors)
     _add_item_routes(api, doors)
+    _add_execution_routes(api, doors)
     _add_public_routes(api, doors)
     _add_docs(api)
     return api
 
 
 def _add_submission_routes(api: FastAPI, doors: Doors) -> None:
-    @api.post("/v1/actions", status_code=201, **_described(ActionStatus, takes=ActionRequest, also=(200,)))
     async def submit_action(request: Request) -> Response:
         """Submit an action; the ``Idempotency-Key`` header is required, a repeat is answered 200."""
         bearer = _bearer(request)
         idempotency_key = request.headers.get("idempotency-key", "")
         if not _IDEMPOTENCY_KEY.match(idempotency_key):
             raise IdempotencyKeyMissingError
-        value = await _strict_json(request)
+        body = await _json_body(request)
 
-        def work() -> tuple[ActionStatus, bool]:
-            caller = doors.keys.recognise(bearer)
-            doors.pace.require(caller)
+        def read() -> Submission:
+            value = parse(body)
             body_hash = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-            submission = Submission(ActionRequest.model_validate(value), idempotency_key, body_hash)
-            return doors.intake.submit(caller, submission)
+            return Submission(ActionRequest.model_validate(value), idempotency_key, body_hash)
 
-        status, is_repeat = await run_in_threadpool(work)
+        caller = doors.keys.at_hand(bearer)
+        if caller is None:
+            caller = await run_in_threadpool(doors.keys.recognise, bearer)
+        if not doors.pace.counts(caller):
+            await run_in_threadpool(doors.pace.refuse, caller)
+        # A thread for each request would cost more than all of its work, so only what may take long gets one.
+        submission = read() if len(body) <= QUICK_BYTES else await run_in_threadpool(read)
+        status, is_repeat = await doors.intake.submit_soon(caller, submission)
         headers = {"Location": f"/api/v1/actions/{status.id}"}
         if is_repeat:
             headers["Idempotent-Replayed"] = "true"
         return _answer(status, status_code=200 if is_repeat else 201, headers=headers)
+
+    api.router.add_api_route(
+        "/v1/actions",
+        submit_action,
+        methods=["POST"],
+        status_code=201,
+        route_class_override=_DirectRoute,
+        **_described(ActionStatus, takes=ActionRequest, also=(200,)),
+    )
 
     @api.get("/v1/actions", **_described(ActionPage))
     async def list_actions(
@@ -177,6 +212,8 @@ def _add_item_routes(api: FastAPI, doors: Doors) -> None:
             code=201,
         )
 
+
+def _add_execution_routes(api: FastAPI, doors: Doors) -> None:
     @api.post("/v1/actions/{item_id}/consume", **_described(ActionStatus, takes=ConsumeRequest))
     async def consume_receipt(request: Request, item_id: UUID) -> Response:
         """Use up the permission for exactly these arguments: 200 once, then 409."""
@@ -246,6 +283,10 @@ def _bearer(request: Request) -> str:
 
 
 async def _strict_json(request: Request) -> Any:  # noqa: ANN401 -- any JSON value
+    return parse(await _json_body(request))
+
+
+async def _json_body(request: Request) -> bytes:
     if not _JSON.match(request.headers.get("content-type", "")):
         raise RequestRefusedError(415, "not_json", "Send the body as Content-Type: application/json.")
     body = bytearray()
@@ -253,7 +294,7 @@ async def _strict_json(request: Request) -> Any:  # noqa: ANN401 -- any JSON val
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise RequestRefusedError(413, "body_too_large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
-    return parse(bytes(body))
+    return bytes(body)
 
 
 def _described(
@@ -305,11 +346,11 @@ def _add_problem_handlers(api: FastAPI) -> None:
         listed = "; ".join(f"{found['path'] or 'the body'}: {found['message']}" for found in errors[:3])
         return _problem(422, "invalid_request", f"The request does not fit the protocol. {listed}", errors=errors)
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this error
         codes = {404: "no_such_route", 405: "method_not_allowed"}
         code = codes.get(error.status_code, "refused")
-        return _problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+        return _problem(error.status_code, code, str(error.detail), headers=_headers(api, request, error))
 
     async def disconnected(_: Request, __: Exception) -> Response:
         return _problem(400, "disconnected", "The request ended before its body did.")
@@ -325,6 +366,15 @@ def _add_problem_handlers(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, http_error)
     api.add_exception_handler(ClientDisconnect, disconnected)
     api.add_exception_handler(Exception, bug)
+
+
+def _headers(api: FastAPI, request: Request, error: HTTPException) -> dict[str, str]:
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Each method of a path is a route of its own, and the first of them named only its own.
+        matching = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
+        headers["Allow"] = ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))
+    return headers
 
 
 def _problem(
@@ -381,6 +431,8 @@ def _add_docs(api: FastAPI) -> None:
             _, schemas = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # the mode is a literal
             components = document.setdefault("components", {})
             components.setdefault("schemas", {}).update(schemas["$defs"])
+            request = components["schemas"][ActionRequest.__name__]["properties"]
+            request["allowed_decisions"]["contains"] = {"const": DecisionType.REJECT.value}
             components["securitySchemes"] = {"agentKey": {"type": "http", "scheme": "bearer"}}
             api.openapi_schema = document
         return api.openapi_schema

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 
 from uuid_utils.compat import uuid7
 
@@ -25,13 +26,18 @@ _KEY_FORM = re.compile(r"^sgn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 _NAME_FORM = re.compile(r"^[A-Za-z0-9_.:/-]{1,128}$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolicyInForce:
     """A policy that is ready to answer, under its version number; 0 is the built-in one that lets nothing run."""
 
     number: int
     document: PolicyDocument
     compiled: CompiledPolicy
+
+    @cached_property
+    def reads_grounding(self) -> bool:
+        """Tell whether a rule may ask for the grounding, which takes longer to find than all the rest."""
+        return any("grounding" in rule.when for rule in self.document.rules)
 
 
 class PolicyBook:
@@ -47,12 +53,17 @@ class PolicyBook:
         A piece of work gives its own transaction as ``within``, because it may not ask the store for another.
         """
         known = self._in_force.get(workspace)
-        if known and time.monotonic() - known[0] < CACHE_SECONDS:
+        if known and self.is_fresh(workspace):
             return known[1]
         policy = within.policy(workspace) if within else self._store.read(lambda tx: tx.policy(workspace))
         current = self._ready(policy, known[1] if known else None)
         self._in_force[workspace] = (time.monotonic(), current)
         return current
+
+    def is_fresh(self, workspace: str) -> bool:
+        """Tell whether the policy in force is known without a look into the store."""
+        known = self._in_force.get(workspace)
+        return known is not None and time.monotonic() - known[0] < CACHE_SECONDS
 
     @staticmethod
     def _ready(policy: Policy | None, known: PolicyInForce | None) -> PolicyInForce:
@@ -183,11 +194,17 @@ class KeyRing:
         form = _KEY_FORM.match(bearer)
         if form is None:
             raise KeyRefusedError(KeyFault.MALFORMED)
-        prefix, secret = form.groups()
+        return self._at_hand(*form.groups()) or self._looked_up(*form.groups())
+
+    def at_hand(self, bearer: str) -> AgentKey | None:
+        """Return the key where no look into the store is needed; None where ``recognise`` has to be asked."""
+        form = _KEY_FORM.match(bearer)
+        return self._at_hand(*form.groups()) if form else None
+
+    def _at_hand(self, prefix: str, secret: str) -> AgentKey | None:
         known = self._known.get(prefix)
-        if known and time.monotonic() - known[0] < CACHE_SECONDS and _opens(known[1], secret):
-            return known[1]
-        return self._looked_up(prefix, secret)
+        is_fresh = known is not None and time.monotonic() - known[0] < CACHE_SECONDS
+        return known[1] if known and is_fresh and _opens(known[1], secret) else None
 
     def _looked_up(self, prefix: str, secret: str) -> AgentKey:
         key, now = self._store.read(lambda tx: (tx.key(prefix), tx.now))

@@ -1,5 +1,6 @@
 """The agents' use cases: submit an action, learn its decision, consume the receipt, report the outcome."""
 
+import asyncio
 import base64
 import secrets
 import threading
@@ -52,9 +53,9 @@ from review.images import UninspectableError, re_encoded
 from review.items import ItemFilter, NoteRecord, Purpose, ReviewItem, Tool
 from review.people import AgentKey
 from review.policy import Routing
-from review.schemas import args_errors, check_schema
+from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
-from review.store import Reading, Store, Writing
+from review.store import FilingKey, Reading, Store, Writing
 
 UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
@@ -70,6 +71,17 @@ class Submission:
     request: ActionRequest
     idempotency_key: str
     request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Filing:
+    """A submission on which all is done but the write."""
+
+    key: FilingKey
+    place: tuple[str, str, str]
+    schema: dict[str, Any] | None
+    work: Callable[[Writing], tuple[ActionStatus, bool]]
+    is_new_to_tool: bool
 
 
 class Intake:
@@ -100,41 +112,17 @@ class Intake:
         InvalidSchemaError, NotCanonicalError.
         """
         with self._in_flight(caller, submission.idempotency_key):
-            request = _with_images_re_encoded(submission.request)
-            policy = self._policies.in_force(caller.workspace)
-            place = (caller.workspace, caller.agent, request.action.name)
-            schema = self._registered(place)
-            is_new_to_tool = place not in self._schemas
-            if request.args_schema is not None:
-                check_schema(request.args_schema)
-                is_new_to_tool = is_new_to_tool or request.args_schema != schema
-                schema = request.args_schema
-            routing = self._routing(caller, request, policy, schema)
-            digest = action_digest(request.action.name, request.action.args)
-            is_sampled = routing.route is Route.EXECUTE and routing.audited and self._is_drawn(policy)
+            filing = self._filing(caller, submission)
+            return self._told(filing, self._store.begin(filing.work, key=filing.key).result())
 
-            def work(tx: Writing) -> tuple[ActionStatus, bool]:
-                known = tx.item_by_key(caller.workspace, caller.agent, submission.idempotency_key)
-                if known is not None:
-                    if known.request_hash != submission.request_hash:
-                        raise IdempotencyMismatchError
-                    return self._status(known, _notes(tx, known), tx.now), True
-                item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
-                item = self._answered_by_policy(item, routing, tx.now)
-                tx.add_item(item)
-                tx.record(_submitted_event(item, tx.now))
-                if is_sampled:
-                    _queue_for_audit(tx, item, routing)
-                if is_new_to_tool:
-                    tx.keep_tool(Tool(*place, schema, tx.now))
-                return self._status(item, [], tx.now), False
-
-            status, is_repeat = self._store.write(work)
-            if is_new_to_tool:
-                self._schemas[place] = schema
-            if not is_repeat:
-                metrics.SUBMISSIONS.labels(status.route).inc()
-            return status, is_repeat
+    async def submit_soon(self, caller: AgentKey, submission: Submission) -> tuple[ActionStatus, bool]:
+        """Do what ``submit`` does, and hold no thread while the database works."""
+        with self._in_flight(caller, submission.idempotency_key):
+            if self._is_at_hand(caller, submission.request):
+                filing = self._filing(caller, submission)
+            else:
+                filing = await asyncio.to_thread(self._filing, caller, submission)
+            return self._told(filing, await asyncio.wrap_future(self._store.begin(filing.work, key=filing.key)))
 
     def status(self, caller: AgentKey, item_id: UUID) -> ActionStatus:
         """Return how the agent's item stands. Raises ItemNotFoundError."""
@@ -273,6 +261,58 @@ class Intake:
         tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
         tx.wake(item.id)
 
+    def _is_at_hand(self, caller: AgentKey, request: ActionRequest) -> bool:
+        """Tell whether nothing must be looked up, compiled or decoded before the request can be filed."""
+        place = (caller.workspace, caller.agent, request.action.name)
+        return (
+            self._policies.is_fresh(caller.workspace)
+            and place in self._schemas
+            and (request.args_schema is None or request.args_schema == self._schemas[place])
+            and not _has_images(request)
+        )
+
+    def _filing(self, caller: AgentKey, submission: Submission) -> _Filing:
+        """Do all that can be done before the write, which is what the writer's thread is spared."""
+        request = _with_images_re_encoded(submission.request)
+        policy = self._policies.in_force(caller.workspace)
+        key = FilingKey(caller.workspace, caller.agent, submission.idempotency_key)
+        place = (caller.workspace, caller.agent, request.action.name)
+        schema = self._registered(place)
+        is_new_to_tool = place not in self._schemas
+        if request.args_schema is not None:
+            is_new_to_tool = is_new_to_tool or request.args_schema != schema
+            schema = request.args_schema
+        routing = self._routing(caller, request, policy, schema)
+        digest = action_digest(request.action.name, request.action.args)
+        is_sampled = routing.route is Route.EXECUTE and routing.audited and self._is_drawn(policy)
+
+        def work(tx: Writing) -> tuple[ActionStatus, bool]:
+            known = tx.item_by_key(*key)
+            if known is not None:
+                if known.request_hash != submission.request_hash:
+                    raise IdempotencyMismatchError
+                return self._status(known, _notes(tx, known), tx.now), True
+            item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
+            item = self._answered_by_policy(item, routing, tx.now)
+            tx.add_item(item)
+            tx.record(_submitted_event(item, tx.now))
+            if is_sampled:
+                _queue_for_audit(tx, item, routing)
+            if is_new_to_tool:
+                tx.keep_tool(Tool(*place, schema, tx.now))
+            return self._status(item, [], tx.now), False
+
+        return _Filing(key, place, schema, work, is_new_to_tool=is_new_to_tool)
+
+    def _told(self, filing: _Filing, answer: tuple[ActionStatus, bool]) -> tuple[ActionStatus, bool]:
+        """Remember what the committed filing taught, and return its answer."""
+        status, is_repeat = answer
+        if filing.is_new_to_tool:
+            self._schemas[filing.place] = filing.schema
+        if not is_repeat:
+            metrics.SUBMISSIONS.labels(status.route).inc()
+        return answer
+
     def _routing(
         self, caller: AgentKey, request: ActionRequest, policy: PolicyInForce, schema: dict[str, Any] | None
     ) -> Routing:
@@ -281,7 +321,7 @@ class Intake:
             request,
             agent=caller.agent,
             now=self._clock(),
-            grounding=grounding(request).share,
+            grounding=grounding(request).share if policy.reads_grounding else None,
             invalid_args=has_invalid_args,
         )
 
@@ -441,8 +481,12 @@ def _submitted_event(item: ReviewItem, now: datetime) -> AuditEvent:
     return AuditEvent.of(item, now, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data)
 
 
+def _has_images(request: ActionRequest) -> bool:
+    return any(entry.kind is ContextKind.IMAGE for entry in request.context)
+
+
 def _with_images_re_encoded(request: ActionRequest) -> ActionRequest:
-    if not any(entry.kind is ContextKind.IMAGE for entry in request.context):
+    if not _has_images(request):
         return request
     return request.model_copy(update={"context": tuple(_safe_entry(entry) for entry in request.context)})
 

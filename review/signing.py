@@ -1,6 +1,7 @@
 """The signing key and the receipts made with it (JWS, Ed25519; see `agents.receipts` for the form)."""
 
 import os
+import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ def load_signing_key(path: Path) -> OKPKey:
     """Return the Ed25519 key kept in the PEM file; make one, readable by its owner alone, where there is none."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # A name of its own, not the process's number: containers that share a volume have the same numbers.
+        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+        draft = Path(name)
+        with os.fdopen(handle, "wb") as file:
             file.write(OKPKey.generate_key("Ed25519").as_pem(private=True))
             file.flush()
             os.fsync(file.fileno())

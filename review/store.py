@@ -6,9 +6,10 @@ but its transaction.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from agents.protocol import Note
@@ -29,6 +30,14 @@ from review.policy import Policy
 T = TypeVar("T")
 
 COUNT_LIMIT = 1000
+
+
+class FilingKey(NamedTuple):
+    """What a submission is filed under, once: the agent's idempotency key."""
+
+    workspace: str
+    agent: str
+    idempotency_key: str
 
 
 class Reading(Protocol):
@@ -192,6 +201,12 @@ class Store(Protocol):
 
     def write(self, work: Callable[[Writing], T]) -> T:
         """Run the work in one transaction; return after its commit, or raise with nothing kept."""
+
+    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+        """Queue the work of a ``write`` and return at once; the future answers as ``write`` does.
+
+        ``key`` announces what the work will ask ``item_by_key`` for, so that many are looked up together.
+        """
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""

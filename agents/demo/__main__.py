@@ -68,18 +68,10 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     data = Path(os.environ.get("SIGNOFF_DATA_DIR", "data"))
     parser = argparse.ArgumentParser(prog="python -m agents.demo", description=__doc__)
-    parser.add_argument(
-        "--url", default=os.environ.get("SIGNOFF_URL", DEFAULT_URL), help="where the console is"
-    )
-    parser.add_argument(
-        "--data", type=Path, default=data, help="the folder of the house's records and classifiers"
-    )
-    parser.add_argument(
-        "--keys", type=Path, help="JSON of each agent's key (default: demo_keys.json in that folder)"
-    )
-    parser.add_argument(
-        "--rate", type=_above_zero, default=CASES_PER_MINUTE, help="new cases a minute for each agent"
-    )
+    parser.add_argument("--url", default=os.environ.get("SIGNOFF_URL", DEFAULT_URL), help="where the console is")
+    parser.add_argument("--data", type=Path, default=data, help="the folder of the house's records and classifiers")
+    parser.add_argument("--keys", type=Path, help="JSON of each agent's key (default: demo_keys.json in that folder)")
+    parser.add_argument("--rate", type=_above_zero, default=CASES_PER_MINUTE, help="new cases a minute for each agent")
     parser.add_argument("--cases", type=int, help="how many cases each agent takes (default: no end)")
     options = parser.parse_args()
     options.keys = options.keys or options.data / "demo_keys.json"
@@ -123,9 +115,7 @@ def _worker(name: str, options: argparse.Namespace, stop: Event) -> Worker:
     folder = options.data / "demo"
     store = HouseStore(folder / "house.sqlite")
     tools = house_tools(name, store)
-    agent = Agent(
-        name, _mind(name, store, folder=folder), tools, store, gate=partial(_open_gate, options, name)
-    )
+    agent = Agent(name, _mind(name, store, folder=folder), tools, store, gate=partial(_open_gate, options, name))
     return Worker(agent, seconds_between=60 / options.rate, limit=options.cases, say=_printer(), stop=stop)
 
 

@@ -65,9 +65,7 @@ class AdjustStock(Arguments):
 
     sku: Sku = Field(description="The piece, such as BAG-HEL-01.")
     boutique: Boutique = Field(description="Where the count is wrong.")
-    change: Annotated[int, Field(ge=-1000, le=1000)] = Field(
-        description="What is added to the count; may be below 0."
-    )
+    change: Annotated[int, Field(ge=-1000, le=1000)] = Field(description="What is added to the count; may be below 0.")
     reason: Words = Field(description="Why the count was wrong.")
 
 
@@ -75,9 +73,7 @@ class ProposeLook(Arguments):
     """Which pieces are proposed to which client."""
 
     client_id: ClientId = Field(description="The client, such as C-104.")
-    skus: Annotated[tuple[Sku, ...], Field(min_length=1, max_length=6)] = Field(
-        description="The pieces of the look."
-    )
+    skus: Annotated[tuple[Sku, ...], Field(min_length=1, max_length=6)] = Field(description="The pieces of the look.")
     note: Words = Field(description="The note that goes with the look, as the client will read it.")
 
 

@@ -56,9 +56,7 @@ def train(examples: Sequence[Example]) -> ToolClassifier:
     from sklearn.pipeline import make_pipeline, make_union
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, strip_accents="unicode")
-    letters = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, strip_accents="unicode"
-    )
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, strip_accents="unicode")
     pipeline = CalibratedClassifierCV(
         make_pipeline(make_union(words, letters), LogisticRegression(C=REGULARISATION, max_iter=1000)),
         method="temperature",

@@ -38,9 +38,7 @@ class Draft:
         if record is None:
             self.records.append({"kind": "tool_result", "title": title, "content": "Nothing on record."})
             return
-        content = json.dumps(
-            record if isinstance(record, dict) else asdict(record), ensure_ascii=False, indent=2
-        )
+        content = json.dumps(record if isinstance(record, dict) else asdict(record), ensure_ascii=False, indent=2)
         entry: dict[str, JsonValue] = {"kind": "record", "title": title, "content": content}
         self.records.append({**entry, "media_type": "application/json"})
 
@@ -66,9 +64,7 @@ def _refund_order(work: Draft, case: Case, store: HouseStore) -> None:
         work.notes.append(f"amount: {share} % of {total}")
     else:
         sum_of_money = total
-        work.notes.append(
-            f"amount {total}: none was named, so the whole order" if order else "amount: a guess"
-        )
+        work.notes.append(f"amount {total}: none was named, so the whole order" if order else "amount: a guess")
     amount = str(sum_of_money.quantize(CENT))
     work.args = {"order_id": order_id, "amount": amount, "reason": _shortened(case.text, 300)}
     currency = order.currency if order is not None else "EUR"
@@ -92,9 +88,7 @@ def _change_delivery_address(work: Draft, case: Case, store: HouseStore) -> None
 def _send_reply(work: Draft, case: Case, store: HouseStore) -> None:
     client = _client(work, case, store)
     text = reading.fold(case.text)
-    answers = [
-        line for line in lines("answers") if any(str(word) in text for word in _strings(line["words"]))
-    ]
+    answers = [line for line in lines("answers") if any(str(word) in text for word in _strings(line["words"]))]
     paragraphs = [str(answer["text"]) for answer in answers[:2]]
     orders = store.orders_of(client.client_id)
     mentioned = [order for order in orders if order.order_id in reading.order_ids(case.text)] or orders[:1]
@@ -103,9 +97,7 @@ def _send_reply(work: Draft, case: Case, store: HouseStore) -> None:
         work.look_at(f"order {order.order_id}", order)
         paragraphs.append(f"Order {order.order_id}, placed on {order.placed_on}: {order.status}.")
     if paragraphs:
-        work.notes.append(
-            f"message: {len(paragraphs)} of the house's standing answers fit the words of the message"
-        )
+        work.notes.append(f"message: {len(paragraphs)} of the house's standing answers fit the words of the message")
     else:
         paragraphs = ["Thank you for your message. A colleague will come back to you within a day."]
         work.notes.append("message: no standing answer fits, so only that we will come back to it")
@@ -123,9 +115,7 @@ def _transfer_stock(work: Draft, case: Case, store: HouseStore) -> None:
     source = reading.source(case.text)
     if source is None or source == target:
         others = [place for place in reading.boutiques(case.text) if place != target]
-        richest = max(
-            (place for place in BOUTIQUES if place != target), key=lambda place: stock.get(place, 0)
-        )
+        richest = max((place for place in BOUTIQUES if place != target), key=lambda place: stock.get(place, 0))
         source = others[0] if others else richest
         work.notes.append(f"from {source}: " + ("the other place named" if others else "it holds the most"))
     else:
@@ -170,9 +160,9 @@ def _propose_look(work: Draft, case: Case, store: HouseStore) -> None:
     matches = reading.named(case.text, described)
     chosen = [match.key for match in matches[:LOOK_SIZE]]
     if not chosen:
-        chosen = [
-            piece.sku for piece in pieces if reading.fold(piece.category) in ("ready-to-wear", "shoes")
-        ][:LOOK_SIZE]
+        chosen = [piece.sku for piece in pieces if reading.fold(piece.category) in ("ready-to-wear", "shoes")][
+            :LOOK_SIZE
+        ]
         work.notes.append("pieces: the message names none, so the season's own")
     else:
         work.notes.append("pieces: " + ", ".join(chosen) + " share words with the message")
@@ -249,9 +239,7 @@ def _order(work: Draft, case: Case, store: HouseStore) -> tuple[str, Order | Non
     known = store.orders_of(case.sender) if case.sender is not None else []
     if named:
         order = store.order(named[0])
-        work.notes.append(
-            f"order {named[0]}: named in the message" + ("" if order else ", but not on record")
-        )
+        work.notes.append(f"order {named[0]}: named in the message" + ("" if order else ", but not on record"))
         work.look_at(f"order {named[0]}", order)
         return named[0], order
     if not known:
@@ -286,9 +274,7 @@ def _piece(work: Draft, case: Case, store: HouseStore) -> tuple[str, Piece | Non
     rivals = [match.key for match in matches[1:] if match.weight == best.weight]
     piece = store.piece(best.key)
     doubt = f"; {', '.join(rivals[:3])} would fit as well" if rivals else ""
-    work.notes.append(
-        f"piece {best.key}: from the words of the message{doubt}" + ("" if piece else ", not on record")
-    )
+    work.notes.append(f"piece {best.key}: from the words of the message{doubt}" + ("" if piece else ", not on record"))
     work.look_at(f"piece {best.key}", piece)
     return best.key, piece
 

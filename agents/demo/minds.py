@@ -88,9 +88,7 @@ class ChatMind:
     "Self-Consistency Improves Chain of Thought Reasoning in Language Models").
     """
 
-    def __init__(
-        self, model: BaseChatModel, agent: str, store: HouseStore, *, tools: Sequence[BaseTool]
-    ) -> None:
+    def __init__(self, model: BaseChatModel, agent: str, store: HouseStore, *, tools: Sequence[BaseTool]) -> None:
         self._model = model.bind_tools(list(tools))
         self._agent = agent
         self._store = store
@@ -99,9 +97,7 @@ class ChatMind:
         """Return the call that most answers agree on, or None where most make none."""
         context = [_message(case, self._store), *self._records(case)]
         prompt = self._prompt(context, heard)
-        answers = [
-            answer for answer in self._model.batch([prompt] * SAMPLES) if isinstance(answer, AIMessage)
-        ]
+        answers = [answer for answer in self._model.batch([prompt] * SAMPLES) if isinstance(answer, AIMessage)]
         agreed, votes = Counter(_gist(answer) for answer in answers).most_common(1)[0]
         answer = next(answer for answer in answers if _gist(answer) == agreed)
         if not answer.tool_calls:

@@ -44,9 +44,7 @@ _STREET = re.compile(
     r"grove|vineyard|strasse|straße|\w+strasse|\w+gatan|hotel|seasons|boutique|apt|flat|room)\b",
     re.IGNORECASE,
 )
-_POSTCODE = re.compile(
-    r"\b(?:\d{5}|\d{3}-\d{4}|[A-Z]{1,2}\d{1,2}[A-Z]?(?: \d[A-Z]{2})?|\d{4}(?= [A-ZÄÖÜ]))\b"
-)
+_POSTCODE = re.compile(r"\b(?:\d{5}|\d{3}-\d{4}|[A-Z]{1,2}\d{1,2}[A-Z]?(?: \d[A-Z]{2})?|\d{4}(?= [A-ZÄÖÜ]))\b")
 _ORDER = re.compile(r"\bR[- ]?(\d{1,5})\b|\border\s+(?:no\.?|number|#)?\s*(\d{3,5})\b", re.IGNORECASE)
 _ASSET = re.compile(r"\bA-?(\d{3})\b|\basset\s+(\d{1,3})\b", re.IGNORECASE)
 _SKU = re.compile(r"\b([A-Z]{3})-([A-Z]{3})-(\d{2})\b")
@@ -137,9 +135,7 @@ def days(text: str) -> int | None:
     for count, unit in _DAYS.findall(fold(text)):
         number = int(count) if count.isdigit() else 1 if count == "a" else _NUMBER_WORDS.get(count)
         if number is not None:
-            return max(
-                1, number * 7 if unit.startswith("week") else number // 24 if unit.startswith("h") else number
-            )
+            return max(1, number * 7 if unit.startswith("week") else number // 24 if unit.startswith("h") else number)
     return None
 
 
@@ -203,9 +199,7 @@ def named(text: str, names: Mapping[str, str]) -> list[Match]:
     frequency = Counter(word for words in words_of.values() for word in words)
     said = _said(text, sorted(frequency))
     weights = {key: sum(1.0 / frequency[word] for word in words & said) for key, words in words_of.items()}
-    return sorted(
-        (Match(key, weight) for key, weight in weights.items() if weight), key=lambda match: -match.weight
-    )
+    return sorted((Match(key, weight) for key, weight in weights.items() if weight), key=lambda match: -match.weight)
 
 
 def _telling_words(name: str) -> set[str]:
@@ -236,13 +230,9 @@ def replacement(text: str) -> tuple[str, str] | None:
 def address(text: str) -> str | None:
     """Return the part of the text that looks most like an address, or None where nothing does."""
     parts = [
-        part.strip()
-        for part in re.split(r"(?<=[a-z0-9)])[.!?;](?:\s|$)|\n", _ORDER.sub("", text))
-        if part.strip()
+        part.strip() for part in re.split(r"(?<=[a-z0-9)])[.!?;](?:\s|$)|\n", _ORDER.sub("", text)) if part.strip()
     ]
-    scored = [
-        (score, candidate) for part in parts for candidate in _tails(part) if (score := _likeness(candidate))
-    ]
+    scored = [(score, candidate) for part in parts for candidate in _tails(part) if (score := _likeness(candidate))]
     return max(scored, key=lambda pair: (pair[0], -len(pair[1])))[1] if scored else None
 
 
@@ -252,9 +242,7 @@ def _tails(part: str) -> list[str]:
 
 
 def _likeness(candidate: str) -> int:
-    number_first = re.match(
-        r"(?:c/o |apt |room )?\d{1,4}[a-zA-Z]?\b(?! *(?:days?|weeks?|euros?|%))", candidate, re.I
-    )
+    number_first = re.match(r"(?:c/o |apt |room )?\d{1,4}[a-zA-Z]?\b(?! *(?:days?|weeks?|euros?|%))", candidate, re.I)
     signs = (
         _STREET.search(candidate),
         _POSTCODE.search(candidate),

@@ -185,9 +185,7 @@ class HouseStore:
 
     def runs(self, *, tool: str | None = None, case_id: str | None = None) -> list[LedgerRun]:
         """Return what the tools did, oldest first: of one tool, of one case, or all of it."""
-        query = (
-            "SELECT * FROM ledger WHERE tool = coalesce(?, tool) AND (? IS NULL OR case_id = ?) ORDER BY run"
-        )
+        query = "SELECT * FROM ledger WHERE tool = coalesce(?, tool) AND (? IS NULL OR case_id = ?) ORDER BY run"
         return [
             LedgerRun(row["run"], row["case_id"], row["tool"], json.loads(row["args"]), row["did"])
             for row in self._rows(query, tool, case_id, case_id)
@@ -202,8 +200,7 @@ class HouseStore:
         """Note how many cases of its stream this agent has taken."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO progress VALUES (?, ?)"
-                " ON CONFLICT (agent) DO UPDATE SET position = excluded.position",
+                "INSERT INTO progress VALUES (?, ?) ON CONFLICT (agent) DO UPDATE SET position = excluded.position",
                 (agent, position),
             )
 
@@ -211,8 +208,7 @@ class HouseStore:
         """Keep how far the work on a case has come, so that a restarted agent takes it up again."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO unfinished VALUES (?, ?, ?)"
-                " ON CONFLICT (case_id) DO UPDATE SET work = excluded.work",
+                "INSERT INTO unfinished VALUES (?, ?, ?) ON CONFLICT (case_id) DO UPDATE SET work = excluded.work",
                 (case_id, agent, work),
             )
 
@@ -229,18 +225,14 @@ class HouseStore:
     def refund_order(self, *, order_id: str, amount: str, reason: str) -> str:
         """Pay back a part of an order, never more than is left of it."""
         with self._run("refund_order", order_id=order_id, amount=amount, reason=reason) as run:
-            order = run.one(
-                "order", "SELECT total, refunded, currency FROM orders WHERE order_id = ?", order_id
-            )
+            order = run.one("order", "SELECT total, refunded, currency FROM orders WHERE order_id = ?", order_id)
             left = Decimal(order["total"]) - Decimal(order["refunded"])
             if not 0 < Decimal(amount) <= left:
                 message = f"{order_id} has {left} {order['currency']} left to refund, not {amount}."
                 raise HouseError(message)
             refunded = Decimal(order["refunded"]) + Decimal(amount)
             run.db.execute("UPDATE orders SET refunded = ? WHERE order_id = ?", (str(refunded), order_id))
-            return run.did(
-                f"Refunded {amount} {order['currency']} on {order_id}; {left - Decimal(amount)} is left."
-            )
+            return run.did(f"Refunded {amount} {order['currency']} on {order_id}; {left - Decimal(amount)} is left.")
 
     def change_delivery_address(self, *, order_id: str, address: str) -> str:
         """Send an order that has not arrived to another address."""
@@ -298,9 +290,9 @@ class HouseStore:
             run.one("client", "SELECT name FROM clients WHERE client_id = ?", client_id)
             query = "SELECT on_hand FROM stock WHERE sku = ? AND boutique = ?"
             on_hand = run.one("piece", query, sku, boutique)["on_hand"]
-            held = run.one(
-                "piece", "SELECT count(*) AS n FROM holds WHERE sku = ? AND boutique = ?", sku, boutique
-            )["n"]
+            held = run.one("piece", "SELECT count(*) AS n FROM holds WHERE sku = ? AND boutique = ?", sku, boutique)[
+                "n"
+            ]
             if held >= on_hand:
                 message = f"{boutique} has no free {sku}: {on_hand} there, {held} kept for others."
                 raise HouseError(message)
@@ -320,9 +312,7 @@ class HouseStore:
         """Make a text public in these words."""
         with self._run("publish_copy", asset_id=asset_id, channel=channel, text=text) as run:
             asset = run.one("asset", "SELECT title FROM assets WHERE asset_id = ?", asset_id)
-            run.db.execute(
-                "UPDATE assets SET status = 'published', text = ? WHERE asset_id = ?", (text, asset_id)
-            )
+            run.db.execute("UPDATE assets SET status = 'published', text = ? WHERE asset_id = ?", (text, asset_id))
             return run.did(f"Published {asset_id} ({asset['title']}) on {channel}.")
 
     def translate_copy(self, *, asset_id: str, language: str, instructions: str) -> str:
@@ -404,9 +394,7 @@ def _change_count(run: _Run, sku: str, boutique: str, change: int) -> int:
     if count + change < 0:
         message = f"{boutique} has {count} × {sku}, {-change} cannot be taken from it."
         raise HouseError(message)
-    run.db.execute(
-        "UPDATE stock SET on_hand = ? WHERE sku = ? AND boutique = ?", (count + change, sku, boutique)
-    )
+    run.db.execute("UPDATE stock SET on_hand = ? WHERE sku = ? AND boutique = ?", (count + change, sku, boutique))
     return count + change
 
 

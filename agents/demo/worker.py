@@ -80,8 +80,7 @@ class Worker:
         self._opening = Lock()
         self._gate: Gate | None = None
         self._threads = [
-            Thread(target=self._work, name=f"{agent.name}-{number}", daemon=True)
-            for number in range(IN_FLIGHT)
+            Thread(target=self._work, name=f"{agent.name}-{number}", daemon=True) for number in range(IN_FLIGHT)
         ]
 
     def start(self) -> None:
@@ -179,9 +178,7 @@ class Worker:
         except ValidationError as error:
             self._tell(work, proposal, "not proposed: its arguments are not the tool's")
             return f"not run, bad arguments: {error}"
-        self._tell(
-            work, proposal, _what_happened(proposal, store.runs(case_id=case_id)[before:], str(answer))
-        )
+        self._tell(work, proposal, _what_happened(proposal, store.runs(case_id=case_id)[before:], str(answer)))
         return str(answer)
 
     def _may_try_again(self, gate: Gate, error: GateError) -> bool:

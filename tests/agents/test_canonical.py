@@ -1,4 +1,4 @@
-"""Canonical JSON: the fast way and RFC 8785's own implementation agree to the byte, and hostile text is refused by code."""
+"""Canonical JSON: the fast way and RFC 8785 agree to the byte, and hostile text is refused by its code."""
 
 import pytest
 import rfc8785

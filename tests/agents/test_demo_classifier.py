@@ -41,9 +41,7 @@ def test_on_unseen_cases_the_classifier_beats_chance_and_the_base_rate(
 
     answers = [dict(classifier.probabilities(case.text)) for case in known]
 
-    right = sum(
-        max(answer, key=answer.__getitem__) == case.tool for answer, case in zip(answers, known, strict=True)
-    )
+    right = sum(max(answer, key=answer.__getitem__) == case.tool for answer, case in zip(answers, known, strict=True))
     accuracy = right / len(known)
     confidence = sum(max(answer.values()) for answer in answers) / len(known)
     brier = sum(_brier(answer, case) for answer, case in zip(answers, known, strict=True)) / len(known)
@@ -58,14 +56,10 @@ def test_on_unseen_cases_the_classifier_beats_chance_and_the_base_rate(
     assert abs(confidence - accuracy) < 0.2
 
 
-def test_cases_that_fit_no_tool_are_answered_with_less_confidence(
-    agent: str, classifier: ToolClassifier
-) -> None:
+def test_cases_that_fit_no_tool_are_answered_with_less_confidence(agent: str, classifier: ToolClassifier) -> None:
     unseen = cases(agent)
 
-    sure = {
-        fits: _mean(classifier, [c for c in unseen if (c.tool is not None) is fits]) for fits in (True, False)
-    }
+    sure = {fits: _mean(classifier, [c for c in unseen if (c.tool is not None) is fits]) for fits in (True, False)}
 
     assert sure[False] < sure[True]
 

@@ -22,9 +22,7 @@ from agents.demo.store import HouseStore
 from agents.demo.tools import house_tools
 from agents.protocol import ContextEntry, ContextKind, Impact
 
-LATE_PARCEL = Case(
-    "CS-900", "C-102", "I want 45 pounds of R-1002 back, the parcel came late.", "refund_order"
-)
+LATE_PARCEL = Case("CS-900", "C-102", "I want 45 pounds of R-1002 back, the parcel came late.", "refund_order")
 
 
 class OfflineChatModel(FakeMessagesListChatModel):

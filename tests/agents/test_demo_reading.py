@@ -37,9 +37,7 @@ def test_order_numbers_are_read_in_any_spelling(text: str, found: list[str]) -> 
         ("three weeks late", None),
     ],
 )
-def test_the_sum_of_money_is_the_one_beside_a_currency_else_the_first_large_one(
-    text: str, found: str | None
-) -> None:
+def test_the_sum_of_money_is_the_one_beside_a_currency_else_the_first_large_one(text: str, found: str | None) -> None:
     assert reading.amount(text) == (None if found is None else Decimal(found))
 
 
@@ -101,9 +99,7 @@ def test_durations_are_read_in_days(text: str, found: int | None) -> None:
         ("take our 2 Belvederes back to Lyon", None, "Lyon"),
     ],
 )
-def test_transfers_name_where_from_and_where_to(
-    text: str, source: str | None, destination: str | None
-) -> None:
+def test_transfers_name_where_from_and_where_to(text: str, source: str | None, destination: str | None) -> None:
     assert (reading.source(text), reading.destination(text)) == (source, destination)
 
 
@@ -151,9 +147,7 @@ def test_languages_are_read_by_name_and_by_script(text: str, found: list[str]) -
         ("it's 120 pieces, not 150", None),
     ],
 )
-def test_changes_of_wording_are_read_between_quotation_marks(
-    text: str, found: tuple[str, str] | None
-) -> None:
+def test_changes_of_wording_are_read_between_quotation_marks(text: str, found: tuple[str, str] | None) -> None:
     assert reading.replacement(text) == found
 
 

@@ -107,9 +107,7 @@ def respond(_: ReviewItem) -> Decision:
 
 
 def reorder_one(item: ReviewItem) -> Decision:
-    return Edit(
-        edited_action=Action(name=item.request.action.name, args={**item.request.action.args, "quantity": 1})
-    )
+    return Edit(edited_action=Action(name=item.request.action.name, args={**item.request.action.args, "quantity": 1}))
 
 
 def first_case(tool: str) -> int:
@@ -147,9 +145,7 @@ def test_an_agent_does_exactly_what_was_decided(
     assert len(house.runs()) == runs
     assert house.unfinished("inventory") == []
     if runs:
-        permitted = (
-            item.decision.edited_action.args if isinstance(item.decision, Edit) else item.request.action.args
-        )
+        permitted = item.decision.edited_action.args if isinstance(item.decision, Edit) else item.request.action.args
         assert house.runs()[0].args == permitted
 
 
@@ -185,9 +181,7 @@ def program(console: Console, data: Path, *options: str) -> "Iterator[subprocess
     keys = {name: console.agent_key(name) for name in AGENT_NAMES}
     (data / "demo_keys.json").write_text(json.dumps(keys), encoding="utf-8")
     command = [sys.executable, "-m", "agents.demo", "--url", console.url, "--data", str(data), *options]
-    with subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
-    ) as running:
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as running:
         try:
             yield running
         finally:
@@ -206,9 +200,7 @@ def test_the_program_ends_cleanly_on_sigterm_while_its_agents_wait(console: Cons
     assert len({run.case_id for run in runs}) == len(runs) == said.count("ran once as proposed")
 
 
-def test_killed_agents_find_their_item_again_and_run_what_was_approved_once(
-    console: Console, data: Path
-) -> None:
+def test_killed_agents_find_their_item_again_and_run_what_was_approved_once(console: Console, data: Path) -> None:
     with program(console, data, "--cases", "1") as first:
         for _ in AGENT_NAMES[1:]:
             decide(console, reject)

@@ -66,9 +66,7 @@ def a_gate(trusted_keys: Any = None, **settings: Any) -> Gate:  # noqa: ANN401 -
     return Gate(URL, "sgn_test_key", trusted_keys=trusted_keys or key_set(KEY), attempts=1, **settings)
 
 
-def went(
-    *answers: object, gate: Gate | None = None, proposal: Proposal | None = None
-) -> tuple[list[object], Any]:
+def went(*answers: object, gate: Gate | None = None, proposal: Proposal | None = None) -> tuple[list[object], Any]:
     return taken((gate or a_gate()).steps(proposal or a_proposal()), *answers)
 
 
@@ -189,9 +187,7 @@ def test_one_thumbprint_is_not_taken_for_a_list_of_them() -> None:
         ({"route": "execute", "receipt": None}, NotPermittedError),
     ],
 )
-def test_a_permission_in_doubt_is_neither_consumed_nor_run(
-    changes: dict[str, Any], error: type[GateError]
-) -> None:
+def test_a_permission_in_doubt_is_neither_consumed_nor_run(changes: dict[str, Any], error: type[GateError]) -> None:
     steps = a_gate().steps(a_proposal())
     next(steps)
 
@@ -298,9 +294,7 @@ def test_a_denial_stands_even_beside_a_genuine_receipt() -> None:
 def test_it_asks_again_until_the_decision_is_there() -> None:
     claimed = reply({**WAITING, "status": "claimed"})
 
-    steps, answer = went(
-        reply(WAITING, 201), claimed, claimed, None, reply(status()), STARTED, Ran("done"), REPORTED
-    )
+    steps, answer = went(reply(WAITING, 201), claimed, claimed, None, reply(status()), STARTED, Ran("done"), REPORTED)
 
     # An answer that says something new is no reason to pause; one that came early and says nothing new is.
     assert [type(step) for step in steps[1:5]] == [Exchange, Exchange, Pause, Exchange]

@@ -375,9 +375,7 @@ def test_an_error_that_the_tool_handles_itself_is_reported_as_failed(console: Co
         raise ToolException(order_id)
 
     broken = StructuredTool.from_function(fail, name="broken", description="Fail.", handle_tool_error=True)
-    message = gate.run(
-        broken, {"type": "tool_call", "name": "broken", "args": {"order_id": "R-1042"}, "id": "call_1"}
-    )
+    message = gate.run(broken, {"type": "tool_call", "name": "broken", "args": {"order_id": "R-1042"}, "id": "call_1"})
 
     assert (message.content, message.status) == ("R-1042", "error")
     assert items(gate)[0].execution is Execution.FAILED
@@ -503,9 +501,7 @@ def submitted(console: Console, gate: Gate) -> Args:
     return console.desk.whole(console.person, items(gate)[0].id).item.request.action.args
 
 
-def test_an_argument_that_is_named_like_langchains_own_machinery_is_submitted(
-    console: Console, gate: Gate
-) -> None:
+def test_an_argument_that_is_named_like_langchains_own_machinery_is_submitted(console: Console, gate: Gate) -> None:
     let_run(console, "call_back")
     schema = {"type": "object", "properties": {"callbacks": {"type": "string"}}, "required": ["callbacks"]}
 
@@ -518,9 +514,7 @@ def test_an_argument_that_is_named_like_langchains_own_machinery_is_submitted(
     assert submitted(console, gate) == {"callbacks": "at noon"}
 
 
-def test_a_tool_with_content_and_artifact_keeps_both(
-    console: Console, gate: Gate, beside: ThreadPoolExecutor
-) -> None:
+def test_a_tool_with_content_and_artifact_keeps_both(console: Console, gate: Gate, beside: ThreadPoolExecutor) -> None:
     @tool(response_format="content_and_artifact")
     def look(client_id: str) -> tuple[str, dict[str, str]]:
         """Look a client up."""
@@ -606,19 +600,14 @@ def test_an_agent_goes_on_with_what_was_decided(
         order = str(item.request.action.args["order_id"])
         console.desk.decide(item.id, decisions[order], console.person, seen=Seen.of(item))
 
-    told = {
-        message.tool_call_id: message
-        for message in result(answer)["messages"]
-        if isinstance(message, ToolMessage)
-    }
-    assert told["call_0"].content == "Refunded 10.00 on R-1042."
+    told = {message.tool_call_id: message for message in result(answer)["messages"] if isinstance(message, ToolMessage)}
+    assert str(told["call_0"].content).endswith("Refunded 10.00 on R-1042.")
+    assert "Do not make your own call again and do not undo the change." in told["call_0"].content
     assert "Never paid." in told["call_1"].content
     assert [run["amount"] for run in till.runs] == ["10.00"]
 
 
-def test_an_agents_state_and_runtime_reach_the_tool_and_stay_out_of_the_request(
-    console: Console, gate: Gate
-) -> None:
+def test_an_agents_state_and_runtime_reach_the_tool_and_stay_out_of_the_request(console: Console, gate: Gate) -> None:
     let_run(console, "sign")
 
     class State(AgentState[Any]):
@@ -629,9 +618,7 @@ def test_an_agents_state_and_runtime_reach_the_tool_and_stay_out_of_the_request(
         """Sign a letter."""
         return f"{text}, {client} ({runtime.tool_call_id})"
 
-    agent = an_agent(
-        [gate.guard(sign)], calls({"text": "Yours"}, name="sign"), AIMessage("Done."), state_schema=State
-    )
+    agent = an_agent([gate.guard(sign)], calls({"text": "Yours"}, name="sign"), AIMessage("Done."), state_schema=State)
     answer = agent.invoke({"messages": [HumanMessage("Sign.")], "client": "Inès"})
 
     assert answer["messages"][-2].content == "Yours, Inès (call_0)"
@@ -654,9 +641,7 @@ def test_an_async_agent_goes_on_with_what_was_decided(console: Console, gate: Ga
     assert len(till.runs) == 1
 
 
-def test_a_thread_that_is_resumed_after_a_crash_does_not_run_its_call_again(
-    console: Console, gate: Gate
-) -> None:
+def test_a_thread_that_is_resumed_after_a_crash_does_not_run_its_call_again(console: Console, gate: Gate) -> None:
     let_run(console, "refund")
     runs: list[str] = []
 
@@ -678,9 +663,7 @@ def test_a_thread_that_is_resumed_after_a_crash_does_not_run_its_call_again(
     assert len(items(gate)) == 1
 
 
-def test_the_same_call_in_a_later_step_of_a_thread_is_another_call(
-    console: Console, gate: Gate, till: Till
-) -> None:
+def test_the_same_call_in_a_later_step_of_a_thread_is_another_call(console: Console, gate: Gate, till: Till) -> None:
     let_run(console, "refund")
     agent = an_agent(
         [gate.guard(till.tool())], calls(CALL), calls(CALL), AIMessage("Done."), checkpointer=InMemorySaver()

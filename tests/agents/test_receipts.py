@@ -89,9 +89,7 @@ def test_an_edit_permits_the_edited_arguments_and_not_the_proposed_ones() -> Non
         ({"may_run_anything": True}, ReceiptMalformedError),
     ],
 )
-def test_a_genuine_receipt_with_another_claim_is_refused(
-    changes: dict[str, Any], error: type[ReceiptError]
-) -> None:
+def test_a_genuine_receipt_with_another_claim_is_refused(changes: dict[str, Any], error: type[ReceiptError]) -> None:
     token = receipt(**changes)
 
     with pytest.raises(error):
@@ -110,9 +108,7 @@ def test_a_genuine_receipt_with_another_claim_is_refused(
         ({"cty": "json"}, ReceiptMalformedError),
     ],
 )
-def test_a_receipt_with_another_header_is_refused(
-    header: dict[str, object], error: type[ReceiptError]
-) -> None:
+def test_a_receipt_with_another_header_is_refused(header: dict[str, object], error: type[ReceiptError]) -> None:
     token = receipt(header=header)
 
     with pytest.raises(error):

@@ -109,9 +109,7 @@ def test_a_line_becomes_what_the_agent_would_have_sent(written: Written) -> None
     }
     path = written(a_line(submit=submit, model="gpt-4.1", source="tau2-bench", run="run-1", group="omar"))
     path.with_name("tool_schemas.json").write_text(
-        json.dumps(
-            {"airline.cancel": {"description": "Cancel it.", "parameters": {"type": "object"}, "source": "x"}}
-        )
+        json.dumps({"airline.cancel": {"description": "Cancel it.", "parameters": {"type": "object"}, "source": "x"}})
     )
 
     found = request(path)
@@ -177,9 +175,7 @@ def test_integers_that_canonical_json_cannot_hold_are_sent_as_strings(written: W
         (a_line(signals={"peer3": 1.5}), "confidence"),
     ],
 )
-def test_a_bad_record_is_named_with_its_line_and_the_others_go_on(
-    written: Written, bad: object, why: str
-) -> None:
+def test_a_bad_record_is_named_with_its_line_and_the_others_go_on(written: Written, bad: object, why: str) -> None:
     path = written(a_line(id="first"), "", bad, a_line(id="last"))
 
     first, second, third = records(path)
@@ -293,9 +289,7 @@ def test_a_tau2_result_may_keep_its_simulations_in_files_of_their_own(written: W
 def test_a_broken_message_of_a_tau2_result_is_named_and_the_others_go_on(written: Written) -> None:
     messages = [{"content": "no role"}, *TAU["simulations"][0]["messages"]]
     voice = {"id": "sim-2", "ticks": []}
-    path = written(
-        {**TAU, "simulations": [{"id": "sim-1", "messages": messages}, voice, None]}, name="results.json"
-    )
+    path = written({**TAU, "simulations": [{"id": "sim-1", "messages": messages}, voice, None]}, name="results.json")
 
     bad = [record.place for record in records(path) if isinstance(record.request, BadRecordError)]
 
@@ -313,10 +307,7 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path: Path, capsys: pytest.Cap
     damaged = tmp_path / "actions.jsonl.gz"
     damaged.write_bytes(b"\x1f\x8b broken")
 
-    codes = [
-        main([str(path), "--url", "http://127.0.0.1:9", "--key", "k"])
-        for path in (damaged, tmp_path / "none")
-    ]
+    codes = [main([str(path), "--url", "http://127.0.0.1:9", "--key", "k"]) for path in (damaged, tmp_path / "none")]
 
     assert codes == [2, 2]
     assert "damaged" in capsys.readouterr().err
@@ -379,9 +370,7 @@ def test_a_replay_whose_state_was_lost_files_nothing_twice(console: Console, wri
     assert len(sent(console, key)) == 3
 
 
-def test_a_replay_that_is_killed_goes_on_without_a_gap_or_a_double(
-    console: Console, written: Written
-) -> None:
+def test_a_replay_that_is_killed_goes_on_without_a_gap_or_a_double(console: Console, written: Written) -> None:
     path = written(*[a_line(id=f"rec-{number}") for number in range(40)])
     key = console.agent_key("replayed")
     command = [

@@ -8,6 +8,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from agents.protocol import Action, ActionStatus, Decision, Edit
+from db.store import SqlStore
+from db.tables import Base
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.desk import Seen
 from review.intake import Submission
@@ -25,7 +27,12 @@ def caller(house: Console, agent: str = AGENT) -> AgentKey:
 
 
 def submit(
-    house: Console, by: AgentKey | None = None, *, key: str | None = None, body: str = "the body", **fields: Any
+    house: Console,
+    by: AgentKey | None = None,
+    *,
+    key: str | None = None,
+    body: str = "the body",
+    **fields: Any,  # noqa: ANN401 -- whatever the request takes
 ) -> ActionStatus:
     submission = Submission(a_request(**fields), key or str(uuid7()), body)
     return house.intake.submit(by or caller(house), submission)[0]
@@ -37,17 +44,17 @@ def claim(house: Console, person: Person = ada) -> ReviewItem:
     return item
 
 
-def decide(house: Console, decision: Decision, person: Person = ada, **more: Any) -> ReviewItem:
+def decide(house: Console, decision: Decision, person: Person = ada, **more: Any) -> ReviewItem:  # noqa: ANN401 -- whatever decide takes
     """Claim the next item and decide it as it was shown."""
     item = claim(house, person)
     return house.desk.decide(item.id, decision, person, seen=Seen.of(item), **more)
 
 
-def an_edit(name: str = TOOL, **args: Any) -> Edit:
+def an_edit(name: str = TOOL, **args: Any) -> Edit:  # noqa: ANN401 -- JSON values
     return Edit(edited_action=Action(name=name, args=args))
 
 
-def a_document(autonomy: Autonomy = Autonomy.AUTONOMOUS, *rules: Rule, **tool: Any) -> PolicyDocument:
+def a_document(autonomy: Autonomy = Autonomy.AUTONOMOUS, *rules: Rule, **tool: Any) -> PolicyDocument:  # noqa: ANN401 -- whatever the tool's rule takes
     """Return a policy that says this of the builders' agent and tool."""
     return PolicyDocument(rules=rules, tools=(ToolRule(agent=AGENT, tool=TOOL, autonomy=autonomy, **tool),))
 
@@ -58,7 +65,7 @@ def kept(house: Console, item_id: UUID) -> ReviewItem:
     return item
 
 
-def items(house: Console, **where: Any) -> tuple[ReviewItem, ...]:
+def items(house: Console, **where: Any) -> tuple[ReviewItem, ...]:  # noqa: ANN401 -- fields of the filter
     return house.store.read(lambda tx: tx.whole_items(WORKSPACE, ItemFilter(**where), limit=500)).rows
 
 
@@ -91,3 +98,13 @@ def all_at_once(count: int, run: Callable[[int], object]) -> list[Any]:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads), "a thread did not end"
     return results
+
+
+def all_rows(store: SqlStore) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that is kept, but for the audit log."""
+    with store._engines.reading.begin() as connection:  # noqa: SLF001 -- no question of ours shows every row
+        return {
+            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for name, table in Base.metadata.tables.items()
+            if name != "audit_events"
+        }

@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
 from db.store import SqlStore
-from db.tables import Base
 from review.audit import SYSTEM, EventFilter, EventKind
 from review.desk import Seen
 from review.intake import Intake, Submission
@@ -20,7 +19,7 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from tests.builders import WORKSPACE, a_request, ada, grace
 from tests.clock import MovableClock
 from tests.console import Console
-from tests.review.steps import a_document, an_edit, caller, claim, decide, events, kept, submit
+from tests.review.steps import a_document, all_rows, an_edit, caller, claim, decide, events, kept, submit
 
 ARGS = a_request().action.args
 SECRETS = (
@@ -244,12 +243,3 @@ def test_every_kind_of_event_is_written_by_some_change() -> None:
 
     # How fast an agent submits is counted in memory; test_pace.py sees to its event.
     assert set(EventKind) - written == {EventKind.PACE_EXCEEDED}
-
-
-def all_rows(store: SqlStore) -> dict[str, list[tuple[Any, ...]]]:
-    with store._engines.reading.begin() as connection:  # noqa: SLF001 -- no question of ours shows every row
-        return {
-            name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
-            for name, table in Base.metadata.tables.items()
-            if name != "audit_events"
-        }

@@ -1,0 +1,106 @@
+"""One console and one Chromium for each worker; a fresh browser profile and fresh people for each test."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from uuid_utils.compat import uuid7
+
+from review.people import Person, Role
+from tests.browser.agent import WorkingAgent
+from tests.browser.house import House, running
+from tests.browser.visitor import PATIENCE_MS, Visitor, Watch
+from tests.ensure_chromium import chromium_path
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# The scope matters: while Playwright holds its event loop, no test elsewhere could run one of its own.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@pytest.fixture(scope="package")
+def profiles() -> list[BrowserContext]:
+    """Browser profiles that tests use one after the other: their caches stay, their cookies go."""
+    return []
+
+
+@pytest.fixture
+def strangers(chromium: Browser, profiles: list[BrowserContext]) -> Iterator[Callable[[House], Visitor]]:
+    """Makes visitors with browsers of their own, not signed in; each is watched to the end of the test."""
+    watches: list[Watch] = []
+
+    def come(house: House) -> Visitor:
+        if len(watches) == len(profiles):
+            profiles.append(chromium.new_context(viewport={"width": 1440, "height": 900}))
+            profiles[-1].set_default_timeout(PATIENCE_MS)
+        watches.append(Watch(house.url, profiles[len(watches)]))
+        return Visitor(house, watches[-1].context.new_page())
+
+    yield come
+    for watch in watches:
+        watch.end()
+    assert [fault for watch in watches for fault in watch.faults] == []
+
+
+@pytest.fixture
+def stranger(house: House, strangers: Callable[[House], Visitor]) -> Visitor:
+    return strangers(house)
+
+
+@pytest.fixture
+def people(house: House, strangers: Callable[[House], Visitor]) -> Callable[[str], Visitor]:
+    """Makes people with every role, signed in in browsers of their own."""
+
+    def come(name: str) -> Visitor:
+        person = Person("https://id.example.com", uuid7().hex, name, frozenset(Role))
+        visitor = strangers(house)
+        visitor.page.goto(house.link(person))
+        visitor.page.get_by_role("button", name="Sign in").click()
+        visitor.wait()
+        return visitor
+
+    return come
+
+
+@pytest.fixture
+def ada(people: Callable[[str], Visitor]) -> Visitor:
+    return people("Ada Lovelace")
+
+
+@pytest.fixture
+def agent(house: House) -> Iterator[WorkingAgent]:
+    """An agent of this test alone; what nobody decided is withdrawn after it."""
+    name = f"shop_{uuid7().hex[-8:]}"
+    with ThreadPoolExecutor(max_workers=4) as beside:
+        agent = WorkingAgent(name, house.url, house.agent_key(name), beside)
+        yield agent
+        agent.ends()
+    agent.gate.close()
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Path:
+    return tmp_path

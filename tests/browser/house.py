@@ -1,0 +1,128 @@
+"""The application as whoever installs it runs it: a program of its own, its data in a folder of its own."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from agents.protocol import Decision
+from db.store import SqlStore, open_store
+from review.audit import SYSTEM
+from review.desk import ReviewDesk, Seen
+from review.governance import KeyRing, PolicyBook
+from review.items import ReasonCode
+from review.people import Person, Role
+from review.sessions import Sessions
+from review.signing import Receipts, load_signing_key
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 120
+END_SECONDS = 20
+_LINK = re.compile(r"http://\S+/sign-in/\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A console that is served, and its store, opened here a second time as the commands open it."""
+
+    url: str
+    printed_link: str
+    store: SqlStore
+    desk: ReviewDesk
+
+    def link(self, person: Person) -> str:
+        """Return the address of a fresh sign-in link."""
+        return f"{self.url}/sign-in/{Sessions(self.store).create_link(person)}"
+
+    def agent_key(self, agent: str) -> str:
+        """Return a fresh bearer key of the agent."""
+        return KeyRing(self.store).create(agent, "default", SYSTEM)[1]
+
+    def decide(self, item_id: UUID, decision: Decision, reason_codes: tuple[ReasonCode, ...] = ()) -> None:
+        """Decide an item as somebody else who happens to be at the desk."""
+        grace = Person("https://id.example.com", uuid7().hex, "Grace Hopper", frozenset(Role))
+        seen = Seen.of(self.desk.claim_item(grace, item_id))
+        self.desk.decide(item_id, decision, grace, seen=seen, reason_codes=reason_codes)
+
+
+@contextmanager
+def running(folder: Path, *, has_demo: bool = False) -> Iterator[House]:
+    """Serve a console until the context ends; no error may have reached its log by then."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    database = f"sqlite:///{folder / 'signoff.sqlite3'}"
+    log = folder / "server.log"
+    own = {
+        "SIGNOFF_DATA_DIR": str(folder),
+        "SIGNOFF_DATABASE_URL": database,
+        "SIGNOFF_DEMO": str(int(has_demo)),
+        "SIGNOFF_HOST": "127.0.0.1",
+        "SIGNOFF_PORT": str(port),
+        "SIGNOFF_PUBLIC_URL": url,
+    }
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [sys.executable, "app.py", "serve"],
+            cwd=ROOT,
+            env={**os.environ, **own},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        link = _link_once_ready(server, log, url)
+        store = open_store(database)
+        try:
+            receipts = Receipts(load_signing_key(folder / "signing-key.pem"), issuer=url)
+            yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)))
+        finally:
+            store.close()
+    finally:
+        _end(server)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _link_once_ready(server: "subprocess.Popen[bytes]", log: Path, url: str) -> str:
+    pause = threading.Event()
+    for _ in range(START_SECONDS * 10):
+        if server.poll() is not None:
+            break
+        if _is_ready(url) and (found := _LINK.search(log.read_text())):
+            return found.group()
+        pause.wait(0.1)
+    pytest.fail(f"the console did not start:\n{log.read_text()}")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 -- our own address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

@@ -1,0 +1,315 @@
+"""The heart of it: an agent is blocked, a person decides in the page, and exactly that runs, once, or nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from playwright.sync_api import expect
+
+from agents.protocol import Execution, Status
+from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
+from tests.browser.visitor import Visitor
+
+pytestmark = pytest.mark.browser
+
+AS_PROPOSED = {**CALL, "channel": "email"}
+
+
+def test_an_approved_call_runs_once_as_it_was_proposed(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.sees("R-1042")
+    assert agent.runs == []
+
+    ada.press("Approve")
+
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1042."
+    assert agent.runs == [AS_PROPOSED]
+    ada.sees("Approved; it may run now.")
+    assert [item.execution for item in agent.items()] == [Execution.SUCCEEDED]
+
+
+def test_an_edited_call_runs_once_with_the_edited_arguments(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Edit")
+
+    ada.page.get_by_role("spinbutton", name="items").fill("1")
+    ada.write("amount", "24.50")
+    ada.sees("Changed: amount, items")
+    ada.press("Approve with these changes")
+
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 24.50 on R-1042."
+    assert agent.runs == [{**AS_PROPOSED, "amount": "24.50", "items": 1}]
+    ada.sees("Edited and approved; your version may run now.")
+
+
+def test_what_is_typed_and_at_once_approved_is_what_runs(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Edit")
+    ada.write("order id", "R-1043", leaves=False)
+
+    ada.button("Approve with these changes").click()
+
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1043."
+    assert agent.runs == [{**AS_PROPOSED, "order_id": "R-1043"}]
+
+
+def test_an_edit_as_json_runs_with_just_these_arguments(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Edit")
+    ada.page.get_by_text("JSON", exact=True).click()
+
+    ada.write("Arguments as JSON", '{"order_id": "R-7777", "amount": "1.00", "items": 3, "channel": "post"}')
+    ada.sees("Changed: ")
+    ada.press("Approve with these changes")
+
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 1.00 on R-7777."
+    assert agent.runs == [{"order_id": "R-7777", "amount": "1.00", "items": 3, "channel": "post"}]
+
+
+def test_a_wrong_value_is_refused_at_its_field_and_runs_nothing(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Edit")
+
+    ada.write("amount", "a lot")
+    expect(ada.page.get_by_role("alert").filter(has_text="must look like")).to_be_visible()
+    ada.sees("1 to correct: amount")
+    ada.press("Approve with these changes")
+
+    ada.sees("The changes do not fit yet; what is wrong stands at the fields.")
+    assert [item.status for item in agent.items()] == [Status.CLAIMED]
+    ada.write("amount", "12.00")
+    ada.sees("Changed: amount")
+    ada.press("Approve with these changes")
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 12.00 on R-1042."
+    assert agent.runs == [{**AS_PROPOSED, "amount": "12.00"}]
+
+
+def test_a_rejected_call_does_not_run_and_the_model_is_told_why(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Reject")
+
+    ada.page.get_by_role("button", name="Not allowed").click()
+    ada.write("What the agent should know (optional with a reason)", "The house never refunds gift cards.")
+    ada.press("Reject")
+
+    told = answer.result(PATIENCE_SECONDS)
+    assert "rejected it, so it was not run. The reviewer says: The house never refunds gift cards." in told
+    assert "Do not make this call again" in told
+    assert agent.runs == []
+    ada.sees("Rejected; it will not run, and the agent is told why.")
+
+
+def test_a_rejection_needs_a_reason(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    ada.press("Reject")
+
+    ada.press("Reject")
+
+    ada.sees("Say why you reject it: choose a reason or write a message.")
+    assert [item.status for item in agent.items()] == [Status.CLAIMED]
+
+
+def test_an_answer_stands_in_for_the_result_and_nothing_runs(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Respond")
+    ada.press("Send the answer")
+    ada.sees("Write an answer first.")
+
+    ada.write("Your answer, which stands in for the action's result", "It was refunded on Monday.")
+    ada.press("Send the answer")
+
+    assert (
+        answer.result(PATIENCE_SECONDS)
+        == "refund_order was not run; a person answered in its place: It was refunded on Monday."
+    )
+    assert agent.runs == []
+
+
+def test_a_question_reaches_the_agent_and_its_answer_the_page(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    ada.press("Ask the agent")
+    ada.write("Your question; the item stays yours while the agent answers", "Which of the two cups?")
+    ada.press("Ask")
+    ada.sees("Asked. The answer appears with the notes.")
+    ada.sees("Which of the two cups?")
+    item = agent.items()[0]
+    assert [note.text for note in item.notes] == ["Which of the two cups?"]
+
+    agent.gate.client.send(agent.gate.client.note(item.id, "Both of them, <b>really</b>."))
+    ada.press("Hold longer")
+
+    ada.sees("Both of them, <b>really</b>.")
+    ada.press("Approve")
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1042."
+
+
+class Scripted(GenericFakeChatModel):
+    """A model that says what the test wrote down."""
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> "Scripted":  # noqa: ANN401, ARG002 -- as BaseChatModel
+        return self
+
+
+def test_a_langchain_agent_goes_on_with_what_the_person_decided(ada: Visitor, agent: WorkingAgent) -> None:
+    orders = ("R-0001", "R-0002", "R-0003")
+    calls = [{"name": "refund_order", "args": {**CALL, "order_id": order}, "id": f"call_{order}"} for order in orders]
+    model = Scripted(messages=iter([AIMessage("", tool_calls=[call]) for call in calls] + [AIMessage("Done.")]))
+    graph = create_agent(model, [agent.guarded()])
+
+    answer = agent.works(lambda: graph.invoke({"messages": [HumanMessage("Refund all three.")]}))
+    ada.sees("R-0001")
+    ada.press("Approve")
+    ada.sees("R-0002")
+    ada.press("Reject")
+    ada.page.get_by_role("button", name="Not needed").click()
+    ada.press("Reject")
+    ada.sees("R-0003")
+    ada.press("Edit")
+    ada.write("amount", "5.00")
+    ada.press("Approve with these changes")
+
+    messages = answer.result(PATIENCE_SECONDS)["messages"]
+    told = [message.content for message in messages if isinstance(message, ToolMessage)]
+    assert told[0] == "Refunded 49.00 on R-0001."
+    assert "rejected it, so it was not run. The reviewer gave no reason." in told[1]
+    assert told[2].startswith("A person changed this call to refund_order before it ran")
+    assert told[2].endswith("Refunded 5.00 on R-0003.")
+    assert messages[-1].content == "Done."
+    assert agent.runs == [
+        {**AS_PROPOSED, "order_id": "R-0001"},
+        {**AS_PROPOSED, "order_id": "R-0003", "amount": "5.00"},
+    ]
+
+
+def test_the_next_item_comes_by_itself(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.sees("Nothing is waiting for you")
+
+    first = agent.calls({**CALL, "order_id": "R-0001"})
+    ada.sees("R-0001")
+    second = agent.calls({**CALL, "order_id": "R-0002"})
+    agent.holds(2)
+    ada.press("Approve")
+    ada.sees("R-0002")
+    ada.press("Approve")
+
+    assert first.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-0001."
+    assert second.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-0002."
+    ada.sees("Nothing is waiting for you")
+
+
+def test_a_skipped_item_comes_again_after_the_others(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls({**CALL, "order_id": "R-0001"})
+    ada.sees("R-0001")
+    agent.calls({**CALL, "order_id": "R-0002"})
+    agent.holds(2)
+
+    ada.press("Skip")
+
+    ada.sees("R-0002")
+    assert {item.status for item in agent.items()} == {Status.CLAIMED, Status.WAITING}
+    ada.press("Approve")
+    ada.sees("R-0001")
+
+
+def test_who_pauses_holds_nothing(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    ada.sees("R-1042")
+
+    ada.press("Pause")
+
+    ada.sees("You are pausing")
+    assert [item.status for item in agent.items()] == [Status.WAITING]
+    ada.press("Take the next item")
+    ada.sees("R-1042")
+
+
+def test_a_double_click_decides_one_item_only(ada: Visitor, agent: WorkingAgent) -> None:
+    first = agent.calls({**CALL, "order_id": "R-0001"})
+    ada.sees("R-0001")
+    agent.calls({**CALL, "order_id": "R-0002"})
+    agent.holds(2)
+    ada.look()
+
+    ada.button("Approve").dblclick()
+
+    assert first.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-0001."
+    ada.sees("R-0002")
+    ada.look()
+    assert sorted(item.status for item in agent.items()) == [Status.CLAIMED, Status.SETTLED]
+    assert [run["order_id"] for run in agent.runs] == ["R-0001"]
+
+
+def test_a_late_press_in_another_tab_changes_nothing(ada: Visitor, agent: WorkingAgent) -> None:
+    first = agent.calls({**CALL, "order_id": "R-0001"})
+    ada.sees("R-0001")
+    agent.calls({**CALL, "order_id": "R-0002"})
+    agent.holds(2)
+    other = ada.another_tab()
+    other.sees("R-0001")
+    other.press("Respond")
+    other.write("Your answer, which stands in for the action's result", "Not now.")
+    ada.press("Approve")
+    ada.sees("R-0002")
+
+    other.press("Send the answer")
+
+    other.sees("This item is already settled; nothing was changed.")
+    assert first.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-0001."
+    other.sees("R-0002")
+    assert sorted(item.status for item in agent.items()) == [Status.CLAIMED, Status.SETTLED]
+
+
+def test_two_people_get_an_item_each(ada: Visitor, people: Callable[[str], Visitor], agent: WorkingAgent) -> None:
+    answers = {order: agent.calls({**CALL, "order_id": order}) for order in ("R-0001", "R-0002")}
+    ada.sees("wants to refund order")
+    grace = people("Grace Hopper")
+    grace.sees("wants to refund order")
+
+    seen = [visitor.page.get_by_text("R-000").last.inner_text() for visitor in (ada, grace)]
+    ada.press("Approve")
+    assert answers[seen[0]].result(PATIENCE_SECONDS) == f"Refunded 49.00 on {seen[0]}."
+    grace.press("Approve")
+
+    assert answers[seen[1]].result(PATIENCE_SECONDS) == f"Refunded 49.00 on {seen[1]}."
+    assert sorted(seen) == ["R-0001", "R-0002"]
+    assert len(agent.runs) == 2
+
+
+def test_an_item_that_its_agent_withdrew_is_not_decided(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    ada.sees("R-1042")
+    agent.withdraws()
+
+    ada.press("Approve")
+
+    ada.sees("This item is already cancelled; nothing was changed.")
+    ada.sees("Nothing is waiting for you")
+    assert agent.runs == []
+
+
+def test_hidden_characters_must_be_opened_before_approving(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.writes("Dear customer. " * 200 + "And we owe you 1,000,000.")
+    ada.sees("Open the hidden characters to approve.")
+    expect(ada.button("Approve")).to_be_disabled()
+
+    ada.page.get_by_role("button", name="hidden characters").click()
+
+    ada.sees("And we owe you 1,000,000.")
+    ada.press("Approve")
+    assert answer.result(PATIENCE_SECONDS) == "Sent."
+    assert len(agent.runs) == 1
+
+
+def test_an_item_is_decided_on_a_phone(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.page.set_viewport_size({"width": 390, "height": 844})
+    answer = agent.calls()
+    ada.sees("R-1042")
+
+    width = ada.page.evaluate("document.documentElement.scrollWidth")
+    ada.press("Approve")
+
+    assert width <= 390
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1042."

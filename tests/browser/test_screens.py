@@ -1,0 +1,260 @@
+"""The screens around the review: what waits, what was decided, what it teaches, who did it, and who may act."""
+
+import base64
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+from uuid_utils.compat import uuid7
+
+from agents import Gate, ServerRefusedError
+from agents.protocol import Action, Approve, Decision, Edit, Reject, Respond, Status
+from review.items import ReasonCode
+from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
+from tests.browser.house import House
+from tests.browser.visitor import Visitor
+from tests.builders import a_request, an_action
+
+pytestmark = pytest.mark.browser
+
+EDIT = Edit(edited_action=Action(name="refund_order", args={**CALL, "amount": "24.50", "channel": "email"}))
+DECISIONS: tuple[tuple[Decision, tuple[ReasonCode, ...]], ...] = (
+    (Approve(), ()),
+    (EDIT, ()),
+    (Reject(message="Never paid."), (ReasonCode.NOT_ALLOWED,)),
+    (Respond(message="It was refunded on Monday."), ()),
+)
+
+
+def row(visitor: Visitor, text: str) -> Locator:
+    return visitor.page.get_by_role("row").filter(has_text=text)
+
+
+def about(subject: str) -> dict[str, Any]:
+    return {"impact": {"amount": "49.00", "currency": "EUR", "subject": subject}}
+
+
+def decided(house: House, agent: WorkingAgent) -> None:
+    """Let the agent propose one action for each kind of decision, and let somebody decide them so."""
+    for decision, codes in DECISIONS:
+        item_id = agent.proposes(a_request(action=an_action(**CALL, channel="email")))
+        house.decide(item_id, decision, codes)
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_an_item_is_taken_out_of_the_queue(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.open("/queue")
+    agent.calls({**CALL, "order_id": "R-0001"}, **about("the first cup"))
+    agent.calls({**CALL, "order_id": "R-0002"}, **about("the second cup"))
+    agent.holds(2)
+    ada.press("Refresh")
+    expect(row(ada, "the first cup")).to_contain_text("62%")
+    ada.look()
+
+    row(ada, "the second cup").get_by_role("button").click()
+
+    ada.sees("R-0002")
+    assert {item.status for item in agent.items()} == {Status.CLAIMED, Status.WAITING}
+    ada.go("Queue")
+    expect(row(ada, "the second cup")).to_contain_text("Continue")
+    expect(row(ada, "the first cup")).to_contain_text("Take")
+
+
+def test_an_item_that_somebody_holds_cannot_be_taken(
+    ada: Visitor, people: Callable[[str], Visitor], agent: WorkingAgent
+) -> None:
+    agent.calls(**about("the only cup"))
+    ada.sees("R-1042")
+    grace = people("Grace Hopper")
+
+    grace.open("/queue")
+
+    expect(row(grace, "the only cup")).to_contain_text("Ada Lovelace")
+    expect(row(grace, "the only cup").get_by_role("button")).to_have_count(0)
+    grace.open(f"/?item={agent.items()[0].id}")
+    grace.sees("Ada Lovelace is looking at this item.")
+    expect(grace.button("Approve")).to_have_count(0)
+
+
+def test_the_queue_is_filtered(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.open("/queue")
+    agent.calls(**about("a cup"))
+    agent.writes("Dear customer.")
+    agent.holds(2)
+    ada.press("Refresh")
+    expect(row(ada, agent.name)).to_have_count(2)
+
+    ada.choose("Tool", "send_letter")
+
+    expect(row(ada, agent.name)).to_have_count(1)
+    ada.sees("send_letter")
+
+
+def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, agent: WorkingAgent) -> None:
+    mark = f"urn {uuid7().hex[-8:]}"
+    answer = agent.calls(context=[{"kind": "message", "role": "user", "content": f"About the {mark}, please."}])
+    ada.press("Approve")
+    answer.result(PATIENCE_SECONDS)
+    ada.go("History")
+    search = ada.page.get_by_placeholder("Search in arguments, context and subjects")
+
+    search.fill("no such thing anywhere")
+    search.press("Enter")
+    ada.sees("Nothing matches")
+    search.fill(mark)
+    search.press("Enter")
+    expect(row(ada, agent.name)).to_have_count(1)
+    expect(row(ada, agent.name)).to_contain_text("Approved")
+    expect(row(ada, agent.name)).to_contain_text("ran")
+    ada.look()
+    row(ada, agent.name).get_by_role("button").click()
+
+    ada.sees("How it ended")
+    ada.sees(f"About the {mark}, please.")
+    ada.sees("Refunded 49.00 on R-1042.")
+    for event in ("Action submitted", "Item claimed", "Item decided", "Receipt consumed", "Outcome reported"):
+        expect(row(ada, event)).to_have_count(1)
+
+
+def test_labels_are_counted_shown_and_downloaded(
+    ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path
+) -> None:
+    decided(house, agent)
+
+    ada.go("Labels")
+    expect(row(ada, agent.name)).to_contain_text("25%")
+    cells = row(ada, agent.name).get_by_role("cell").all_inner_texts()
+    table = rows_of(ada.downloaded("CSV", tmp_path).read_bytes().decode())
+    lines = ada.downloaded("JSON Lines", tmp_path).read_text().splitlines()
+    archive = zipfile.ZipFile(ada.downloaded("Hugging Face dataset", tmp_path))
+    decisions = rows_of(ada.downloaded("Decisions (CSV)", tmp_path).read_bytes().decode())
+
+    kinds = sorted(decision.type for decision, _ in DECISIONS)
+    assert [cell.split()[0] for cell in cells[1:]] == ["4", "1", "1", "1", "1"]
+    assert sorted(line["decision"] for line in table if line["agent"] == agent.name) == kinds
+    assert sorted(line["decision"] for line in decisions if line["agent"] == agent.name) == kinds
+    rows = [line for line in map(json.loads, lines) if line["agent"] == agent.name]
+    assert sorted(line["decision"] for line in rows) == kinds
+    edit = next(line for line in rows if line["decision"] == "edit")
+    assert (edit["args"]["amount"], edit["final_args"]["amount"]) == ("49.00", "24.50")
+    shards = {"preference/train-00000.jsonl", "unpaired/train-00000.jsonl", "sft/train-00000.jsonl"}
+    assert {*archive.namelist()} == {*shards, "README.md"}
+    assert all(json.loads(line) for shard in shards for line in archive.read(shard).splitlines())
+
+
+def test_the_audit_log_is_read_and_downloaded(ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path) -> None:
+    decided(house, agent)
+    item = agent.items()[0].id
+    ada.go("Audit")
+
+    ada.write("Item", str(item))
+    expect(row(ada, "Item decided")).to_have_count(1)
+    events = rows_of(ada.downloaded("Download what matches (CSV)", tmp_path).read_bytes().decode())
+    ada.look()
+    row(ada, "Item decided").get_by_role("button").click()
+
+    dialog = ada.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Grace Hopper")
+    expect(dialog).to_contain_text("The story of this item, oldest first")
+    assert {event["kind"] for event in events} >= {"action_submitted", "item_claimed", "item_decided"}
+    for event in events:
+        leaf = json.loads(base64.urlsafe_b64decode(event["leaf"] + "=="))
+        assert (leaf["id"], leaf["kind"], leaf["item"]) == (event["id"], event["kind"], str(item))
+
+
+def test_a_key_made_on_the_page_lets_the_agent_in_until_it_is_revoked(ada: Visitor) -> None:
+    name = f"made_{uuid7().hex[-8:]}"
+    ada.go("Agents")
+    another = ada.page.get_by_text("Connect another agent")
+    if another.is_visible():
+        another.click()
+    ada.write("The agent's name", name, leaves=False)
+    ada.press("Make a key")
+    ada.sees(f"The key of {name}")
+    key = ada.page.get_by_test_id("stCode").filter(has_text=re.compile("^sgn_")).inner_text().strip()
+
+    with Gate(ada.house.url, key) as gate:
+        assert gate.client.send(gate.client.items()).items == ()
+        ada.press("I have copied it")
+        expect(ada.page.get_by_text(key)).to_have_count(0)
+        ada.look()
+        row(ada, key.split("_")[1]).get_by_role("button").click()
+        ada.press("Revoke it")
+        ada.sees("is revoked.")
+
+        with pytest.raises(ServerRefusedError, match="revoked"):
+            gate.client.send(gate.client.items())
+
+
+def test_an_agent_is_not_given_a_name_that_is_none(ada: Visitor) -> None:
+    ada.go("Agents")
+    another = ada.page.get_by_text("Connect another agent")
+    if another.is_visible():
+        another.click()
+
+    ada.write("The agent's name", "no such <b>name</b>", leaves=False)
+    ada.press("Make a key")
+
+    ada.sees("is not a name: use up to 128 letters, digits")
+
+
+def test_a_rule_is_written_tried_and_put_in_force(ada: Visitor, agent: WorkingAgent) -> None:
+    mark = uuid7().hex[-8:]
+    before = agent.writes(f"Dear customer, about {mark}.")
+    agent.holds(1)
+    ada.go("Policy")
+    ada.press("Add a rule")
+    ada.write("Name", f"no letters {mark}", leaves=False)
+    ada.page.get_by_role("combobox", name="Then").click()
+    ada.page.get_by_role("option", name="Deny").click()
+    ada.write("When (CEL)", 'action.name == "send_letter" && nobody.knows', leaves=False)
+    ada.write("Reason, read by the reviewer and by the agent", "Letters are for people.", leaves=False)
+
+    ada.press("Apply to the draft")
+    expect(ada.page.get_by_role("alert").filter(has_text=f"no letters {mark}")).to_contain_text("nobody")
+    ada.write("When (CEL)", f'action.name == "send_letter" && args.text.contains("{mark}")', leaves=False)
+    ada.press("Apply to the draft")
+    expect(ada.page.get_by_role("dialog")).to_have_count(0)
+    ada.sees("changes not saved")
+    ada.press("Validate")
+    ada.sees("It can be used: ")
+    ada.press("Preview")
+    ada.sees("this draft would change 1")
+    assert [item.status for item in agent.items()] == [Status.WAITING]
+    ada.write("Why", "Too many letters.")
+    ada.press("Put in force")
+
+    ada.sees("is in force.")
+    told = agent.writes(f"Dear customer, about {mark}, again.").result(PATIENCE_SECONDS)
+    assert told.startswith("The policy does not allow this call to send_letter")
+    assert "Letters are for people." in told
+    assert not before.done()
+    assert agent.runs == []
+
+
+def test_every_screen_fits_a_phone(ada: Visitor, house: House, agent: WorkingAgent) -> None:
+    decided(house, agent)
+    agent.calls()
+    ada.page.set_viewport_size({"width": 390, "height": 844})
+
+    widths = {
+        path: width_of(ada, path) for path in ("/", "/queue", "/history", "/labels", "/audit", "/agents", "/policy")
+    }
+
+    assert {path: width for path, width in widths.items() if width > 390} == {}
+
+
+def width_of(visitor: Visitor, path: str) -> int:
+    visitor.open(path)
+    width: int = visitor.page.evaluate("document.documentElement.scrollWidth")
+    return width

@@ -1,0 +1,165 @@
+"""Submissions that share a transaction: their keys are looked up together and their items written together."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from agents.protocol import Status
+from db.store import SqlStore
+from review.audit import EventFilter
+from review.items import ItemFilter, Order, ReviewItem
+from review.store import DuplicateKeyError, FilingKey, Writing
+from tests.builders import AGENT, WORKSPACE, an_event, an_item
+
+WAITING = ItemFilter(statuses=(Status.WAITING,))
+
+
+def key_of(item: ReviewItem) -> FilingKey:
+    assert item.idempotency_key is not None
+    return FilingKey(item.workspace, item.agent, item.idempotency_key)
+
+
+def filing(store: SqlStore, item: ReviewItem) -> Future[ReviewItem]:
+    def work(tx: Writing) -> ReviewItem:
+        known = tx.item_by_key(*key_of(item))
+        if known is not None:
+            return known
+        tx.add_item(item)
+        tx.record(an_event(item_id=item.id))
+        return item
+
+    return store.begin(work, key=key_of(item))
+
+
+@contextmanager
+def held(store: SqlStore) -> Iterator[None]:
+    """Keep the writer busy inside the context, so that what is begun there runs together afterwards."""
+    busy, free = Event(), Event()
+
+    def hold(_: Writing) -> None:
+        busy.set()
+        free.wait(10)
+
+    holding = store.begin(hold)
+    assert busy.wait(10)
+    try:
+        yield
+    finally:
+        free.set()
+        holding.result(10)
+
+
+def keys_kept(store: SqlStore) -> list[str]:
+    items = store.read(lambda tx: tx.whole_items(WORKSPACE, ItemFilter(), limit=50)).rows
+    return sorted(item.idempotency_key or "" for item in items)
+
+
+def test_submissions_that_wait_together_are_all_kept(store: SqlStore) -> None:
+    items = [an_item(idempotency_key=f"k{number}") for number in range(6)]
+
+    with held(store):
+        begun = [filing(store, item) for item in items]
+    answers = [each.result(10) for each in begun]
+
+    assert answers == items
+    assert keys_kept(store) == [f"k{number}" for number in range(6)]
+    assert len(store.read(lambda tx: tx.events(WORKSPACE, EventFilter(), limit=50)).rows) == 6
+
+
+def test_a_key_that_comes_twice_in_one_transaction_is_filed_once(store: SqlStore) -> None:
+    first, second, other = (an_item(idempotency_key=key) for key in ("same", "same", "other"))
+
+    with held(store):
+        begun = [filing(store, item) for item in (first, second, other)]
+
+    assert [each.result(10).id for each in begun] == [first.id, first.id, other.id]
+    assert keys_kept(store) == ["other", "same"]
+
+
+def test_a_key_that_was_filed_before_is_found_among_new_ones(store: SqlStore) -> None:
+    known = an_item(idempotency_key="known")
+    filing(store, known).result(10)
+
+    with held(store):
+        begun = [filing(store, an_item(idempotency_key=key)) for key in ("new", "known")]
+
+    assert begun[1].result(10).id == known.id
+    assert keys_kept(store) == ["known", "new"]
+
+
+def test_a_work_that_fails_after_it_added_an_item_keeps_nothing_and_spares_the_others(store: SqlStore) -> None:
+    failed, kept = an_item(idempotency_key="failed"), an_item(idempotency_key="kept")
+
+    def add_and_fail(tx: Writing) -> None:
+        tx.add_item(failed)
+        raise LookupError
+
+    with held(store):
+        failing = store.begin(add_and_fail, key=key_of(failed))
+        fine = filing(store, kept)
+
+    assert fine.result(10) == kept
+    with pytest.raises(LookupError):
+        failing.result(10)
+    assert keys_kept(store) == ["kept"]
+
+
+def test_a_work_sees_the_items_that_others_added_in_the_same_transaction(store: SqlStore) -> None:
+    items = [an_item(idempotency_key=f"k{number}") for number in range(3)]
+
+    with held(store):
+        for item in items:
+            filing(store, item)
+        seen = store.begin(lambda tx: tx.items(WORKSPACE, WAITING, order=Order.URGENT, limit=10))
+
+    assert [row.id for row in seen.result(10).rows] == [item.id for item in items]
+
+
+def test_a_key_that_another_process_takes_after_the_look_up_is_filed_once(
+    postgres_url: str, opened: Callable[[str], SqlStore]
+) -> None:
+    here, there = opened(postgres_url), opened(postgres_url)
+    mine, theirs, other = (an_item(idempotency_key=key) for key in ("raced", "raced", "other"))
+    looked_up, taken = Event(), Event()
+
+    def work(tx: Writing) -> ReviewItem:
+        known = tx.item_by_key(*key_of(mine))
+        if known is not None:
+            return known
+        looked_up.set()
+        taken.wait(10)
+        tx.add_item(mine)
+        return mine
+
+    with held(here):
+        raced = here.begin(work, key=key_of(mine))
+        fine = filing(here, other)
+    assert looked_up.wait(10)
+    filing(there, theirs).result(10)
+    taken.set()
+
+    assert raced.result(10).id == theirs.id
+    assert fine.result(10) == other
+    assert keys_kept(here) == ["other", "raced"]
+
+
+def test_a_work_that_was_begun_cannot_be_cancelled(store: SqlStore) -> None:
+    item = an_item(idempotency_key="k")
+
+    with held(store):
+        begun = filing(store, item)
+        is_cancelled = begun.cancel()
+
+    assert not is_cancelled
+    assert begun.result(10) == item
+
+
+def test_an_unannounced_key_is_refused_when_it_is_taken(store: SqlStore) -> None:
+    item = an_item(idempotency_key="k")
+    store.write(lambda tx: tx.add_item(item))
+
+    with pytest.raises(DuplicateKeyError):
+        store.write(lambda tx: tx.add_item(an_item(agent=AGENT, idempotency_key="k")))

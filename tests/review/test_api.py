@@ -1,0 +1,249 @@
+"""The machines' door over real HTTP: one action all the way, and what each answer carries."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from uuid_utils.compat import uuid7
+
+from agents.protocol import ActionPage, ActionStatus, Approve, Reject
+from agents.receipts import receipt_keys, verify_receipt
+from db.store import SqlStore
+from review.audit import EventKind
+from review.intake import Intake, Submission
+from review.pace import Pace
+from tests.builders import a_request, ada
+from tests.clock import MovableClock
+from tests.console import Console, served
+from tests.review.steps import a_document, an_edit, decide, items, kinds
+
+ARGS = a_request().action.args
+BODY = a_request().model_dump(mode="json")
+
+
+class Agent:
+    """A client of the door with a key of its own."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        headers = {"Authorization": f"Bearer {console.agent_key(name)}"}
+        self.http = httpx2.Client(base_url=f"{console.url}/api/v1", headers=headers, timeout=30)
+
+    def submit(self, body: Any = BODY, **headers: str) -> httpx2.Response:  # noqa: ANN401 -- any JSON value
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post("/actions", json=body, headers={"Idempotency-Key": str(uuid7()), **named})
+
+    def post(self, item_id: str, what: str, body: Any = None) -> httpx2.Response:  # noqa: ANN401 -- any JSON value
+        return self.http.post(f"/actions/{item_id}/{what}", json=body)
+
+
+@pytest.fixture
+def agent(console: Console) -> Iterator[Agent]:
+    with an_agent(console) as agent:
+        yield agent
+
+
+@contextmanager
+def an_agent(console: Console, name: str = "support") -> Iterator[Agent]:
+    agent = Agent(console, name)
+    with agent.http:
+        yield agent
+
+
+def test_an_action_goes_all_the_way(console: Console, agent: Agent, clock: MovableClock) -> None:
+    filed = agent.submit()
+    item_id = filed.json()["id"]
+    assert (filed.status_code, filed.headers["location"]) == (201, f"/api/v1/actions/{item_id}")
+    decide(console, an_edit(order_id="B-2"))
+
+    answer = ActionStatus.model_validate(agent.http.get(f"/actions/{item_id}").json())
+
+    keys = receipt_keys(agent.http.get("/.well-known/jwks.json", headers={"Authorization": ""}).json())
+    claims = verify_receipt(
+        answer.receipt or "",
+        keys=keys,
+        audience="support",
+        item_id=UUID(item_id),
+        tool="refund_order",
+        args={"order_id": "B-2"},
+        now=clock().timestamp(),
+        issuer="http://console.test",
+    )
+    assert claims.reviewers == (ada.id,)
+    begun = agent.post(item_id, "consume", {"receipt": answer.receipt, "args": {"order_id": "B-2"}})
+    assert (begun.status_code, begun.json()["execution"]) == (200, "started")
+    over = agent.post(item_id, "outcome", {"status": "succeeded", "result": {"refund": "R-7"}})
+    assert (over.status_code, over.json()["execution"]) == (200, "succeeded")
+    assert kinds(console, UUID(item_id)) == [
+        EventKind.ACTION_SUBMITTED,
+        EventKind.ITEM_CLAIMED,
+        EventKind.ITEM_DECIDED,
+        EventKind.RECEIPT_CONSUMED,
+        EventKind.OUTCOME_REPORTED,
+    ]
+
+
+def test_a_repeat_says_that_it_is_one(agent: Agent, console: Console) -> None:
+    first = agent.submit(Idempotency_Key="k")
+
+    again = agent.submit(Idempotency_Key="k")
+
+    assert (first.status_code, again.status_code, again.json()) == (201, 200, first.json())
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
+    assert len(items(console)) == 1
+
+
+def test_the_same_body_written_otherwise_is_a_repeat(agent: Agent) -> None:
+    first = agent.submit(Idempotency_Key="k")
+    turned = dict(reversed(BODY.items()))
+
+    again = agent.submit(turned, Idempotency_Key="k")
+
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+
+
+def test_a_key_in_flight_is_answered_409(sqlite_store: SqlStore) -> None:
+    may_go_on, is_held_up = Event(), Event()
+
+    def draw() -> float:
+        is_held_up.set()
+        assert may_go_on.wait(10)
+        return 1.0
+
+    house = Console(sqlite_store)
+    house.save_policy(a_document())
+    house.intake = Intake(sqlite_store, house.receipts, house.policies, draw=draw)
+    with served(house) as console, an_agent(console) as agent:
+        caller = console.keys.recognise(agent.http.headers["authorization"].removeprefix("Bearer "))
+        submission = Submission(a_request(), "k", "body")
+        first = Thread(target=house.intake.submit, args=(caller, submission))
+        first.start()
+        assert is_held_up.wait(10)
+
+        answer = agent.submit(Idempotency_Key="k")
+
+        may_go_on.set()
+        first.join(10)
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_flight")
+    assert len(items(console)) == 1
+
+
+def test_cancelling_and_noting_answer_with_the_item(agent: Agent) -> None:
+    item_id = agent.submit().json()["id"]
+
+    noted = agent.post(item_id, "notes", {"text": "The customer wrote again."})
+    cancelled = [agent.post(item_id, "cancel") for _ in range(2)]
+
+    assert (noted.status_code, [note["text"] for note in noted.json()["notes"]]) == (201, ["The customer wrote again."])
+    assert [(answer.status_code, answer.json()["status"]) for answer in cancelled] == [(200, "cancelled")] * 2
+
+
+def test_the_list_is_paged_and_filtered(agent: Agent, console: Console) -> None:
+    ids = [agent.submit().json()["id"] for _ in range(5)]
+    agent.post(ids[2], "cancel")
+    with an_agent(console, "another") as other:
+        other.submit()
+
+    first = ActionPage.model_validate(agent.http.get("/actions", params={"status": "waiting", "limit": 3}).json())
+    more: dict[str, Any] = {"status": "waiting", "limit": 3, "cursor": first.next_cursor}
+    second = ActionPage.model_validate(agent.http.get("/actions", params=more).json())
+
+    assert [str(item.id) for item in (*first.items, *second.items)] == [ids[n] for n in (4, 3, 1, 0)]
+    assert second.next_cursor is None
+
+
+def test_the_policy_in_force_is_told(agent: Agent, console: Console) -> None:
+    console.save_policy(a_document())
+
+    told = agent.http.get("/policy").json()
+
+    assert (told["number"], told["document"]) == (1, a_document().model_dump(mode="json"))
+
+
+def test_waiting_for_what_is_settled_answers_at_once(agent: Agent, console: Console) -> None:
+    item_id = agent.submit().json()["id"]
+    decide(console, Reject(message="No."))
+
+    answer = agent.http.get(f"/actions/{item_id}", params={"wait": 60}, timeout=5)
+
+    assert answer.json()["status"] == "settled"
+
+
+def test_waiting_in_vain_answers_with_the_item_as_it_is(agent: Agent) -> None:
+    item_id = agent.submit().json()["id"]
+
+    answer = agent.http.get(f"/actions/{item_id}", params={"wait": 0.2})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "waiting")
+
+
+def test_a_refused_key_is_told_how_to_come(agent: Agent) -> None:
+    answer = agent.http.get("/actions", headers={"Authorization": "Bearer nonsense"})
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="signoff"')
+
+
+def test_who_submits_too_fast_is_told_when_to_come_back(sqlite_store: SqlStore) -> None:
+    house = Console(sqlite_store)
+    house.pace = Pace(sqlite_store, per_minute=3)
+    with served(house) as console, an_agent(console) as agent:
+        answers = [agent.submit() for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [201] * 3 + [429] * 3
+    assert all(1 <= int(answer.headers["retry-after"]) <= 120 for answer in answers[3:])
+    assert [answer.json()["code"] for answer in answers[3:]] == ["too_many_requests"] * 3
+    assert len(items(console)) == 3
+    assert kinds(console).count(EventKind.PACE_EXCEEDED) == 1
+
+
+def test_health_says_whether_the_store_answers(console: Console) -> None:
+    answers = [httpx2.get(f"{console.url}/{path}") for path in ("healthz", "readyz")]
+
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok\n"), (200, "ready\n")]
+
+
+def test_metrics_count_without_an_agents_words(agent: Agent, console: Console) -> None:
+    agent.submit()
+    decide(console, Approve())
+
+    told = httpx2.get(f"{console.url}/metrics").text
+
+    assert re.search(r'^signoff_submissions_total\{route="review"\} [1-9]', told, re.MULTILINE)
+    assert re.search(r'^signoff_decisions_total\{type="approve"\} [1-9]', told, re.MULTILINE)
+    assert [word for word in ("refund_order", "support", *map(str, ARGS.values())) if word in told] == []
+
+
+def test_the_document_and_its_page_come_from_here_alone(console: Console) -> None:
+    document = httpx2.get(f"{console.url}/api/v1/openapi.json").json()
+    page = httpx2.get(f"{console.url}/api/v1/docs")
+    parts = [httpx2.get(f"{console.url}/api/v1/{path}") for path in re.findall(r'(?:href|src)="([^"]+)"', page.text)]
+
+    assert set(document["paths"]) == {
+        "/v1/actions",
+        "/v1/actions/{item_id}",
+        *(f"/v1/actions/{{item_id}}/{what}" for what in ("cancel", "consume", "notes", "outcome")),
+        "/v1/policy",
+        "/v1/.well-known/jwks.json",
+    }
+    assert (page.status_code, [part.status_code for part in parts]) == (200, [200, 200, 200])
+    assert "://" not in page.text
+
+
+def test_the_keys_are_public_and_only_the_public_half(console: Console) -> None:
+    (key,) = httpx2.get(f"{console.url}/api/v1/.well-known/jwks.json").json()["keys"]
+
+    assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("OKP", "Ed25519", "Ed25519", "sig")
+    assert ("d" in key, key["kid"]) == (False, console.signing_key.thumbprint())
+
+
+def test_a_key_of_the_agent_is_marked_as_used(agent: Agent, console: Console, clock: MovableClock) -> None:
+    before = [key.last_used_at for key in console.keys.keys("default")]
+
+    agent.submit()
+
+    assert before == [None]
+    assert [key.last_used_at for key in console.keys.keys("default")] == [clock()]

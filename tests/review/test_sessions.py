@@ -1,0 +1,120 @@
+"""Signing in: links that work once, sessions that end."""
+
+from datetime import timedelta
+
+import pytest
+
+from review.audit import EventKind
+from review.errors import LinkRefusedError
+from review.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFE, LOCAL_OPERATOR, Sessions
+from tests.builders import ada
+from tests.clock import MovableClock
+from tests.console import Console
+from tests.review.steps import all_at_once, all_rows, events, kinds
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def sessions(either_house: Console) -> Sessions:
+    return Sessions(either_house.store)
+
+
+def test_a_link_signs_its_person_in(sessions: Sessions, either_house: Console) -> None:
+    secret = sessions.sign_in(sessions.create_link(ada))
+
+    person = sessions.person(secret)
+
+    assert person == ada
+    assert [(event.kind, event.actor.id) for event in events(either_house)] == [
+        (EventKind.LINK_CREATED, ada.id),
+        (EventKind.SIGNED_IN, ada.id),
+    ]
+
+
+def test_the_local_operator_may_do_everything(sessions: Sessions) -> None:
+    assert sessions.person(sessions.sign_in(sessions.create_link())) == LOCAL_OPERATOR
+
+
+def test_a_link_works_once(sessions: Sessions) -> None:
+    link = sessions.create_link()
+    first = sessions.sign_in(link)
+
+    with pytest.raises(LinkRefusedError):
+        sessions.sign_in(link)
+
+    assert sessions.person(first) == LOCAL_OPERATOR
+
+
+def test_of_many_who_follow_a_link_at_once_one_is_let_in(sessions: Sessions, either_house: Console) -> None:
+    link = sessions.create_link()
+
+    results = all_at_once(16, lambda _: sessions.sign_in(link))
+
+    assert [isinstance(result, LinkRefusedError) for result in results].count(False) == 1
+    assert kinds(either_house).count(EventKind.SIGNED_IN) == 1
+
+
+def test_a_link_is_good_for_a_quarter_of_an_hour(sessions: Sessions, clock: MovableClock) -> None:
+    early, late = sessions.create_link(), sessions.create_link()
+    clock.advance(LINK_LIFE - SECOND)
+    assert sessions.sign_in(early)
+    clock.advance(SECOND)
+
+    with pytest.raises(LinkRefusedError):
+        sessions.sign_in(late)
+
+
+@pytest.mark.parametrize("secret", [None, "", "nonsense", "\0", "é"])
+def test_nobody_is_behind_a_secret_that_is_none(sessions: Sessions, secret: str | None) -> None:
+    assert sessions.person(secret) is None
+
+
+def test_no_link_and_no_session_is_a_refusal(sessions: Sessions) -> None:
+    with pytest.raises(LinkRefusedError):
+        sessions.sign_in("nonsense")
+
+
+def test_an_idle_session_ends_after_half_an_hour(sessions: Sessions, clock: MovableClock) -> None:
+    secret = sessions.sign_in(sessions.create_link())
+    clock.advance(IDLE_LIMIT - SECOND)
+    assert sessions.person(secret) == LOCAL_OPERATOR
+    clock.advance(IDLE_LIMIT - SECOND)
+    assert sessions.person(secret) == LOCAL_OPERATOR
+    clock.advance(IDLE_LIMIT)
+
+    assert sessions.person(secret) is None
+    assert sessions.person(secret) is None
+
+
+def test_even_a_busy_session_ends_after_twelve_hours(sessions: Sessions, clock: MovableClock) -> None:
+    secret = sessions.sign_in(sessions.create_link())
+    for _ in range(47):
+        clock.advance(timedelta(minutes=15))
+        assert sessions.person(secret) == LOCAL_OPERATOR
+    clock.advance(ABSOLUTE_LIMIT - 47 * timedelta(minutes=15) - SECOND)
+    assert sessions.person(secret) == LOCAL_OPERATOR
+
+    clock.advance(SECOND)
+
+    assert sessions.person(secret) is None
+
+
+def test_signing_out_ends_the_session_at_once_and_no_other(sessions: Sessions, either_house: Console) -> None:
+    mine, other = (sessions.sign_in(sessions.create_link()) for _ in range(2))
+
+    for _ in range(2):
+        sessions.sign_out(mine)
+    sessions.sign_out("nonsense")
+
+    assert [sessions.person(secret) for secret in (mine, other)] == [None, LOCAL_OPERATOR]
+    assert kinds(either_house).count(EventKind.SIGNED_OUT) == 1
+
+
+def test_no_secret_is_kept(sessions: Sessions, either_house: Console) -> None:
+    link = sessions.create_link()
+    secret = sessions.sign_in(link)
+
+    kept = repr(all_rows(either_house.store)) + repr(events(either_house))  # type: ignore[arg-type]  # the store of a fixture
+
+    assert (link in kept, secret in kept) == (False, False)

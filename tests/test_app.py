@@ -1,0 +1,249 @@
+"""The commands, as a person at a terminal runs them."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from agents.protocol import Approve, Decision
+from app import WORKSPACE, House, main, open_house
+from review.audit import AuditEvent, EventFilter, EventKind
+from review.desk import Seen
+from review.exports import AUDIT_COLUMNS, DECISION_COLUMNS, audit_cells
+from review.intake import Submission
+from review.labels import PLAIN_COLUMNS
+from review.sessions import LOCAL_OPERATOR
+from review.settings import Settings
+from tests.builders import a_request
+from tests.review.steps import an_edit
+
+ROOT = Path(__file__).parents[1]
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation in a folder of the test's, as the environment says it."""
+    for name in [name for name in os.environ if name.startswith("SIGNOFF_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SIGNOFF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return Settings()
+
+
+@pytest.fixture
+def run(settings: Settings, tmp_path: Path) -> Run:
+    """Run a command of that installation."""
+
+    def command(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-W", "error", str(ROOT / "app.py"), *words],
+            cwd=tmp_path,
+            env=os.environ | {"SIGNOFF_DATA_DIR": str(settings.data_dir)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return what a command prints, run in this process."""
+    main(words)
+    return capsys.readouterr().out
+
+
+def with_decisions(settings: Settings) -> None:
+    """Put an approval and an edit into the installation."""
+    with open_house(settings) as house:
+        key = house.keys.recognise(house.keys.create_by(LOCAL_OPERATOR, "support")[1])
+        decisions: tuple[Decision, ...] = (Approve(), an_edit(order_id="B-2"))
+        for number, decision in enumerate(decisions):
+            house.intake.submit(key, Submission(a_request(), f"k{number}", "body"))
+            item = house.desk.claim(LOCAL_OPERATOR)
+            assert item is not None
+            house.desk.decide(item.id, decision, LOCAL_OPERATOR, seen=Seen.of(item))
+
+
+def recorded(house: House) -> list[AuditEvent]:
+    return list(house.store.read(lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=100, after=None)))
+
+
+def rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def test_a_key_is_printed_as_the_last_word_and_opens_the_door(run: Run, settings: Settings) -> None:
+    answer = run("key", "create", "support")
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+    with open_house(settings) as house:
+        assert house.keys.recognise(answer.stdout.split()[-1]).agent == "support"
+
+
+def test_a_fresh_link_signs_the_local_operator_in(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIGNOFF_PUBLIC_URL", "https://desk.example/")
+
+    address, _, secret = told(capsys, "link").strip().rpartition("/")
+
+    assert address == "https://desk.example/sign-in"
+    with open_house(settings) as house:
+        assert house.sessions.person(house.sessions.sign_in(secret)) == LOCAL_OPERATOR
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", ""])  # noqa: S104 -- refused is what they are to be
+def test_serving_beyond_this_machine_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("SIGNOFF_HOST", host)
+
+    with pytest.raises(SystemExit, match="can be reached from other machines"):
+        main(["serve"])
+
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("key",), ("fly",), ("key", "create"), ("export", "people", "--out", "x")])
+def test_wrong_words_end_with_2(settings: Settings, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert ended.value.code == 2
+    assert not settings.data_dir.exists()
+
+
+def test_a_refusal_is_one_line_and_ends_with_1(run: Run) -> None:
+    answer = run("key", "revoke", "0123456789ab")
+
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == "There is no key with the prefix 0123456789ab.\n"
+
+
+def test_a_name_that_is_none_gets_no_key(settings: Settings) -> None:
+    with pytest.raises(SystemExit, match="is not a name"):
+        main(["key", "create", "two words"])
+
+    with open_house(settings) as house:
+        assert recorded(house) == []
+
+
+def test_keys_are_listed_without_their_secret_and_revoked(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = told(capsys, "key", "create", "support").split()[-1]
+    prefix, secret = text[4:16], text[17:]
+    before = told(capsys, "key", "list")
+
+    answer = told(capsys, "key", "revoke", prefix)
+
+    after = told(capsys, "key", "list")
+    assert answer == f"The key {prefix} of support is revoked.\n"
+    assert [before.split()[:2], after.split()[:3]] == [[prefix, "support"], [prefix, "support", "revoked"]]
+    assert secret not in before + after
+    with open_house(settings) as house:
+        actors = {event.actor.id for event in recorded(house)}
+    assert actors == {"signoff:local#command-line"}
+
+
+def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "key.pem"
+
+    answer = told(capsys, "key", "public", "--out", str(out))
+
+    assert isinstance(load_pem_public_key(out.read_bytes()), Ed25519PublicKey)
+    with open_house(settings) as house:
+        assert answer.split()[-1] == house.receipts.jwks()["keys"][0]["kid"]
+
+
+EXPORTS = {"audit": (AUDIT_COLUMNS, 8), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
+
+
+@pytest.mark.parametrize("what", list(EXPORTS))
+def test_an_export_holds_every_row(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with_decisions(settings)
+    columns, count = EXPORTS[what]
+    out = tmp_path / "out.csv"
+
+    answer = told(capsys, "export", what, "--out", str(out))
+
+    assert answer == f"Wrote {out}, {out.stat().st_size} bytes.\n"
+    header, *lines = rows(out)
+    assert (header, len(lines)) == (list(columns), count)
+
+
+def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "audit.csv"
+
+    told(capsys, "export", "audit", "--out", str(out))
+
+    with open_house(settings) as house:
+        kept = [audit_cells(event.leaf()) for event in recorded(house)]
+    assert rows(out)[1:] == kept
+    kinds = [row[AUDIT_COLUMNS.index("kind")] for row in kept]
+    assert kinds == [
+        EventKind.KEY_CREATED,
+        *([EventKind.ACTION_SUBMITTED, EventKind.ITEM_CLAIMED, EventKind.ITEM_DECIDED] * 2),
+        EventKind.EXPORT_MADE,
+    ]
+
+
+def test_labels_are_exported_as_json_lines_and_for_training(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    lines, archive = tmp_path / "labels.jsonl", tmp_path / "labels.zip"
+
+    told(capsys, "export", "labels", "--format", "jsonl", "--out", str(lines))
+    told(capsys, "export", "labels", "--format", "hf", "--out", str(archive))
+
+    labels = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    assert [label["verdict"] for label in labels] == ["correct", "wrong_args"]
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+    assert sorted(names) == ["README.md", "preference/train-00000.jsonl", "unpaired/train-00000.jsonl"]
+
+
+def test_an_export_is_of_the_time_asked_for(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "decisions.csv"
+    counts = []
+
+    for since, until in (("2020-01-01", "2021-01-01"), ("2020-01-01T00:00:00Z", "2999-01-01"), ("2999-01-01", None)):
+        asked = ["--since", since, *(["--until", until] if until else [])]
+        told(capsys, "export", "decisions", "--out", str(out), *asked)
+        counts.append(len(rows(out)) - 1)
+
+    assert counts == [0, 2, 0]
+
+
+@pytest.mark.parametrize(("what", "form"), [("audit", "jsonl"), ("decisions", "hf")])
+def test_a_format_that_is_none_leaves_the_file_as_it_was(
+    settings: Settings, tmp_path: Path, what: str, form: str
+) -> None:
+    out = tmp_path / "kept.csv"
+    out.write_text("kept")
+
+    with pytest.raises(SystemExit, match=f"{what} cannot be exported as {form}"):
+        main(["export", what, "--format", form, "--out", str(out)])
+
+    assert out.read_text() == "kept"
+    assert settings.data_dir.exists()
