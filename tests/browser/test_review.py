@@ -172,7 +172,7 @@ def test_a_langchain_agent_goes_on_with_what_the_person_decided(ada: Visitor, ag
     ada.press("Approve with these changes")
 
     messages = answer.result(PATIENCE_SECONDS)["messages"]
-    told = [message.content for message in messages if isinstance(message, ToolMessage)]
+    told = [str(message.content) for message in messages if isinstance(message, ToolMessage)]
     assert told[0] == "Refunded 49.00 on R-0001."
     assert "rejected it, so it was not run. The reviewer gave no reason." in told[1]
     assert told[2].startswith("A person changed this call to refund_order before it ran")
