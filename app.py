@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvicorn
 from prometheus_client import REGISTRY
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.routing import Match, Mount, Route
@@ -380,7 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _commands().parse_args(arguments)
     try:
         options.run(Settings(), options)
-    except ReviewError as error:
+    except (ReviewError, ValidationError) as error:
         sys.exit(str(error))
 
 
