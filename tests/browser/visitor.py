@@ -104,10 +104,6 @@ class Visitor:
         """Return the button of this name."""
         return self.page.get_by_role("button", name=name, exact=True)
 
-    def heading(self, text: str) -> Locator:
-        """Return the heading that holds the text."""
-        return self.page.get_by_role("heading").filter(has_text=text)
-
     def write(self, label: str, text: str, *, leaves: bool = True) -> None:
         """Write into the field of this name in place of what it held; with ``leaves`` go on to the next."""
         field = self.page.get_by_role("textbox", name=label, exact=True)
