@@ -12,7 +12,6 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-PROTOCOL_VERSION = 1
 MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_WAIT_SECONDS = 60

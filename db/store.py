@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db import schema
-from db.batch import one_work_at_a_time, open_batch, open_reading, refuse_inside_work
+from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
 from db.engine import Engines, open_engines
 from db.wakeups import Hub, Listener
 from db.writer import Writer
@@ -27,7 +27,8 @@ class SqlStore:
         self._hub = Hub()
         origin = uuid4().hex
         self._listener = Listener(engines.conninfo, self._hub, origin=origin) if engines.is_postgres else None
-        self._writer = Writer(lambda: open_batch(engines, clock, origin=origin), self._hub.wake)
+        self._connection = WritingConnection(engines, clock, origin=origin)
+        self._writer = Writer(self._connection.open_batch, self._hub.wake)
 
     @property
     def wakeups(self) -> Hub:
@@ -65,6 +66,7 @@ class SqlStore:
     def close(self) -> None:
         """Finish the writes that wait, then close every connection."""
         self._writer.close()
+        self._connection.close()
         if self._listener is not None:
             self._listener.close()
         self._engines.dispose()

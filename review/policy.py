@@ -156,8 +156,6 @@ class Routing:
 
     ``audited`` tells that the action runs with nobody looking, so that the random audit slice applies to it.
     ``permit_for`` is how many seconds an approval permits execution: 0 in shadow, where nothing may run.
-    ``approve_on_expiry`` tells that the item may be approved when nobody decided it: the agent asks for that,
-    the tool's rule permits it, and nothing but the tool's autonomy brought the item before a person.
     """
 
     route: Route
@@ -169,7 +167,6 @@ class Routing:
     expires_in: int
     audited: bool
     permit_for: int
-    approve_on_expiry: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -635,7 +632,6 @@ class CompiledPolicy:
             expires_in=expires_in,
             audited=route is Route.EXECUTE,
             permit_for=int(self.permit_for(agent, request.action.name).total_seconds()),
-            approve_on_expiry=_is_expirable(request, tool, route=route, reasons=reasons),
         )
 
 

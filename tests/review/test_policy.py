@@ -137,7 +137,6 @@ def test_the_first_rule_that_holds_wins() -> None:
         expires_in=24 * 3600,
         audited=False,
         permit_for=24 * 3600,
-        approve_on_expiry=False,
     )
 
 
@@ -429,7 +428,7 @@ def test_an_item_is_approved_on_expiry_only_where_its_autonomy_alone_held_it_up(
     routing = routed(policy, request, **signals)
 
     item = an_item(request=request, reasons=routing.reasons)
-    assert (routing.approve_on_expiry, policy.approves_on_expiry(item)) == (approves, approves)
+    assert policy.approves_on_expiry(item) is approves
 
 
 @pytest.mark.parametrize(
@@ -444,8 +443,11 @@ def test_an_item_that_needs_more_than_one_look_is_not_approved_on_expiry(fields:
 
 def test_a_rule_that_held_keeps_the_item_from_being_approved_on_expiry() -> None:
     policy = a_compiled(a_rule(), tool=a_tool_rule(approve_on_expiry=True))
+    request = a_request(on_expiry=OnExpiry.APPROVE)
 
-    assert not routed(policy, a_request(on_expiry=OnExpiry.APPROVE)).approve_on_expiry
+    item = an_item(request=request, reasons=routed(policy, request).reasons)
+
+    assert not policy.approves_on_expiry(item)
 
 
 def test_values_that_the_engine_cannot_hold_bring_a_person_in() -> None:
