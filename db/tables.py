@@ -105,7 +105,7 @@ class ItemRow(Base):
         # Claimed items are as many as there are people, so this finds them for the lists as well.
         _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
         _partial("ix_items_claim_until", "claim_until", where=CLAIMED),
-        # Written when an execution starts or is lost sight of, and when a person rejects; a submit touches none of them.
+        # Written when an execution starts or is lost sight of, and when a person rejects; a submit touches none.
         _partial("ix_items_outcome_due_at", "outcome_due_at", where=STARTED),
         _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
         _partial("ix_items_rejected", "workspace", "agent", "digest", "settled_at", where=REJECTED),

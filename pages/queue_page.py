@@ -5,7 +5,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import Status
+from agents.protocol import Execution, Status
 from pages import review_page
 from pages.presence import act_as
 from pages.rendering import draw, facts, money, show_refusal
@@ -118,6 +118,7 @@ def _show_counts(person: Person) -> None:
         "Waiting": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.GATE),
         "Held by a reviewer": ItemFilter(statuses=(Status.CLAIMED,)),
         "Ran already, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
+        "Nobody knows whether it ran": ItemFilter(execution=Execution.UNKNOWN),
     }
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         draw(facts([(label, count_words(desk.count(person, where))) for label, where in counts.items()]))
