@@ -38,11 +38,12 @@ _KNOWN = {
         "AND items.agent = json_extract(value, '$[1]') "
         "AND items.digest = json_extract(value, '$[3]'))"
     ),
-    # The side query is lateral and limited, so that the index is asked for each call, whatever is estimated.
+    # The side queries are lateral and limited, so that the index is asked for each, whatever is estimated.
     "postgresql": text(
-        "SELECT 0, items.workspace, items.agent, items.idempotency_key "  # noqa: S608 -- a constant
-        "FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked JOIN items "
-        "ON items.workspace = asked ->> 0 AND items.agent = asked ->> 1 AND items.idempotency_key = asked ->> 2 "
+        "SELECT 0, asked ->> 0, asked ->> 1, asked ->> 2 "  # noqa: S608 -- a constant
+        "FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked CROSS JOIN LATERAL (SELECT 1 FROM items "
+        "WHERE items.workspace = asked ->> 0 AND items.agent = asked ->> 1 AND items.idempotency_key = asked ->> 2 "
+        "LIMIT 1) AS found "
         "UNION ALL "
         "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked "
         f"CROSS JOIN LATERAL (SELECT 1 FROM items WHERE {REJECTED} AND items.workspace = asked ->> 0 "

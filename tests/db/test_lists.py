@@ -151,10 +151,6 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
         lambda tx: listed(tx, Order.SETTLED, statuses=FINAL, execution=Execution.UNKNOWN),
         {"ix_items_unknown"},
     ),
-    "count what nobody knows": (
-        lambda tx: tx.count_items(WORKSPACE, ItemFilter(execution=Execution.UNKNOWN)),
-        {"ix_items_unknown"},
-    ),
     "rejections of a call": (lambda tx: tx.rejections(WORKSPACE, AGENT, an_item().digest), {"ix_items_rejected"}),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
