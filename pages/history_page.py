@@ -20,6 +20,7 @@ from pages.rendering import (
     moment,
     money,
     notice,
+    plain,
     said,
     show_refusal,
     value_view,
@@ -252,13 +253,11 @@ def _show_one(person: Person, item_id: UUID) -> None:
 def _show_reconciling(item: ReviewItem, person: Person) -> None:
     with st.container(border=True, key="reconcile", gap="small"):
         st.subheader("Nobody knows whether this ran")
+        plain(
+            "The permission was used up, so it may have run; no outcome is known. It is never run again by itself. "
+            "Look it up where it would have had its effect, and say what you found."
+        )
         draw(
-            element(
-                "p",
-                "The permission was used up, so it may have run; no outcome is known. It is never run again by itself. "
-                "Look it up where it would have had its effect, and say what you found.",
-                class_="so-plain",
-            ),
             facts(
                 [
                     ("Permission used up", moment(item.consumed_at)),

@@ -134,7 +134,7 @@ def _ask_filter(person: Person) -> tuple[ItemFilter, Order]:
             format_func=lambda value: _ORDERS[value],
             key=f"{KEY}.order",
             persist_state="session",
-            width=170,
+            width=165,
         )
         status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="Waiting or claimed")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
