@@ -127,6 +127,7 @@ def test_an_outcome_that_nobody_knows_is_established_by_a_person(
 
     ada.press("Show only these")
     expect(row(ada, agent.name)).to_have_count(1)
+    ada.look()
     row(ada, agent.name).get_by_role("button").click()
     ada.sees("Nobody knows whether this ran")
     ada.sees("The connection broke.")
