@@ -55,6 +55,9 @@ class ContextEntry(Wire):
     """One thing the agent saw before it proposed the action.
 
     ``content`` is plain text; of an ``image`` it is the picture's bytes in base64, of a ``record`` usually JSON text.
+    ``trusted`` is false where anybody may have written it: a web page, an incoming e-mail, a file that a customer sent,
+    and tool results that carry such text. What an action takes from nowhere else is put before a person. Null says
+    that the kind tells: messages of the user, tool results and records are trusted, documents and links are not.
     """
 
     kind: ContextKind
@@ -62,6 +65,7 @@ class ContextEntry(Wire):
     title: ShortText | None = None
     content: Annotated[str, StringConstraints(max_length=MAX_BODY_BYTES)]
     media_type: ShortText | None = None
+    trusted: Annotated[bool, Field(strict=True)] | None = None
 
 
 class DecisionType(StrEnum):

@@ -9,11 +9,10 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from db.engine import Engines
-from db.filings import Filings
+from db.filings import Asked, Filings
 from db.rows import Values
 from db.transaction import ADD_EVENTS, ReadTransaction, WriteTransaction
 from review.clock import Clock, utc_now
-from review.store import FilingKey
 
 CHANNEL = "signoff_item"
 
@@ -86,10 +85,10 @@ class Batch:
         self._recorded: list[Values] = []
         self._filings = Filings(connection)
 
-    def expect(self, keys: Sequence[FilingKey]) -> None:
-        """Look up together what several pieces of work are going to ask for one by one."""
-        if len(keys) > 1:
-            self._filings.expect(keys)
+    def expect(self, asked: Sequence[Asked]) -> None:
+        """Look up together what pieces of work are going to ask for one by one."""
+        if asked:
+            self._filings.expect(asked)
 
     def transaction(self) -> WriteTransaction:
         """Return what the next piece of work is told to work with."""

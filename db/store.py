@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from db import schema
 from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
 from db.engine import Engines, open_engines
+from db.filings import Asked
 from db.wakeups import Hub, Listener
 from db.writer import Writer
 from review.clock import Clock
@@ -50,10 +51,12 @@ class SqlStore:
         refuse_inside_work()
         return self._writer.write(work)
 
-    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(
+        self, work: Callable[[Writing], T], *, key: FilingKey | None = None, digest: str | None = None
+    ) -> Future[T]:
         """Queue the work of a write and return at once; the future answers after the commit."""
         refuse_inside_work()
-        return self._writer.begin(work, key=key)
+        return self._writer.begin(work, asked=None if key is None else Asked(key, digest))
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""

@@ -16,6 +16,10 @@ from db.types import FreeText, Instant
 WAITING = "status = 'waiting'"
 CLAIMED = "status = 'claimed'"
 UNDECIDED = "status IN ('waiting', 'claimed')"
+STARTED = "execution = 'started'"
+UNKNOWN = "execution = 'unknown'"
+# By a person, while the agent waited: what the policy denies has another route, and what expires another status.
+REJECTED = "decision_type = 'reject' AND route = 'review' AND status = 'settled' AND purpose = 'gate'"
 
 
 class Base(DeclarativeBase):
@@ -84,6 +88,10 @@ class ItemRow(Base):
     outcome: Mapped[str | None]
     receipt: Mapped[str | None]
     request: Mapped[str]
+    outcome_due_at: Mapped[datetime | None]
+    reconciliation: Mapped[str | None]
+    repeats_id: Mapped[UUID | None]
+    rejections: Mapped[int] = mapped_column(server_default="0")
 
     __table_args__ = (
         UniqueConstraint("workspace", "agent", "idempotency_key"),
@@ -97,6 +105,10 @@ class ItemRow(Base):
         # Claimed items are as many as there are people, so this finds them for the lists as well.
         _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
         _partial("ix_items_claim_until", "claim_until", where=CLAIMED),
+        # Written when an execution starts or is lost sight of, and when a person rejects; a submit touches none.
+        _partial("ix_items_outcome_due_at", "outcome_due_at", where=STARTED),
+        _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
+        _partial("ix_items_rejected", "workspace", "agent", "digest", "settled_at", where=REJECTED),
         _partial("ix_items_settled", "workspace", "settled_at", "id", where="settled_at IS NOT NULL"),
     )
 

@@ -29,13 +29,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agents.protocol import Note, Status
 from db import cursors, lists, rows, tables
 from db.filings import ADD_ITEM, Filings
-from db.tables import CLAIMED, UNDECIDED, WAITING
+from db.tables import CLAIMED, REJECTED, STARTED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, EventFilter
-from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, ReviewItem, Tool
+from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, Rejection, ReviewItem, Tool
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
-from review.store import DuplicateKeyError, FilingKey, StaleItemError
+from review.store import REJECTIONS_SEEN, DuplicateKeyError, FilingKey, StaleItemError
 
 Now = Callable[[Connection], datetime]
 
@@ -72,6 +72,23 @@ _OVERDUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_OVERDUE_OUTCOMES = (
+    _WHOLE_ITEM.where(text(STARTED), _items.c.outcome_due_at <= bindparam("now"))
+    .order_by(_items.c.outcome_due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_REJECTIONS = (
+    select(_items.c.id, _items.c.request)
+    .where(
+        text(REJECTED),
+        _items.c.workspace == bindparam("workspace"),
+        _items.c.agent == bindparam("agent"),
+        _items.c.digest == bindparam("digest"),
+    )
+    .order_by(_items.c.settled_at.desc())
+    .limit(REJECTIONS_SEEN)
+)
 _DECISIONS_OF = (
     select(*rows.DECISION_COLUMNS)
     .where(_decisions.c.workspace == bindparam("workspace"), _decisions.c.item_id == bindparam("item_id"))
@@ -79,6 +96,11 @@ _DECISIONS_OF = (
 )
 _NOTES_OF = (
     select(tables.notes.c.note)
+    .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
+    .order_by(tables.notes.c.id)
+)
+_THREAD_OF = (
+    select(*tables.notes.c)
     .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
     .order_by(tables.notes.c.id)
 )
@@ -271,6 +293,11 @@ class ReadTransaction:
         found = self._connection.execute(_DECISIONS_OF, {"workspace": workspace, "item_id": item_id})
         return [rows.decision_from(row) for row in found]
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections by people of this very call of the agent, newest first."""
+        asked = {"workspace": workspace, "agent": agent, "digest": digest}
+        return [rows.rejection_from(row) for row in self._connection.execute(_REJECTIONS, asked)]
+
     def decided(
         self,
         workspace: str,
@@ -306,6 +333,11 @@ class ReadTransaction:
         """Return the item's thread, oldest first."""
         found = self._connection.execute(_NOTES_OF, {"workspace": workspace, "item_id": item_id})
         return [rows.note_from(note) for note in found.scalars()]
+
+    def thread_of(self, workspace: str, item_id: UUID) -> Sequence[NoteRecord]:
+        """Return the item's thread with who wrote each note, oldest first."""
+        found = self._connection.execute(_THREAD_OF, {"workspace": workspace, "item_id": item_id})
+        return [rows.note_record_from(row) for row in found]
 
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, newest first; ``actor`` matches an actor's id or name."""
@@ -399,6 +431,12 @@ class WriteTransaction(ReadTransaction):
             return None
         return super().item_by_key(workspace, agent, idempotency_key)
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections of this call; nothing is asked where it is known that there are none."""
+        if self._filings.is_unrejected(workspace, agent, digest):
+            return ()
+        return super().rejections(workspace, agent, digest)
+
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item, its row locked until the end of the transaction."""
         return self._item(_ITEM_LOCKED, workspace=workspace, id=item_id)
@@ -458,6 +496,11 @@ class WriteTransaction(ReadTransaction):
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
         found = self._connection.execute(_OVERDUE, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""
+        found = self._connection.execute(_OVERDUE_OUTCOMES, {"now": self.now, "limit": limit})
         return [rows.item_from(row) for row in found]
 
     def add_decision(self, record: DecisionRecord) -> None:

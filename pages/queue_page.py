@@ -5,7 +5,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import Status
+from agents.protocol import Execution, Status
 from pages import review_page
 from pages.presence import act_as
 from pages.rendering import draw, facts, money, show_refusal
@@ -118,6 +118,7 @@ def _show_counts(person: Person) -> None:
         "Waiting": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.GATE),
         "Held by a reviewer": ItemFilter(statuses=(Status.CLAIMED,)),
         "Ran already, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
+        "Nobody knows whether it ran": ItemFilter(execution=Execution.UNKNOWN),
     }
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         draw(facts([(label, count_words(desk.count(person, where))) for label, where in counts.items()]))
@@ -133,7 +134,7 @@ def _ask_filter(person: Person) -> tuple[ItemFilter, Order]:
             format_func=lambda value: _ORDERS[value],
             key=f"{KEY}.order",
             persist_state="session",
-            width=170,
+            width=165,
         )
         status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="Waiting or claimed")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")

@@ -1,7 +1,5 @@
 """The door that machines come in by: the protocol of `agents.protocol` over HTTP, under ``/api/v1``."""
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine
@@ -49,7 +47,7 @@ from review.errors import (
     TooManyRequestsError,
 )
 from review.governance import KeyRing
-from review.intake import Intake, Submission
+from review.intake import Intake, Submission, request_hash
 from review.pace import Pace
 from review.people import AgentKey
 from review.signing import Receipts
@@ -135,8 +133,7 @@ def _add_submission_routes(api: FastAPI, doors: Doors) -> None:
 
         def read() -> Submission:
             value = parse(body)
-            body_hash = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-            return Submission(ActionRequest.model_validate(value), idempotency_key, body_hash)
+            return Submission(ActionRequest.model_validate(value), idempotency_key, request_hash(value))
 
         caller = doors.keys.at_hand(bearer)
         if caller is None:

@@ -30,6 +30,8 @@ class EventKind(StrEnum):
     NOTE_ADDED = "note_added"
     RECEIPT_CONSUMED = "receipt_consumed"
     OUTCOME_REPORTED = "outcome_reported"
+    OUTCOME_MISSED = "outcome_missed"
+    OUTCOME_RECONCILED = "outcome_reconciled"
     POLICY_SAVED = "policy_saved"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"

@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, Edit, Note, Reject
+from agents.protocol import Action, Approve, Decision, Edit, Execution, Note, OutcomeStatus, Reject
 from review import lifecycle, metrics
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import (
@@ -18,9 +18,12 @@ from review.errors import (
     ItemChangedError,
     ItemHeldError,
     ItemNotFoundError,
+    NoteRequiredError,
     OtherToolError,
+    OutcomeNotUnknownError,
     OwnWorkError,
     ReasonRequiredError,
+    UnfitOutcomeError,
 )
 from review.governance import PolicyBook
 from review.intake import lapse
@@ -34,6 +37,7 @@ from review.items import (
     Order,
     Page,
     ReasonCode,
+    Reconciliation,
     ReviewItem,
 )
 from review.lifecycle import shown_digest
@@ -59,12 +63,21 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class WholeItem:
-    """An item with its thread, the decisions on it, and the schema that its arguments must fit."""
+    """An item with its thread, the decisions on it, and the schema that its arguments must fit.
+
+    ``repeated`` are the decisions on the earlier item whose rejection this call repeats.
+    """
 
     item: ReviewItem
-    notes: tuple[Note, ...]
+    notes: tuple[NoteRecord, ...]
     decisions: tuple[DecisionRecord, ...]
     args_schema: dict[str, object] | None
+    repeated: tuple[DecisionRecord, ...] = ()
+
+    @property
+    def is_asking(self) -> bool:
+        """Tell whether a reviewer's question waits for the agent's answer."""
+        return bool(self.notes) and self.notes[-1].note.author == "reviewer" and not self.item.status.is_final
 
 
 class ReviewDesk:
@@ -228,6 +241,36 @@ class ReviewDesk:
 
         self._store.write(work)
 
+    def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
+        """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
+
+        From then on the agent's report changes nothing; the same person's same finding again changes nothing either.
+        Raises UnfitOutcomeError, NoteRequiredError, ItemNotFoundError, OutcomeNotUnknownError.
+        """
+        person.require(Permission.RECONCILE)
+        if status is OutcomeStatus.UNKNOWN:
+            raise UnfitOutcomeError
+        said = note.strip()
+        if not said:
+            raise NoteRequiredError
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _found(tx, person, item_id)
+            found = Reconciliation(
+                status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
+            )
+            if item.reconciliation and item.reconciliation == found.model_copy(update={"at": item.reconciliation.at}):
+                return item
+            if item.execution is not Execution.UNKNOWN:
+                raise OutcomeNotUnknownError(item.id, item.execution)
+            done = lifecycle.reconciled(item, found)
+            tx.save_item(done, was=item)
+            _record(tx, done, EventKind.OUTCOME_RECONCILED, person, execution=done.execution.value, length=len(said))
+            tx.wake(item.id)
+            return done
+
+        return self._store.write(work)
+
     def whole(self, person: Person, item_id: UUID) -> WholeItem:
         """Return the item with all that belongs to it. Raises ItemNotFoundError."""
         person.require(Permission.SEE_ITEMS)
@@ -236,9 +279,10 @@ class ReviewDesk:
             item = _found(tx, person, item_id)
             return WholeItem(
                 item,
-                tuple(tx.notes_of(item.workspace, item.id)) if item.notes else (),
+                tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
                 tuple(tx.decisions_of(item.workspace, item.id)),
                 _schema(tx, item),
+                tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
             )
 
         return self._store.read(work)

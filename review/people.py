@@ -22,6 +22,7 @@ class Permission(StrEnum):
 
     SEE_ITEMS = "see items"
     DECIDE = "decide items"
+    RECONCILE = "reconcile unknown outcomes"
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
     EXPORT_LABELS = "export labels"
@@ -32,10 +33,11 @@ class Permission(StrEnum):
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.REVIEWER: frozenset({Permission.SEE_ITEMS, Permission.DECIDE, Permission.SEE_POLICY}),
+    Role.REVIEWER: frozenset({Permission.SEE_ITEMS, Permission.DECIDE, Permission.RECONCILE, Permission.SEE_POLICY}),
     Role.LEAD: frozenset(
         {
             Permission.SEE_ITEMS,
+            Permission.RECONCILE,
             Permission.SEE_POLICY,
             Permission.EDIT_POLICY,
             Permission.EXPORT_LABELS,

@@ -21,6 +21,7 @@ from review.items import (
     NoteRecord,
     Order,
     Page,
+    Rejection,
     ReviewItem,
     Tool,
 )
@@ -30,6 +31,7 @@ from review.policy import Policy
 T = TypeVar("T")
 
 COUNT_LIMIT = 1000
+REJECTIONS_SEEN = 100
 
 
 class FilingKey(NamedTuple):
@@ -72,6 +74,13 @@ class Reading(Protocol):
     def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
         """Return people's decisions on the item, oldest first."""
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections by people of this very call of the agent, newest first, at most REJECTIONS_SEEN.
+
+        Rejected are items that the agent waited for: not what was only looked at afterwards, nor what the policy
+        denied or let expire.
+        """
+
     def decided(
         self,
         workspace: str,
@@ -85,6 +94,9 @@ class Reading(Protocol):
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
+
+    def thread_of(self, workspace: str, item_id: UUID) -> Sequence[NoteRecord]:
+        """Return the item's thread with who wrote each note, oldest first."""
 
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, newest first."""
@@ -138,6 +150,9 @@ class Writing(Reading, Protocol):
 
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
+
+    def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""
 
     def add_decision(self, record: DecisionRecord) -> None:
         """Keep a person's decision."""
@@ -202,10 +217,13 @@ class Store(Protocol):
     def write(self, work: Callable[[Writing], T]) -> T:
         """Run the work in one transaction; return after its commit, or raise with nothing kept."""
 
-    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(
+        self, work: Callable[[Writing], T], *, key: FilingKey | None = None, digest: str | None = None
+    ) -> Future[T]:
         """Queue the work of a ``write`` and return at once; the future answers as ``write`` does.
 
-        ``key`` announces what the work will ask ``item_by_key`` for, so that many are looked up together.
+        ``key`` announces what the work will ask ``item_by_key`` for, and ``digest`` of which call of the key's agent
+        it will ask ``rejections``, so that many are looked up together.
         """
 
     def is_ready(self) -> bool:
