@@ -159,13 +159,14 @@ _USE_LINK = (
 )
 
 
-# Who approved or edited an item that needs several people is not handed it again. A scalar look-up, because PostgreSQL
-# turns a NOT EXISTS into a join with the whole table, and so loses the index that the order is read from.
+# Who approved or edited this version of an item that needs several people is not handed it again. A scalar look-up,
+# because PostgreSQL turns a NOT EXISTS into a join with the whole table, and so loses the index of the order.
 _OWN_DECISION = (
     select(_decisions.c.id)
     .where(
         _decisions.c.workspace == _items.c.workspace,
         _decisions.c.item_id == _items.c.id,
+        _decisions.c.item_version == _items.c.version,
         _decisions.c.iss == bindparam("iss", type_=FreeText()),
         _decisions.c.sub == bindparam("sub", type_=FreeText()),
     )

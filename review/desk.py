@@ -188,10 +188,10 @@ class ReviewDesk:
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
             raise ReasonRequiredError
 
-        def work(tx: Writing) -> ReviewItem:
+        def work(tx: Writing) -> tuple[ReviewItem, bool]:
             item = _found(tx, person, item_id)
             if self._is_repeat(tx, item, decision, person, seen):
-                return item
+                return item, True
             _require_hold(tx, item, person, seen.epoch)
             if seen.digest != shown_digest(item):
                 raise ItemChangedError(item.id)
@@ -213,16 +213,18 @@ class ReviewDesk:
                 decided_at=tx.now,
             )
             done, kind = self._after(tx, item, record, person)
+            record = replace(record, item_version=done.version)
             tx.add_decision(record)
             tx.save_item(done, was=item)
             _record(tx, done, kind, person, **_decision_data(record, done))
             if done.status.is_final:
                 tx.wake(done.id)
-            return done
+            return done, False
 
-        done = self._store.write(work)
-        metrics.DECISIONS.labels(decision.type).inc()
-        metrics.DWELL.observe(seen.dwell_ms / 1000)
+        done, is_repeat = self._store.write(work)
+        if not is_repeat:
+            metrics.DECISIONS.labels(decision.type).inc()
+            metrics.DWELL.observe(seen.dwell_ms / 1000)
         return done
 
     def ask(self, person: Person, item_id: UUID, text: str) -> None:
@@ -385,7 +387,11 @@ def _schema(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
 
 
 def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
-    return any((made.iss, made.sub) == (person.iss, person.sub) for made in tx.decisions_of(item.workspace, item.id))
+    # What was approved or edited before somebody's edit is another version, which is for everybody but its editor.
+    return any(
+        (made.iss, made.sub, made.item_version) == (person.iss, person.sub, item.version)
+        for made in tx.decisions_of(item.workspace, item.id)
+    )
 
 
 def _release(tx: Writing, item: ReviewItem, person: Person) -> None:

@@ -136,7 +136,10 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked."""
+    """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked.
+
+    ``item_version`` is the version that they stand for: of an edit that others must approve, the one that it made.
+    """
 
     id: UUID
     workspace: str

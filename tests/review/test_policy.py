@@ -215,7 +215,7 @@ def test_no_rule_and_no_autonomy_waives_a_signal_of_ours(
     routing = routed(policy, patient, **signals)
 
     assert (routing.route, codes(routing), routing.audited) == (Route.REVIEW, [code], False)
-    assert not routing.approve_on_expiry
+    assert not policy.approves_on_expiry(an_item(request=patient, route=routing.route, reasons=routing.reasons))
     assert codes(routed(policy, patient, provenance=COUNTS)) == ["rule"]
 
 
