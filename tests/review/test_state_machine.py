@@ -58,7 +58,7 @@ from review.items import CLAIM_DURATION, DecisionRecord, ItemFilter, Purpose, Re
 from review.people import AgentKey, Person, Role
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from review.signing import Receipts
-from review.store import FilingKey, Reading, Writing
+from review.store import Reading, Writing
 from tests.builders import ISSUER
 from tests.clock import MovableClock
 from tests.history import check_permission, check_standing
@@ -120,18 +120,18 @@ class MortalStore:
     def write(self, work: Callable[[Writing], T]) -> T:
         return self.begin(work).result()
 
-    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(self, work: Callable[[Writing], T], **known: Any) -> Future[T]:  # noqa: ANN401 -- as Store.begin
         if self.fate is Fate.ANSWERED:
-            return self.store.begin(work, key=key)
+            return self.store.begin(work, **known)
         if self.fate is Fate.LOST_AFTER_COMMIT:
-            self.store.begin(work, key=key).result()
+            self.store.begin(work, **known).result()
             raise DiedError
 
         def unfinished(tx: Writing) -> T:
             work(tx)
             raise DiedError
 
-        return self.store.begin(unfinished, key=key)
+        return self.store.begin(unfinished, **known)
 
     def is_ready(self) -> bool:
         return self.store.is_ready()

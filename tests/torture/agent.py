@@ -20,6 +20,7 @@ from tests.torture.ledger import Effect, Journal, Ledger
 TOOLS = ("reply", "refund", "reply", "pay", "reply", "refund", "reply", "reply", "reply", "wipe")
 POLL_SECONDS = 1
 PAUSE_SECONDS = 0.2
+_STANDARD_ERROR = 2
 # How long a tool works before its effect is there, and again before it returns.
 RUN_SECONDS = 0.02
 
@@ -38,6 +39,11 @@ class Post:
     def closing_time(self) -> Path:
         """Once this file is there, the agent ends with the calls that it has in hand."""
         return self.folder / "closing-time"
+
+    @property
+    def log(self) -> Path:
+        """Where the agent says what is wrong."""
+        return self.folder / "agents.log"
 
     @property
     def ledger(self) -> Path:
@@ -148,6 +154,8 @@ class Agent:
 
 def work(post: Post) -> None:
     """Be an agent until closing time: what a process of its own does."""
+    # What the hook has to say goes to a file, as any agent's does.
+    os.dup2(os.open(post.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), _STANDARD_ERROR)
     agent = Agent(post)
     with ThreadPoolExecutor(max_workers=post.threads) as pool:
         for done in [pool.submit(agent.work, thread) for thread in range(post.threads)]:

@@ -96,7 +96,7 @@ class _Crew:
 
     def kill(self, number: int) -> None:
         process = self._processes[number]
-        assert process.is_alive(), f"{self._posts[number].name} ended by itself: {process.exitcode}"
+        assert process.is_alive(), self._end_of(number)
         process.kill()
         process.join()
         self._processes[number] = self._started(self._posts[number])
@@ -106,14 +106,17 @@ class _Crew:
         over = time.monotonic() + END_SECONDS
         for process in self._processes:
             process.join(max(0.0, over - time.monotonic()))
-        ends = zip(self._posts, self._processes, strict=True)
-        return [f"{post.name} ended with {process.exitcode}" for post, process in ends if process.exitcode != 0]
+        return [self._end_of(number) for number, process in enumerate(self._processes) if process.exitcode != 0]
 
     def end(self) -> None:
         for process in self._processes:
             if process.is_alive():
                 process.kill()
             process.join()
+
+    def _end_of(self, number: int) -> str:
+        post, process = self._posts[number], self._processes[number]
+        return f"{post.name} ended with {process.exitcode}: {post.log.read_text()[-2000:]}"
 
     @staticmethod
     def _started(post: Post) -> ForkServerProcess:
