@@ -8,7 +8,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.venv/.cache/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run serve demo test check bench format requirements
+.PHONY: help run serve demo test check bench torture format requirements
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ check: .venv/dev.stamp ## Check format, lint, types, floors and migrations.
 
 bench: .venv/dev.stamp ## Measure the house, beside the raw rate of the same databases.
 	$(PYTHON) -m bench
+
+torture: .venv/dev.stamp ## Kill agents and servers a thousand times and race for everything, then count up what was promised.
+	$(PYTHON) -m tests.torture
 
 format: .venv/dev.stamp ## Put the code into the house's format.
 	.venv/bin/ruff check --fix .
