@@ -37,6 +37,7 @@ _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
 _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
+_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "was seen to want to"}
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
@@ -59,7 +60,7 @@ def shown_action(item: ReviewItem) -> Action:
 def headline(item: ReviewItem, person: Person) -> Markup:
     """Return in one sentence what will happen, and what kind of look this is."""
     action = shown_action(item)
-    verb = "ran by itself:" if item.purpose is Purpose.AUDIT else "wants to"
+    verb = _VERBS[item.purpose]
     sentence = element(
         "h1",
         element("span", humanised(item.agent), class_="so-who so-plain"),
@@ -71,6 +72,8 @@ def headline(item: ReviewItem, person: Person) -> Markup:
     marks = [element("span", action.name, class_="so-chip so-mono"), chip(item.queue)]
     if item.purpose is Purpose.AUDIT:
         marks.append(chip("ran already", "info"))
+    if item.purpose is Purpose.SHADOW:
+        marks.append(chip("observed", "info"))
     if item.quorum > 1:
         marks.append(chip(f"needs {item.quorum} people", "accent"))
     if item.draft is not None:
@@ -183,6 +186,12 @@ def reasons_card(item: ReviewItem) -> Markup:
         Route.EXECUTE: "Why the policy let it run",
         Route.DENY: "Why the policy stopped it",
     }
+    if item.purpose is Purpose.SHADOW:
+        headings = {
+            Route.REVIEW: "Why a person would have had to look",
+            Route.EXECUTE: "Why the policy would have let it run",
+            Route.DENY: "Why the policy would have stopped it",
+        }
     reasons = (
         element("li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower()))
         for reason in item.reasons
