@@ -149,9 +149,14 @@ class Client:
         exchange = Exchange("POST", "/actions", body_of(request), headers=headers)
         return _parsed(ActionStatus, (yield from self._answered(exchange)))
 
-    def status(self, item_id: UUID, *, wait: float = 0.0) -> Steps[ActionStatus]:
-        """Read the item; with ``wait`` the answer comes once it is settled, or after so many seconds."""
+    def status(self, item_id: UUID, *, wait: float = 0.0, notes: int | None = None) -> Steps[ActionStatus]:
+        """Read the item; with ``wait`` the answer comes once it is settled or noted, or after so many seconds.
+
+        ``notes`` is how many notes are known; where there are more by now, the answer comes at once.
+        """
         query = {"wait": f"{wait:.3f}"} if wait else {}
+        if notes is not None:
+            query["notes"] = str(notes)
         exchange = Exchange("GET", f"/actions/{item_id}", query=query, seconds=wait + _ANSWER_SECONDS)
         return _of_item(item_id, (yield from self._answered(exchange)))
 

@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
 
+EDIT_NOTICE = (
+    "A person changed this call before it ran, which was intended. "
+    "Do not make your own call again and do not undo the change."
+)
+
 _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
 _LAST_WORD_SECONDS = 2.0
@@ -357,7 +362,8 @@ class Gate:
             if asked >= given_up:
                 break
             patience = min(float(self._wait), given_up - asked)
-            was, item = item, (yield from self.client.status(item.id, wait=patience))
+            known = None if answering is None else len(item.notes)
+            was, item = item, (yield from self.client.status(item.id, wait=patience, notes=known))
             unused = patience - (time.monotonic() - asked)
             if item == was and unused > 0:
                 # A console that does not hold the question open is not asked in a tight loop.
@@ -528,12 +534,12 @@ def told_instead(item: ActionStatus, tool: str) -> Told | None:
     if item.status is Status.EXPIRED:
         return Told(
             f"Nobody decided on this call to {tool} before it expired, so it was not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
+            "Do not make this call again by yourself; tell the user that it was not done."
         )
     if item.status is Status.CANCELLED:
         return Told(
             f"Nobody decided on this call to {tool} in time, so it was withdrawn and not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
+            "Do not make this call again by yourself; tell the user that it was not done."
         )
     match item.decision:
         case Reject(message=message):
@@ -555,10 +561,7 @@ def told_instead(item: ActionStatus, tool: str) -> Told | None:
 def told_of_edit(tool: str, edited: Args) -> str:
     """Return what the model is told before the result of a call that a person changed."""
     # The conversation keeps the call that the model made; without a word it would take the edit for an error.
-    return (
-        f"A person changed this call to {tool} before it ran; what ran is {json.dumps(edited, ensure_ascii=False)}. "
-        "This was intended. Do not make your own call again and do not undo the change."
-    )
+    return f"{EDIT_NOTICE} What ran is {tool} with {json.dumps(edited, ensure_ascii=False)}."
 
 
 def _told_out_of_order(tool: str, rest: float, what: str) -> Told:

@@ -40,7 +40,7 @@ class Spool:
     """Keeps requests for one console until they are delivered; the oldest give way when there are too many.
 
     ``path`` of None keeps them in memory. ``clock`` tells the seconds since the epoch. Safe to share between threads,
-    and a file also between processes.
+    and a file also between processes. Raises OSError or sqlite3.Error where the file cannot be a spool.
     """
 
     def __init__(
@@ -62,8 +62,12 @@ class Spool:
         self._lock = threading.Lock()
         name = ":memory:" if path is None else str(Path(path))
         self._database = sqlite3.connect(name, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA synchronous=FULL")
-        self._database.execute(_TABLE)
+        try:
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute(_TABLE)
+        except sqlite3.Error:
+            self._database.close()
+            raise
 
     def close(self) -> int:
         """Close it, and return how many requests are lost with it: those that it kept in memory alone."""
