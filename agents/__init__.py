@@ -19,17 +19,21 @@ from .errors import (
     ServerRefusedError,
     UndecidedError,
 )
+from .execution import Breaker, IdempotencyKey, Rate, RunPlan, idempotency_key
 from .gate import About, Gate
 
 __all__ = [
     "About",
     "AlreadyConsumedError",
     "AnswerUnreadableError",
+    "Breaker",
     "EditRefusedError",
     "Gate",
     "GateError",
+    "IdempotencyKey",
     "KeySetError",
     "NotPermittedError",
+    "Rate",
     "ReceiptClaimError",
     "ReceiptDigestError",
     "ReceiptError",
@@ -38,7 +42,9 @@ __all__ = [
     "ReceiptSignatureError",
     "ReceiptTimeError",
     "RequestInvalidError",
+    "RunPlan",
     "ServerAwayError",
     "ServerRefusedError",
     "UndecidedError",
+    "idempotency_key",
 ]

@@ -35,6 +35,7 @@ from uuid_utils import uuid7
 from .canonical import NotCanonicalError, canonical
 from .client import Steps
 from .errors import GateError, RequestInvalidError
+from .execution import Way
 from .gate import (
     About,
     Gate,
@@ -199,7 +200,8 @@ class _Proxy:
 
     async def _gated(self, params: CallToolRequestParams) -> CallToolResult:
         try:
-            answer = await self._gate.aconduct(await self._proposal(params), lambda args: self._passed_on(params, args))
+            way = Way.awaited(params.name, lambda args: self._passed_on(params, args))
+            answer = await self._gate.aconduct(await self._proposal(params), [way])
         except GateError as error:
             return _said(f"{params.name} was not run: {error}", is_error=True)
         if isinstance(answer, Told):

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from .canonical import Flaw, NotCanonicalError, action_digest, parse
 from .errors import EditRefusedError
+from .execution import Way
 from .gate import (
     About,
     Gate,
@@ -196,7 +197,8 @@ class GuardedTools:
 
         proposal = dataclasses.replace(await self._proposal(call), check_edit=check_edit)
         try:
-            answer = await self._gate.aconduct(proposal, lambda _same: tool.on_invoke_tool(context, arguments))
+            way = Way.awaited(tool.name, lambda _same: tool.on_invoke_tool(context, arguments))
+            answer = await self._gate.aconduct(proposal, [way])
         finally:
             self._filed.pop(call.key, None)
         return answer.text if isinstance(answer, Told) else answer.result

@@ -32,6 +32,7 @@ from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from .errors import EditRefusedError, RequestInvalidError
+from .execution import Way
 from .gate import (
     About,
     Gate,
@@ -86,7 +87,7 @@ class GuardedToolset(WrapperToolset[AgentDepsT]):
             return await self.wrapped.call_tool(name, _validated(args, ctx, tool), ctx, tool)
 
         proposal = _proposal(metadata, self.timeout, check_edit)
-        answer = await self.gate.aconduct(proposal, run)
+        answer = await self.gate.aconduct(proposal, [Way.awaited(name, run)])
         return answer.text if isinstance(answer, Told) else answer.result
 
     async def decided(self, requests: DeferredToolRequests) -> DeferredToolResults:

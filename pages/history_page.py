@@ -68,6 +68,7 @@ _DECISION_TONES: dict[DecisionType, CellTone] = {
     DecisionType.REJECT: "bad",
     DecisionType.RESPOND: "accent",
 }
+_LOOKS = {Purpose.AUDIT: "a look afterwards", Purpose.SHADOW: "only observed"}
 _STATUSES = {Status.SETTLED: "Settled", Status.EXPIRED: "Expired", Status.CANCELLED: "Withdrawn"}
 _EXECUTIONS: dict[Execution, tuple[str, CellTone]] = {
     Execution.NONE: ("", ""),
@@ -210,7 +211,7 @@ def line_of(item: ItemSummary) -> Line:
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),
-            "by": Cell(item.settled_by or "", under="a look afterwards" if item.purpose is Purpose.AUDIT else ""),
+            "by": Cell(item.settled_by or "", under=_LOOKS.get(item.purpose, "")),
             "execution": Cell(execution, tone=tone),
             "settled": Cell(at=item.settled_at),
         },
@@ -336,6 +337,10 @@ def _show_outcome(item: ReviewItem) -> None:
     if outcome is None:
         return
     parts = [_label("What the agent reported of the run")]
+    if outcome.attempts is not None:
+        parts.append(element("p", f"It was run {outcome.attempts} times within its one permission."))
+    if outcome.fallback is not None:
+        parts.append(element("p", "In the tool's place ran ", element("span", outcome.fallback, class_="so-mono"), "."))
     if outcome.error:
         parts.append(element("p", outcome.error, class_="so-plain so-mono"))
     if isinstance(outcome.result, str):

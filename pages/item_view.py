@@ -40,6 +40,7 @@ _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
 _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
+_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "was seen to want to"}
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
@@ -62,7 +63,7 @@ def shown_action(item: ReviewItem) -> Action:
 def headline(item: ReviewItem, person: Person) -> Markup:
     """Return in one sentence what will happen, and what kind of look this is."""
     action = shown_action(item)
-    verb = "ran by itself:" if item.purpose is Purpose.AUDIT else "wants to"
+    verb = _VERBS[item.purpose]
     sentence = element(
         "h1",
         element("span", humanised(item.agent), class_="so-who so-plain"),
@@ -74,6 +75,8 @@ def headline(item: ReviewItem, person: Person) -> Markup:
     marks = [element("span", action.name, class_="so-chip so-mono"), chip(item.queue)]
     if item.purpose is Purpose.AUDIT:
         marks.append(chip("ran already", "info"))
+    if item.purpose is Purpose.SHADOW:
+        marks.append(chip("observed", "info"))
     if item.quorum > 1:
         marks.append(chip(f"needs {item.quorum} people", "accent"))
     if item.rejections:
@@ -241,6 +244,12 @@ def reasons_card(item: ReviewItem) -> Markup:
         Route.EXECUTE: "Why the policy let it run",
         Route.DENY: "Why the policy stopped it",
     }
+    if item.purpose is Purpose.SHADOW:
+        headings = {
+            Route.REVIEW: "Why a person would have had to look",
+            Route.EXECUTE: "Why the policy would have let it run",
+            Route.DENY: "Why the policy would have stopped it",
+        }
     reasons = (
         element("li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower()))
         for reason in item.reasons

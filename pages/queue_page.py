@@ -37,7 +37,7 @@ LIKELY = 0.5
 UNDECIDED = (Status.WAITING, Status.CLAIMED)
 
 _STATUSES = {Status.WAITING: "Waiting", Status.CLAIMED: "Claimed"}
-_PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already"}
+_PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already", Purpose.SHADOW: "Observed"}
 _ORDERS = {Order.URGENT: "Most urgent", Order.OLDEST: "Oldest", Order.NEWEST: "Newest"}
 _COLUMNS = (
     Column("action", "Action"),
@@ -109,6 +109,8 @@ def _confidence(confidence: float | None) -> Cell:
 def _standing(item: ItemSummary) -> str:
     if item.purpose is Purpose.AUDIT:
         return "ran already"
+    if item.purpose is Purpose.SHADOW:
+        return "observed"
     return f"priority {item.priority}" if item.priority < DEFAULT_PRIORITY else ""
 
 
@@ -119,6 +121,7 @@ def _show_counts(person: Person) -> None:
         "Held by a reviewer": ItemFilter(statuses=(Status.CLAIMED,)),
         "Ran already, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
         "Nobody knows whether it ran": ItemFilter(execution=Execution.UNKNOWN),
+        "Observed, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.SHADOW),
     }
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         draw(facts([(label, count_words(desk.count(person, where))) for label, where in counts.items()]))

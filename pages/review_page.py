@@ -75,6 +75,7 @@ _DONE = {
     DecisionType.RESPOND: "Answered; it will not run, and the agent goes on with your answer.",
 }
 _DONE_AFTERWARDS = "Noted. It had run already; your look is kept as a label."
+_DONE_OBSERVED = "Noted. Nothing waited for it; your decision is kept as a label."
 _COUNT_NAMES = {
     DecisionType.APPROVE: "approved",
     DecisionType.EDIT: "edited",
@@ -232,6 +233,8 @@ def _show(look: Look) -> None:
         _show_hold(look)
     if item.purpose is Purpose.AUDIT:
         draw(notice("This ran already. Your look makes a label; it neither lets anything run nor stops it."))
+    if item.purpose is Purpose.SHADOW:
+        draw(notice("Observed: nothing waits for this. Decide as if it did; your decision makes a label and no more."))
     draw(facts_view(item, now, approvals=approvals(look.whole)))
     left, right = st.columns([7, 5], gap="medium")
     with left:
@@ -502,6 +505,8 @@ def what_was_done(done: ReviewItem, decision: DecisionType) -> str:
     """Return what came of the decision, in a sentence."""
     if done.purpose is Purpose.AUDIT:
         return _DONE_AFTERWARDS
+    if done.purpose is Purpose.SHADOW:
+        return _DONE_OBSERVED
     if done.status.is_final:
         return _DONE[decision]
     if decision is DecisionType.EDIT:

@@ -178,6 +178,9 @@ def _add_item_routes(api: FastAPI, doors: Doors) -> None:
         request: Request,
         item_id: UUID,
         wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds")] = 0,
+        notes: Annotated[
+            int | None, Query(ge=0, description="how many notes are known; with more of them nothing is waited for")
+        ] = None,
     ) -> Response:
         """Read an item; with ``wait`` the answer comes as soon as the item changes, at the latest after that long."""
         bearer = _bearer(request)
@@ -185,11 +188,14 @@ def _add_item_routes(api: FastAPI, doors: Doors) -> None:
         def status() -> ActionStatus:
             return doors.intake.status(doors.keys.recognise(bearer), item_id)
 
+        def is_news(answer: ActionStatus) -> bool:
+            return answer.status.is_final or (notes is not None and len(answer.notes) > notes)
+
         answer = await run_in_threadpool(status)
-        if wait > 0 and not answer.status.is_final:
+        if wait > 0 and not is_news(answer):
             async with doors.store.wakeups.expecting(item_id) as woken:
                 answer = await run_in_threadpool(status)
-                if not answer.status.is_final and await woken(wait):
+                if not is_news(answer) and await woken(wait):
                     answer = await run_in_threadpool(status)
         return _answer(answer)
 

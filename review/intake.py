@@ -61,6 +61,7 @@ from review.store import FilingKey, Reading, Store, Writing
 
 UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
+OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
 _SCHEMAS_REMEMBERED = 10_000
 _SWEEP_LIMIT = 200
@@ -311,7 +312,8 @@ class Intake:
         routed = self._router(caller, request, policy, schema)
         digest = action_digest(request.action.name, request.action.args)
         usual = routed(0)
-        is_drawn = usual.audited and self._is_drawn(policy)
+        is_gated = not request.observed
+        is_drawn = is_gated and usual.audited and self._is_drawn(policy)
 
         def work(tx: Writing) -> tuple[ActionStatus, bool]:
             known = tx.item_by_key(*key)
@@ -323,7 +325,7 @@ class Intake:
             routing = routed(len(rejections)) if rejections else usual
             item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
             item = _linked(item, rejections)
-            item = self._answered_by_policy(item, routing, tx.now)
+            item = self._answered_by_policy(item, routing, tx.now) if is_gated else _observed(item, routing)
             tx.add_item(item)
             tx.record(_submitted_event(item, tx.now))
             if is_drawn and routing.audited:
@@ -463,7 +465,7 @@ def _rejections(tx: Reading, caller: AgentKey, request: ActionRequest, digest: s
 
 def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
     item = tx.item(caller.workspace, item_id)
-    if item is None or item.agent != caller.agent or item.purpose is not Purpose.GATE:
+    if item is None or item.agent != caller.agent or item.purpose is Purpose.AUDIT:
         raise ItemNotFoundError(item_id)
     return item
 
@@ -513,6 +515,19 @@ def _linked(item: ReviewItem, rejections: Sequence[Rejection]) -> ReviewItem:
     return replace(item, repeats_id=rejections[0].item_id, rejections=len(rejections))
 
 
+def _observed(item: ReviewItem, routing: Routing) -> ReviewItem:
+    """Return the item of an action that nothing waits for: it keeps what the policy would have answered."""
+    life = timedelta(seconds=item.request.expires_in) if item.request.expires_in else AUDIT_LIFE
+    return replace(
+        item,
+        purpose=Purpose.SHADOW,
+        priority=OBSERVED_PRIORITY,
+        quorum=1,  # One person's judgement is a label; there is nothing that a second one would have to stop.
+        due_at=item.submitted_at + min(timedelta(seconds=routing.due_in), life),
+        expires_at=item.submitted_at + life,
+    )
+
+
 def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
     """Put a copy of what the policy let run before a person, for a look afterwards."""
     why = Reason(code="audit_slice", text="The policy let this run; it was drawn at random for a look afterwards.")
@@ -552,6 +567,8 @@ def _submitted_event(item: ReviewItem, now: datetime) -> AuditEvent:
     }
     if item.repeats_id is not None:
         data |= {"repeats": str(item.repeats_id), "rejections": item.rejections}
+    if item.purpose is Purpose.SHADOW:
+        data["observed"] = True
     return AuditEvent.of(item, now, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data)
 
 

@@ -33,6 +33,7 @@ class Purpose(StrEnum):
 
     GATE = "gate"  # An agent waits for the decision.
     AUDIT = "audit"  # The action was let run; a person looks afterwards, and no receipt ever comes of it.
+    SHADOW = "observed"  # The agent asked nobody; a person judges what it did or would have done. No receipt either.
 
 
 class ReasonCode(StrEnum):

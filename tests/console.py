@@ -61,10 +61,10 @@ class Console:
 
 
 @contextmanager
-def served(console: Console) -> Iterator[Console]:
-    """Serve the console's door on a free port of this machine; its ``url`` says where."""
+def served(console: Console, *, port: int = 0) -> Iterator[Console]:
+    """Serve the console's door on this port of this machine, 0 for a free one; its ``url`` says where."""
     server = uvicorn.Server(
-        uvicorn.Config(console.asgi(), host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(console.asgi(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, name="console", daemon=True)
     thread.start()
@@ -74,8 +74,7 @@ def served(console: Console) -> Iterator[Console]:
             break
         waited.wait(0.01)
     assert server.started, "the console did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    console.url = f"http://127.0.0.1:{port}"
+    console.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield console
     finally:
