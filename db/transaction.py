@@ -107,7 +107,8 @@ _SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("i
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
-ADD_EVENTS = insert(_events)
+# Inline: the number that a lone event is given is not asked for, just as with many.
+ADD_EVENTS = insert(_events).inline()
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
 _ADD_LINK = insert(tables.links)
