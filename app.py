@@ -43,6 +43,7 @@ from review.labels import training_archive
 from review.metrics import QueueCollector
 from review.pace import Pace
 from review.records import Records
+from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts, load_signing_key
@@ -52,6 +53,7 @@ HERE = Path(__file__).resolve().parent
 WORKSPACE = LOCAL_OPERATOR.workspace
 COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
+SEAL_EVERY = 1.0
 _log = logging.getLogger("signoff")
 
 
@@ -68,6 +70,7 @@ class House:
     desk: ReviewDesk
     records: Records
     sessions: Sessions
+    sealer: Sealer
 
     def services(self) -> services.Services:
         """Return what the pages may call."""
@@ -94,6 +97,7 @@ def open_house(settings: Settings) -> Iterator[House]:
     store = open_store(settings.store_url)
     try:
         policies = PolicyBook(store)
+        sealer = Sealer(store, receipts)
         yield House(
             settings=settings,
             store=store,
@@ -102,8 +106,9 @@ def open_house(settings: Settings) -> Iterator[House]:
             keys=KeyRing(store),
             intake=Intake(store, receipts, policies),
             desk=ReviewDesk(store, receipts, policies),
-            records=Records(store),
+            records=Records(store, sealer),
             sessions=Sessions(store),
+            sealer=sealer,
         )
     finally:
         store.close()
@@ -166,14 +171,16 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     REGISTRY.register(collector)
     _settle_memory()
     sweeping = asyncio.create_task(_sweep(house.intake))
+    sealing = asyncio.create_task(_seal(house.sealer))
     try:
         with _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
+        for task in (sweeping, sealing):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         REGISTRY.unregister(collector)
 
 
@@ -192,6 +199,15 @@ async def _sweep(intake: Intake) -> None:
         except Exception:  # noqa: BLE001 -- the sweep must go on; what failed is in the log
             _log.exception("lapsed claims and overdue items could not be swept; trying again")
         await asyncio.sleep(SWEEP_EVERY)
+
+
+async def _seal(sealer: Sealer) -> None:
+    while True:
+        try:
+            await run_in_threadpool(sealer.tick)
+        except Exception:  # noqa: BLE001 -- the sealing must go on; what failed is in the log, and a lasting fault alarms
+            _log.exception("the audit log could not be sealed; trying again")
+        await asyncio.sleep(SEAL_EVERY)
 
 
 def _print_link(house: House) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -15,10 +16,20 @@ from uuid_utils.compat import uuid7
 
 from agents.protocol import DecisionType, Status
 from agents.receipts import RECEIPT_ALGORITHM, RECEIPT_TYPE, ReceiptClaims
+from review.checkpoints import signed
 from review.errors import NotPermittedError, ReceiptFault, ReceiptRefusedError
 from review.items import Purpose, ReviewItem
 
 RECEIPT_LIFE = timedelta(minutes=15)
+# A receipt may have 8192 signs in all, and a checkpoint is there to be kept, not to keep the receipt from its holder.
+MAX_CARRIED = 1024
+
+
+class SigningKeyError(ValueError):
+    """The signing key is none, or of another kind."""
+
+    def __init__(self) -> None:
+        super().__init__("The signing key is not a private Ed25519 key. Put one there, or let Signoff make a new one.")
 
 
 def load_signing_key(path: Path) -> OKPKey:
@@ -48,9 +59,33 @@ class Receipts:
     """
 
     def __init__(self, key: OKPKey, *, issuer: str) -> None:
+        private = key.private_key
+        if not isinstance(private, Ed25519PrivateKey):
+            raise SigningKeyError
         self._key = key
+        self._private = private
         self._issuer = issuer
         self._kid = key.thumbprint()
+        self._checkpoints: dict[str, str] = {}
+
+    @property
+    def issuer(self) -> str:
+        """Return the console's public address."""
+        return self._issuer
+
+    @property
+    def public_bytes(self) -> bytes:
+        """Return the 32 bytes of the public key."""
+        return self._private.public_key().public_bytes_raw()
+
+    def sign_note(self, text: str, name: str) -> str:
+        """Return the text as a signed note, under the name of a log. Raises NoteError."""
+        return signed(text, name, self._private)
+
+    def carry(self, workspace: str, checkpoint: str) -> None:
+        """Put the latest checkpoint of the workspace's log into its receipts from now on, unless it is too long."""
+        if len(checkpoint) <= MAX_CARRIED:
+            self._checkpoints[workspace] = checkpoint
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that receipts verify with, as a JWK set (RFC 7517)."""
@@ -86,6 +121,7 @@ class Receipts:
             quorum=item.quorum if reviewers else 0,
             policy_version=item.policy_version,
             epoch=item.epoch,
+            checkpoint=self._checkpoints.get(item.workspace),
         )
         return self._sign(claims)
 
@@ -96,7 +132,9 @@ class Receipts:
         claims = self._claims(item.receipt)
         if claims.exp - now.timestamp() > RECEIPT_LIFE.total_seconds() / 2:
             return item.receipt
-        return self._sign(claims.model_copy(update={"iat": int(now.timestamp()), "exp": _expiry(item, now)}))
+        fresh: dict[str, Any] = {"iat": int(now.timestamp()), "exp": _expiry(item, now)}
+        fresh["checkpoint"] = self._checkpoints.get(item.workspace, claims.checkpoint)
+        return self._sign(claims.model_copy(update=fresh))
 
     def recognise(self, token: str, *, workspace: str, agent: str, item_id: UUID, now: datetime) -> ReceiptClaims:
         """Return the claims of a receipt that is ours, for this agent and item. Raises ReceiptRefusedError."""
