@@ -27,7 +27,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -41,6 +41,7 @@ MANIFEST = "manifest"
 PROOF_PREFIX = "sha256:"  # No spreadsheet takes a cell that begins so for a number or a formula.
 MAX_CELL = 32_000
 
+_PROOF = PROOF_PREFIX.encode()
 _HASH = 32
 _TAIL_BYTES = 1 << 20
 _MOST_TOLD = 1_000
@@ -54,8 +55,10 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MAY_HIDE = re.compile(r"[^ -~]")
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
-# What nothing can be said against: most cells, told from the others at once.
-_PLAIN = re.compile(r"(?:[A-Za-z0-9{\[][ -:<-~]{0,9999})?")
+# What nothing can be said against, told from the rest at once: signs that hide nothing and begin no second cell, and
+# those that begin no formula.
+_HARMLESS = re.compile(r"[ -:<-\[\]-~]*")
+_BEGINNINGS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789{[") | {""}
 
 
 def _is_hidden(sign: str) -> bool:
@@ -79,7 +82,7 @@ def cell(text: str) -> str:
     @ and their full-width forms where a formula could begin: at the start, and behind each ``;``.
     What is longer is cut and says how long it was.
     """
-    if _PLAIN.fullmatch(text):
+    if text[:1] in _BEGINNINGS and len(text) <= MAX_CELL and _HARMLESS.fullmatch(text):
         return text
     shown = _MAY_HIDE.sub(_visible, text[: MAX_CELL + 1])
     shown = _FORMULA.sub(r"\1'", shown)
@@ -99,7 +102,8 @@ def event_line(index: int, left_out: int, leaf: bytes, *, proof: bytes) -> bytes
     ``left_out`` counts the leaves between the row before and this one that the export leaves out; ``proof`` is the
     audit path, 32 bytes a hash. Raises ValueError for a leaf that is no event.
     """
-    return line([str(index), *_shown(leaf), str(left_out), _url64(leaf), proof_cell(proof)])
+    evidence = f'"{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'
+    return f'"{index}",{_shown(leaf)},{evidence}'.encode()
 
 
 def manifest_line(note: str) -> bytes:
@@ -115,25 +119,26 @@ def proof_cell(proof: bytes) -> str:
     return PROOF_PREFIX + _url64(proof)
 
 
-def _shown(leaf: bytes) -> list[str]:
+def _shown(leaf: bytes) -> str:
+    """Return the columns for the reader's eyes, quoted and separated. Raises ValueError for a leaf that is no event."""
     try:
-        return _eyes(leaf.decode())
+        text = leaf.decode()
+        # The keys are in order and the data comes second: its own text is shown, not another way to write it.
+        begin = text.index('"data":') + 7
+        end = _JSON.raw_decode(text, begin)[1]
+        told, data = json.loads(f"{text[:begin]}0{text[end:]}"), text[begin:end]
+        actor = told["actor"]
+        eyes = (
+            *(told["id"], told["at"], told["workspace"], told["kind"], actor["kind"], actor["id"], actor["name"]),
+            *(told["item"] or "", data),
+        )
+        # Without a backslash nothing in the leaf can turn out to be a sign that has to be looked at.
+        if len(text) <= MAX_CELL and _HARMLESS.fullmatch(text) and _BEGINNINGS.issuperset([each[:1] for each in eyes]):
+            return '"' + '","'.join([*eyes[:-1], data.replace('"', '""')]) + '"'
+        return '"' + '","'.join([cell(each).replace('"', '""') for each in eyes]) + '"'
     except (KeyError, TypeError) as error:
         msg = "The leaf is no event."
         raise ValueError(msg) from error
-
-
-def _eyes(text: str) -> list[str]:
-    told = json.loads(text)
-    # The keys are in order and the data comes second: its own text is shown, not another way to write it.
-    begin = text.index('"data":') + 7
-    data = text[begin : _JSON.raw_decode(text, begin)[1]]
-    actor = told["actor"]
-    eyes = (
-        *(told["id"], told["at"], told["workspace"], told["kind"], actor["kind"], actor["id"], actor["name"]),
-        *(told["item"] or "", data),
-    )
-    return [cell(each) for each in eyes]
 
 
 _JSON = json.JSONDecoder()
@@ -143,17 +148,28 @@ def _url64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _unurl64(text: bytes | str) -> bytes | None:
-    raw = text.encode() if isinstance(text, str) else text
+# The signs that end a text whose last group is of two or three, so that no bit is left over.
+_ENDINGS = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
+
+
+def _unurl64(text: bytes) -> bytes | None:
+    """Return what base64url without padding says; None for what is not the one way to say it."""
+    over = len(text) % 4
+    endings = _ENDINGS.get(over, frozenset())
+    if endings is not None and text[-1] not in endings:
+        return None
     try:
-        return base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
-    except (binascii.Error, ValueError):
+        return binascii.a2b_base64(text.translate(_TO_STANDARD) + b"=" * (over and 4 - over), strict_mode=True)
+    except binascii.Error:
         return None
 
 
 def _whole_number(text: bytes | str) -> int | None:
-    told = text.decode("ascii", "replace") if isinstance(text, bytes) else text
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 19 else None
+    """Return the number that the digits say; None for anything else, and for a number with a zero before it."""
+    if not text.isdigit() or not text.isascii() or len(text) > 18 or (len(text) > 1 and text[:1] in {"0", b"0"}):
+        return None
+    return int(text)
 
 
 class UnusableError(Exception):
@@ -389,10 +405,9 @@ class Report:
             self.problems.append(Problem(line, index, kind, told))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     line: int
-    index: int
+    leaf: int
     begin: int  # The first leaf that the row speaks for: itself, or the first that is left out before it.
 
 
@@ -433,24 +448,24 @@ class Order:
         for line, index in self._unproven:
             self._judge(line, index)
         for stray in self._strays:
-            if self._fill(stray.index):
+            if self._fill(stray.leaf):
                 told = "swapped or moved: the row is genuine, and stands in another's place"
-                self._report.add("out of order", told, line=stray.line, index=stray.index)
+                self._report.add("out of order", told, line=stray.line, index=stray.leaf)
             else:
-                self._report.add("duplicated", "the row stands twice", line=stray.line, index=stray.index)
+                self._report.add("duplicated", "the row stands twice", line=stray.line, index=stray.leaf)
         for begin, stop, line in self._gaps:
             self._tell_gap(begin, stop, line, is_cut=cut is not None and line == cut[2])
 
     def _settle(self, row: _Place, following: int | None) -> None:
         if row.begin > self._expected and (following is None or not self._expected <= following < row.begin):
             self._gaps.append((self._expected, row.begin - 1, row.line))
-        elif row.begin < self._expected <= row.index and not self._is_whole:
+        elif row.begin < self._expected <= row.leaf and not self._is_whole:
             told = "the number of leaves that are left out before it does not fit the row before"
-            self._report.add("column altered", told, line=row.line, index=row.index)
+            self._report.add("column altered", told, line=row.line, index=row.leaf)
         elif row.begin != self._expected:
             self._strays.append(row)
             return
-        self._expected = row.index + 1
+        self._expected = row.leaf + 1
 
     def _judge(self, line: int, index: int | None) -> None:
         if index is not None and self._fill(index):
@@ -515,7 +530,7 @@ class Verifier:
             told = "the manifest, the last row, is missing: the end was cut off, and without it no row can be proven"
             self.report.add("truncated", told)
             return None
-        note = (_unurl64(cells[-2]) or b"").decode("utf-8", "replace")
+        note = (_unurl64(cells[-2].encode()) or b"").decode("utf-8", "replace")
         try:
             text, signatures = _note(note)
             told = json.loads(text.split("\n")[1])
@@ -553,15 +568,17 @@ class Verifier:
     def _is_genuine(self, number: int, raw: bytes, tree: Tree | None, order: Order, growth: Growth) -> bool:
         """Tell whether the line is to the letter the one that its evidence makes; most are, and are done with."""
         parts = raw.rsplit(b'","', 3)
-        index = _whole_number(parts[0][1 : parts[0].find(b'"', 1)])
-        if len(parts) != 4 or index is None or tree is None or not parts[3].endswith(b'"\r\n'):
+        if len(parts) != 4 or tree is None or not parts[3].startswith(_PROOF) or parts[3][-3:] != b'"\r\n':
             return False
-        left_out, leaf = _whole_number(parts[1]), _unurl64(parts[2])
-        proof = _unurl64(parts[3][len(PROOF_PREFIX) : -3])
-        if left_out is None or leaf is None or proof is None:
+        digits, _, shown = parts[0][1:].partition(b'"')
+        index, left_out = _whole_number(digits), _whole_number(parts[1])
+        leaf, proof = _unurl64(parts[2]), _unurl64(parts[3][len(_PROOF) : -3])
+        if index is None or left_out is None or leaf is None or proof is None:
             return False
         hashed = hashlib.sha256(b"\x00" + leaf).digest()
-        if not tree.proves(index, hashed, proof) or not _is_line_of(raw, index, left_out, leaf=leaf, proof=proof):
+        if not tree.proves(index, hashed, proof) or not _says(leaf, shown):
+            return False
+        if left_out and self.manifest is not None and self.manifest.is_whole:
             return False
         self._count(number, index, left_out, hashed, order=order, growth=growth)
         return True
@@ -580,7 +597,8 @@ class Verifier:
             self.report.add("truncated", "the row is cut off or has other columns", line=number, index=index)
             order.doubt(number, index)
             return
-        leaf, proof = _unurl64(cells[-2]), _unurl64(cells[-1].removeprefix(PROOF_PREFIX))
+        leaf = _unurl64(cells[-2].encode())
+        proof = _unurl64(cells[-1].removeprefix(PROOF_PREFIX).encode())
         if tree is None:
             return
         hashed = hashlib.sha256(b"\x00" + (leaf or b"")).digest()
@@ -591,10 +609,11 @@ class Verifier:
         self._count(number, index, left_out or 0, hashed, order=order, growth=growth)
         left = "0" if self.manifest is None or self.manifest.is_whole else str(left_out)
         try:
-            shown = [str(index), *_shown(leaf), left, _url64(leaf), proof_cell(proof)]
+            eyes = next(csv.reader([_shown(leaf)]))
         except ValueError:
             self.report.add("unknown form", "the leaf is genuine, and no event", line=number, index=index)
             return
+        shown = [str(index), *eyes, left, _url64(leaf), proof_cell(proof)]
         wrong = [name for name, is_, should in zip(COLUMNS, cells, shown, strict=True) if is_ != should]
         for name in wrong:
             told = f"{name} does not say what the leaf says; the leaf itself is genuine"
@@ -610,7 +629,7 @@ class Verifier:
     def _check_manifest_row(self, number: int, raw: bytes, cells: Sequence[str]) -> None:
         if self.manifest is None:
             return
-        note = (_unurl64(cells[-2]) or b"").decode("utf-8", "replace")
+        note = (_unurl64(cells[-2].encode()) or b"").decode("utf-8", "replace")
         if raw != manifest_line(note) and not self.is_resaved:
             told = "the manifest's columns do not say what was signed"
             self.report.add("column altered", told, line=number)
@@ -680,9 +699,10 @@ def _records(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes, list[
         yield number, b"", cells
 
 
-def _is_line_of(raw: bytes, index: int, left_out: int, *, leaf: bytes, proof: bytes) -> bool:
+def _says(leaf: bytes, shown: bytes) -> bool:
+    """Tell whether the columns, as they stand between the index and the evidence, are those that the leaf makes."""
     try:
-        return event_line(index, left_out, leaf, proof=proof) == raw
+        return f",{_shown(leaf)}".encode() == shown + b'"'
     except ValueError:
         return False
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from agents.protocol import Approve, Decision
 from app import WORKSPACE, House, main, open_house
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.desk import Seen
-from review.exports import AUDIT_COLUMNS, DECISION_COLUMNS, audit_cells
+from review.exports import DECISION_COLUMNS
 from review.intake import Submission
 from review.labels import PLAIN_COLUMNS
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
+from review.verify import COLUMNS
 from tests.builders import a_request
 from tests.review.steps import an_edit
 
@@ -169,7 +171,7 @@ def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: p
         assert answer.split()[-1] == house.receipts.jwks()["keys"][0]["kid"]
 
 
-EXPORTS = {"audit": (AUDIT_COLUMNS, 8), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
+EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
 
 
 @pytest.mark.parametrize("what", list(EXPORTS))
@@ -195,10 +197,14 @@ def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(
 
     told(capsys, "export", "audit", "--out", str(out))
 
+    header, *exported, manifest = rows(out)
     with open_house(settings) as house:
-        kept = [audit_cells(event.leaf()) for event in recorded(house)]
-    assert rows(out)[1:] == kept
-    kinds = [row[AUDIT_COLUMNS.index("kind")] for row in kept]
+        kept = [event.leaf() for event in recorded(house)]
+    shown = [dict(zip(header, row, strict=True)) for row in exported]
+    assert [urlsafe_b64decode(row["leaf"] + "==") for row in shown] == kept
+    assert [json.loads(leaf)["id"] for leaf in kept] == [row["id"] for row in shown]
+    assert manifest[0] == "manifest"
+    kinds = [row["kind"] for row in shown]
     assert kinds == [
         EventKind.KEY_CREATED,
         *([EventKind.ACTION_SUBMITTED, EventKind.ITEM_CLAIMED, EventKind.ITEM_DECIDED] * 2),
