@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -74,9 +74,9 @@ class Receipts:
         return self._issuer
 
     @property
-    def public_bytes(self) -> bytes:
-        """Return the 32 bytes of the public key."""
-        return self._private.public_key().public_bytes_raw()
+    def verifying_key(self) -> Ed25519PublicKey:
+        """Return the public key of receipts and notes."""
+        return self._private.public_key()
 
     def sign_note(self, text: str, name: str) -> str:
         """Return the text as a signed note, under the name of a log. Raises NoteError."""
@@ -86,6 +86,10 @@ class Receipts:
         """Put the latest checkpoint of the workspace's log into its receipts from now on, unless it is too long."""
         if len(checkpoint) <= MAX_CARRIED:
             self._checkpoints[workspace] = checkpoint
+
+    def carried(self, workspace: str) -> str | None:
+        """Return the checkpoint that receipts of the workspace carry."""
+        return self._checkpoints.get(workspace)
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that receipts verify with, as a JWK set (RFC 7517)."""
@@ -121,7 +125,7 @@ class Receipts:
             quorum=item.quorum if reviewers else 0,
             policy_version=item.policy_version,
             epoch=item.epoch,
-            checkpoint=self._checkpoints.get(item.workspace),
+            checkpoint=self.carried(item.workspace),
         )
         return self._sign(claims)
 
@@ -133,7 +137,7 @@ class Receipts:
         if claims.exp - now.timestamp() > RECEIPT_LIFE.total_seconds() / 2:
             return item.receipt
         fresh: dict[str, Any] = {"iat": int(now.timestamp()), "exp": _expiry(item, now)}
-        fresh["checkpoint"] = self._checkpoints.get(item.workspace, claims.checkpoint)
+        fresh["checkpoint"] = self.carried(item.workspace) or claims.checkpoint
         return self._sign(claims.model_copy(update=fresh))
 
     def recognise(self, token: str, *, workspace: str, agent: str, item_id: UUID, now: datetime) -> ReceiptClaims:
