@@ -45,6 +45,7 @@ _PROOF = PROOF_PREFIX.encode()
 _HASH = 32
 _TAIL_BYTES = 1 << 20
 _MOST_TOLD = 1_000
+MOST_TRACED = 10_000
 _SHAPE = "the file's form was changed, as a spreadsheet does when it saves: export again, and do not save it from there"
 
 # Where a spreadsheet would begin a formula: at the start of the cell, and behind a `;`. A program set to a
@@ -422,10 +423,12 @@ class Order:
         self._report = report
         self._is_whole = is_whole
         self._expected = 0
+        self._passed = 0  # Rows out of place since the last one in place.
         self._pending: _Place | None = None
         self._gaps: list[tuple[int, int, int]] = []  # From index, to index, and the line behind.
         self._strays: list[_Place] = []
-        self._unproven: list[tuple[int, int | None]] = []
+        self._unproven: dict[int, int | None] = {}
+        self._untraced = 0
 
     def add(self, line: int, index: int, left_out: int) -> None:
         """Take the next row that is proven."""
@@ -436,7 +439,8 @@ class Order:
 
     def doubt(self, line: int, index: int | None) -> None:
         """Take a row that is not proven, and the index that it claims."""
-        self._unproven.append((line, index))
+        if self._is_traceable():
+            self._unproven[line] = index
 
     def finish(self, end: int, last_line: int) -> None:
         """Judge, now that all rows are there, of which the last should be the one before ``end``."""
@@ -445,7 +449,7 @@ class Order:
         cut = (self._expected, end - 1, last_line + 1) if self._expected < end else None
         if cut:
             self._gaps.append(cut)
-        for line, index in self._unproven:
+        for line, index in self._unproven.items():
             self._judge(line, index)
         for stray in self._strays:
             if self._fill(stray.leaf):
@@ -455,17 +459,33 @@ class Order:
                 self._report.add("duplicated", "the row stands twice", line=stray.line, index=stray.leaf)
         for begin, stop, line in self._gaps:
             self._tell_gap(begin, stop, line, is_cut=cut is not None and line == cut[2])
+        if self._untraced:
+            told = f"{self._untraced} more rows are out of place or not genuine than are named here"
+            self._report.add("too many", told)
+
+    def _is_traceable(self) -> bool:
+        if len(self._gaps) + len(self._strays) + len(self._unproven) < MOST_TRACED:
+            return True
+        self._untraced += 1
+        return False
 
     def _settle(self, row: _Place, following: int | None) -> None:
-        if row.begin > self._expected and (following is None or not self._expected <= following < row.begin):
-            self._gaps.append((self._expected, row.begin - 1, row.line))
+        # Behind rows that are out of place a row may stand where it stood before they took the others' places.
+        is_at_its_place = self._is_whole and row.begin == self._expected + self._passed
+        is_followed_back = following is not None and self._expected <= following < row.begin
+        if row.begin > self._expected and (is_at_its_place or not is_followed_back):
+            if self._is_traceable():
+                self._gaps.append((self._expected, row.begin - 1, row.line))
         elif row.begin < self._expected <= row.leaf and not self._is_whole:
             told = "the number of leaves that are left out before it does not fit the row before"
             self._report.add("column altered", told, line=row.line, index=row.leaf)
         elif row.begin != self._expected:
-            self._strays.append(row)
+            if self._is_traceable():
+                self._strays.append(row)
+            self._passed += 1
             return
         self._expected = row.leaf + 1
+        self._passed = 0
 
     def _judge(self, line: int, index: int | None) -> None:
         if index is not None and self._fill(index):
@@ -478,8 +498,10 @@ class Order:
             self._report.add("inserted", "no such leaf was sealed; the row does not belong to the log", line=line)
 
     def _gap_beside(self, line: int) -> int | None:
-        behind = [gap for gap in self._gaps if gap[2] > line]
-        return min(behind, key=lambda gap: gap[2])[0] if behind else None
+        behind = line + 1
+        while behind in self._unproven:
+            behind += 1
+        return next((gap[0] for gap in self._gaps if gap[2] == behind), None)
 
     def _fill(self, index: int) -> bool:
         for at, (begin, stop, line) in enumerate(self._gaps):
@@ -537,7 +559,7 @@ class Verifier:
             origin = told["origin"]
             self.keys.follow(told["successors"], origin)
             head = Head.opened(told["checkpoint"], self.keys)
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             self.report.add("manifest", "the manifest cannot be read")
             return None
         is_signed = text.startswith(f"{origin}/export\n") and self.keys.have_signed(text, origin, signatures)
@@ -671,32 +693,39 @@ class Verifier:
             self.report.add("checkpoint", told)
 
 
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
 def _last_line(file: BinaryIO) -> list[str]:
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(0, size - _TAIL_BYTES))
+    file.seek(0)
+    delimiter = _delimiter(file.readline(_TAIL_BYTES).decode("utf-8", "replace"))
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _TAIL_BYTES))
     last = file.read().rstrip(b"\r\n").rpartition(b"\n")[2].decode("utf-8", "replace")
-    delimiter = max(",;\t", key=last.count)
-    return next(csv.reader([last], delimiter=delimiter), []) if last.count(delimiter) else []
+    return next(csv.reader([last], delimiter=delimiter), [])
 
 
 def _records(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes, list[str] | None]]:
     """Yield each row: its number, its bytes, and its cells where the file does not have the form of an export."""
-    header = file.readline()
+    header = file.readline(_TAIL_BYTES)
     if header == line(COLUMNS):
         yield 1, header, None
         for number, raw in enumerate(file, 2):
             yield number, raw, None
         return
     text = header.decode("utf-8-sig", "replace")
-    delimiter = max(",;\t", key=text.count)
+    delimiter = _delimiter(text)
     if next(csv.reader([text], delimiter=delimiter), [])[: len(COLUMNS)] != list(COLUMNS):
         msg = "The file is no audit log that Signoff exported: its first row does not name the columns."
         raise UnusableError(msg)
     report.add("resaved", _SHAPE)
     file.seek(0)
-    reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline=""), delimiter=delimiter)
-    for number, cells in enumerate(reader, 1):
-        yield number, b"", cells
+    wrapped = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    try:
+        for number, cells in enumerate(csv.reader(wrapped, delimiter=delimiter), 1):
+            yield number, b"", cells
+    finally:
+        wrapped.detach()
 
 
 def _says(leaf: bytes, shown: bytes) -> bool:
@@ -718,6 +747,11 @@ def _summary(verifier: Verifier) -> str:
         f"OK: {verifier.rows} events of {head.size}, {which}.\n"
         f"Log {head.origin}, root {base64.b64encode(head.root).decode()}, exported {told['made_at']}."
     )
+
+
+def _position(problem: Problem) -> int:
+    at_the_end = sys.maxsize if problem.kind == "truncated" else 0
+    return at_the_end if problem.line is None else problem.line
 
 
 def _told(problem: Problem) -> str:
@@ -744,10 +778,11 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         say(f"Cannot verify: {error}")
         return 2
     report = verifier.report
-    for problem in sorted(report.problems, key=lambda problem: problem.line or 0):
+    for problem in sorted(report.problems, key=_position):
         say(_told(problem))
     if report.count:
-        say(f"NOT OK: {report.count} problems, {verifier.rows} rows genuine.")
+        problems = "1 problem" if report.count == 1 else f"{report.count} problems"
+        say(f"NOT OK: {problems}, {verifier.rows} rows genuine.")
         return 1
     say(_summary(verifier))
     if not verifier.is_compared:
