@@ -46,7 +46,7 @@ from review.records import Records
 from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
-from review.signing import Receipts, load_signing_key
+from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +93,8 @@ class House:
 def open_house(settings: Settings) -> Iterator[House]:
     """Open the store, upgraded to this release's schema, and wire the use cases to it."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    receipts = Receipts(load_signing_key(settings.key_file), issuer=settings.issuer)
+    key, former = load_signing_key(settings.key_file), load_former_keys(settings.key_file)
+    receipts = Receipts(key, issuer=settings.issuer, former=former)
     store = open_store(settings.store_url)
     try:
         policies = PolicyBook(store)
@@ -318,8 +319,17 @@ def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
         _say(f"The key {key.prefix} of {key.agent} is revoked.")
 
 
+def key_rotate(settings: Settings, _: argparse.Namespace) -> None:
+    """Replace the signing key; the old one first signs its word on the new one into the audit log."""
+    with open_house(settings) as house:
+        successor = Receipts(load_successor(settings.key_file), issuer=settings.issuer)
+        house.sealer.announce(successor.verifying_key, COMMAND_LINE)
+    adopt_successor(settings.key_file)
+    _say(f"Start the servers again, so that they sign with the new key {successor.jwks()['keys'][0]['kid']}")
+
+
 def key_public(settings: Settings, options: argparse.Namespace) -> None:
-    """Write the public key that receipts verify with."""
+    """Write the public key that receipts and the audit log verify with."""
     with open_house(settings) as house:
         options.out.write_bytes(house.receipts.public_pem())
         _say(f"Wrote {options.out}; its id is {house.receipts.jwks()['keys'][0]['kid']}")
@@ -372,6 +382,7 @@ def _commands() -> argparse.ArgumentParser:
     _command(keys, key_create, "create").add_argument("agent")
     _command(keys, key_list, "list")
     _command(keys, key_revoke, "revoke").add_argument("prefix")
+    _command(keys, key_rotate, "rotate")
     _command(keys, key_public, "public").add_argument("--out", type=Path, required=True)
     exporting = _command(commands, export)
     exporting.add_argument("what", choices=["audit", "decisions", "labels"])

@@ -7,14 +7,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agents.canonical import canonical
-from review.audit import Arrival, Backlog, EventFilter, EventKind, LogHead, Seal, SealedEvent
-from review.checkpoints import Checkpoint, manifest_text, origin_of
+from review.audit import Actor, Arrival, AuditEvent, Backlog, EventFilter, EventKind, LogHead, Seal, SealedEvent
+from review.checkpoints import Checkpoint, manifest_text, origin_of, successor_text
 from review.errors import NoCheckpointError, SealingBusyError
 from review.merkle import TILE_LEVELS, Frontier, Node, TiledNodes, inclusion_path, leaf_hash
+from review.people import DEFAULT_WORKSPACE
 from review.signing import Receipts
 from review.store import Reading, Store, Writing
 
@@ -196,6 +200,19 @@ class Sealer:
             raise NoCheckpointError
         return AuditExport(self._store, self._receipts, head, where=where)
 
+    def announce(self, successor: Ed25519PublicKey, actor: Actor) -> None:
+        """Let the key in force sign its word on the key that follows it, as an event of every log.
+
+        Said again, it changes nothing. What is sealed here is sealed under the key in force, the announcement included.
+        """
+        self.seal()
+        origins = {head.workspace: head.origin for head in self._store.read(lambda tx: tx.log_heads())}
+        first = {DEFAULT_WORKSPACE: origin_of(self._receipts.issuer, DEFAULT_WORKSPACE)}
+        for workspace, origin in (origins or first).items():
+            note = self._receipts.sign_note(successor_text(origin, successor.public_bytes_raw()), origin)
+            self._store.write(partial(_announce, workspace=workspace, note=note, actor=actor))
+        self.seal()
+
     def _seal_some(self) -> int:
         """Seal up to a checkpoint's worth of events, in one transaction; 0 where another was faster."""
         arrivals = self._store.unsealed(limit=LEAVES_PER_CHECKPOINT)
@@ -263,6 +280,13 @@ class _Draft:
     frontier: Frontier
     leaves: tuple[tuple[int, int, bytes], ...]
     nodes: tuple[Node, ...]
+
+
+def _announce(tx: Writing, *, workspace: str, note: str, actor: Actor) -> None:
+    latest = tx.events(workspace, EventFilter(kind=EventKind.KEY_ROTATED), limit=1).rows
+    if latest and latest[0].data["note"] == note:
+        return
+    tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_ROTATED, actor, workspace=workspace, note=note))
 
 
 def _by_workspace(arrivals: Sequence[Arrival]) -> list[tuple[str, list[Arrival]]]:

@@ -280,7 +280,7 @@ def test_a_whole_export_from_which_rows_were_filtered_is_no_filtered_export(expo
 
     assert status == 1
     assert {kind for _, _, kind in problems(said)} == {"column altered", "deleted", "truncated"}
-    assert problems(said)[0] == (2, 0, "deleted")
+    assert (2, 0, "deleted") in problems(said)
 
 
 @pytest.mark.parametrize("what", ["filter", "count", "checkpoint", "made_at"])
