@@ -259,7 +259,7 @@ def _add_public_routes(api: FastAPI, doors: Doors) -> None:
         response_class=PlainTextResponse,
         responses={
             200: {"description": "A signed note (c2sp.org/tlog-checkpoint).", "content": {"text/plain": {}}},
-            404: {"model": Problem, "content": {PROBLEM_JSON: {}}},
+            **{code: {"model": Problem, "content": {PROBLEM_JSON: {}}} for code in (404, 422)},
         },
     )
     async def read_checkpoint(
