@@ -78,4 +78,4 @@ def test_the_door_answers_as_its_document_says(tmp_path: Path) -> None:
         "POST /v1/actions/{item_id}/consume",
         "POST /v1/actions/{item_id}/outcome",
     }
-    assert len(statuses) == 9
+    assert len(statuses) == 10
