@@ -1,18 +1,19 @@
 """The store: pieces of work run against SQLite or PostgreSQL, as `review.store` asks for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from db import schema
+from db import schema, sealing
 from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
 from db.engine import Engines, open_engines
 from db.filings import Asked
 from db.wakeups import Hub, Listener
 from db.writer import Writer
+from review.audit import Arrival
 from review.clock import Clock
 from review.store import FilingKey, Reading, Writing
 
@@ -57,6 +58,10 @@ class SqlStore:
         """Queue the work of a write and return at once; the future answers after the commit."""
         refuse_inside_work()
         return self._writer.begin(work, asked=None if key is None else Asked(key, digest))
+
+    def unsealed(self, *, limit: int) -> Sequence[Arrival]:
+        """Return the oldest committed events that have no leaf yet, by ``seq``, as far as none can come before them."""
+        return sealing.unsealed(self._engines, limit=limit)
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""

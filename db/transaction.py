@@ -27,11 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
-from db import cursors, lists, rows, tables
+from db import cursors, lists, rows, sealing, tables
 from db.filings import ADD_ITEM, Filings
 from db.tables import CLAIMED, REJECTED, STARTED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
-from review.audit import AuditEvent, EventFilter
+from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, Rejection, ReviewItem, Tool
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
@@ -129,7 +129,8 @@ _SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("i
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
-ADD_EVENTS = insert(_events)
+# Inline: the number that a lone event is given is not asked for, just as with many.
+ADD_EVENTS = insert(_events).inline()
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
 _ADD_LINK = insert(tables.links)
@@ -359,6 +360,33 @@ class ReadTransaction:
             statement = statement.where(_events.c.id > after)
         return [rows.event_from(row) for row in self._connection.execute(statement)]
 
+    def log_head(self, workspace: str) -> LogHead | None:
+        """Return the workspace's log as its latest checkpoint signed it."""
+        return sealing.head(self._connection, workspace)
+
+    def log_heads(self) -> Sequence[LogHead]:
+        """Return the head of every workspace's log."""
+        return sealing.heads(self._connection)
+
+    def last_sealed(self) -> int:
+        """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
+        return sealing.last_sealed(self._connection)
+
+    def backlog(self, *, limit: int) -> Backlog:
+        """Return what waits to be sealed, of every workspace, counting no further than ``limit``."""
+        return sealing.backlog(self._connection, limit=limit)
+
+    def sealed_events(
+        self, workspace: str, where: EventFilter, *, begin: int, size: int, limit: int
+    ) -> Sequence[SealedEvent]:
+        """Return up to ``limit`` events whose leaves stand at ``begin`` or behind it, before ``size``, by index."""
+        conditions = _event_conditions(workspace, where)
+        return sealing.events(self._connection, conditions, workspace, begin=begin, size=size, limit=limit)
+
+    def log_hashes(self, workspace: str, level: int, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of one level of the tree, those of leaves (0) or of a multiple of eight."""
+        return sealing.hashes(self._connection, workspace, level, begin=begin, end=end)
+
     def policy(self, workspace: str) -> Policy | None:
         """Return the policy in force."""
         return next(iter(self.policies(workspace, limit=1)), None)
@@ -516,6 +544,15 @@ class WriteTransaction(ReadTransaction):
         """Append the event to the audit log."""
         self.recorded.append(rows.event_values(event))
 
+    def leads_sealing(self) -> bool:
+        """Tell whether this transaction alone may seal until it ends; False where another process is at it."""
+        return sealing.leads(self._connection)
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep the leaves, the nodes and the checkpoint. The database refuses a leaf, node or number that is there."""
+        self.wrote = True
+        sealing.add(self._connection, seal)
+
     def add_policy(self, policy: Policy) -> None:
         """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
         if not self._write(self._inserts.policy, rows.policy_values(policy)):
@@ -600,6 +637,12 @@ class WriteTransaction(ReadTransaction):
 
 
 def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
+    return select(
+        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
+    ).where(*_event_conditions(workspace, where))
+
+
+def _event_conditions(workspace: str, where: EventFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [_events.c.workspace == workspace]
     if where.kind is not None:
         conditions.append(_events.c.kind == where.kind.value)
@@ -611,6 +654,4 @@ def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
         conditions.append(_events.c.at >= where.since)
     if where.until is not None:
         conditions.append(_events.c.at < where.until)
-    return select(
-        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
-    ).where(*conditions)
+    return conditions

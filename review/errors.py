@@ -368,3 +368,23 @@ class OtherToolError(ReviewError):
 
     def __init__(self, tool: str) -> None:
         super().__init__(f"An edit cannot switch to another tool; this item is for {tool}.")
+
+
+class SealingBusyError(ReviewError):
+    """The audit log could not be sealed in time, because another process kept sealing it."""
+
+    code = "sealing_busy"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The audit log is being sealed by another process. Try again in a moment.")
+
+
+class NoCheckpointError(ReviewError):
+    """The log has no checkpoint yet."""
+
+    code = "no_checkpoint"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("The audit log has no checkpoint yet. The first is signed soon after the first event.")

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from review.errors import NotAllowedError
 
+DEFAULT_WORKSPACE = "default"
+
 
 class Role(StrEnum):
     """What a person is here for; one person may have several."""
@@ -67,7 +69,7 @@ class Person:
     sub: str
     name: str
     roles: frozenset[Role]
-    workspace: str = "default"
+    workspace: str = DEFAULT_WORKSPACE
 
     @property
     def id(self) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from agents.protocol import Note
-from review.audit import AuditEvent, EventFilter
+from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
     DecisionRecord,
     ItemFilter,
@@ -106,6 +106,26 @@ class Reading(Protocol):
     ) -> Sequence[AuditEvent]:
         """Return up to ``limit`` events in order of id, those behind ``after``: for exports."""
 
+    def log_head(self, workspace: str) -> LogHead | None:
+        """Return the workspace's log as its latest checkpoint signed it."""
+
+    def log_heads(self) -> Sequence[LogHead]:
+        """Return the head of every workspace's log."""
+
+    def last_sealed(self) -> int:
+        """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
+
+    def backlog(self, *, limit: int) -> Backlog:
+        """Return what waits to be sealed, of every workspace, counting no further than ``limit``."""
+
+    def sealed_events(
+        self, workspace: str, where: EventFilter, *, begin: int, size: int, limit: int
+    ) -> Sequence[SealedEvent]:
+        """Return up to ``limit`` events whose leaves stand at ``begin`` or behind it, before ``size``, by index."""
+
+    def log_hashes(self, workspace: str, level: int, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of one level of the tree, those of leaves (0) or of a multiple of eight."""
+
     def policy(self, workspace: str) -> Policy | None:
         """Return the policy in force."""
 
@@ -162,6 +182,12 @@ class Writing(Reading, Protocol):
 
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""
+
+    def leads_sealing(self) -> bool:
+        """Tell whether this transaction alone may seal until it ends; False where another process is at it."""
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep the leaves, the nodes and the checkpoint. The database refuses a leaf, node or number that is there."""
 
     def add_policy(self, policy: Policy) -> None:
         """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
@@ -224,6 +250,12 @@ class Store(Protocol):
 
         ``key`` announces what the work will ask ``item_by_key`` for, and ``digest`` of which call of the key's agent
         it will ask ``rejections``, so that many are looked up together.
+        """
+
+    def unsealed(self, *, limit: int) -> Sequence[Arrival]:
+        """Return the oldest committed events that have no leaf yet, by ``seq``.
+
+        None is returned before an event that may still be committed under a lower ``seq``.
         """
 
     def is_ready(self) -> bool:

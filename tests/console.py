@@ -18,6 +18,7 @@ from review.pace import Pace
 from review.people import Person
 from review.policy import PolicyDocument
 from review.records import Records
+from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR
 from review.signing import Receipts
 from review.store import Store
@@ -37,7 +38,8 @@ class Console:
         self.keys = KeyRing(store)
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies)
-        self.records = Records(store)
+        self.sealer = Sealer(store, self.receipts)
+        self.records = Records(store, self.sealer)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 

@@ -154,14 +154,14 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
     "rejections of a call": (lambda tx: tx.rejections(WORKSPACE, AGENT, an_item().digest), {"ix_items_rejected"}),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
-    "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"pk_audit_events"}),
+    "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"uq_audit_events_workspace_id"}),
     "events of an item": (
         lambda tx: tx.events(WORKSPACE, EventFilter(item_id=an_item().id), limit=20),
         {"ix_audit_events_item"},
     ),
     "events to export": (
         lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=20, after=an_event().id),
-        {"pk_audit_events"},
+        {"uq_audit_events_workspace_id"},
     ),
 }
 
@@ -170,7 +170,7 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
 SQLITE_NAMES = {
     "pk_items": "sqlite_autoindex_items_1",
     "uq_items_workspace_agent_idempotency_key": "sqlite_autoindex_items_2",
-    "pk_audit_events": "sqlite_autoindex_audit_events_1",
+    "uq_audit_events_workspace_id": "sqlite_autoindex_audit_events_1",
 }
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
 from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
@@ -215,6 +216,10 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "save a policy": (lambda scene: lambda: scene.house.save_policy(a_document()), [K.POLICY_SAVED]),
     "create a key": (lambda scene: lambda: scene.house.keys.create_by(LOCAL_OPERATOR, "new"), [K.KEY_CREATED]),
     "revoke a key": (_revoked, [K.KEY_REVOKED]),
+    "rotate the signing key": (
+        lambda scene: lambda: scene.house.sealer.announce(Ed25519PrivateKey.generate().public_key(), SYSTEM),
+        [K.KEY_ROTATED],
+    ),
     "create a link": (lambda scene: scene.sessions.create_link, [K.LINK_CREATED]),
     "sign in": (_signed_in, [K.SIGNED_IN]),
     "sign out": (_signed_out, [K.SIGNED_OUT]),
