@@ -37,7 +37,7 @@ _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
 _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
-_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "was seen to want to"}
+_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
