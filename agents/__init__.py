@@ -20,9 +20,10 @@ from .errors import (
     UndecidedError,
 )
 from .execution import Breaker, IdempotencyKey, Rate, RunPlan, idempotency_key
-from .gate import About, Gate
+from .gate import EDIT_NOTICE, About, Gate
 
 __all__ = [
+    "EDIT_NOTICE",
     "About",
     "AlreadyConsumedError",
     "AnswerUnreadableError",

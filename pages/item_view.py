@@ -40,7 +40,7 @@ _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
 _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
-_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "was seen to want to"}
+_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from joserfc.jwk import OKPKey
 
 from agents.canonical import action_digest
-from agents.client import Exchange, Pause, Run
+from agents.client import Exchange, Pause, Reply, Run
 from agents.errors import (
     AlreadyConsumedError,
     AnswerUnreadableError,
@@ -28,7 +29,7 @@ from agents.errors import (
     ServerRefusedError,
     UndecidedError,
 )
-from agents.execution import Ran
+from agents.execution import Breaker, Ran, RunPlan, Traffic
 from agents.gate import Gate, Proposal, Told, failed, request_for, succeeded
 from agents.protocol import Action, ActionRequest, Args, Impact, Outcome, OutcomeStatus
 from tests.agents.answers import (
@@ -371,6 +372,26 @@ def test_an_interruption_while_it_runs_is_reported_as_unknown(interruption: Base
     assert outcome([last]).status is OutcomeStatus.UNKNOWN
     with pytest.raises(type(interruption)):
         steps.send(REPORTED)
+
+
+@pytest.mark.parametrize("trouble", [problem(409, "already_consumed"), KeyboardInterrupt()], ids=["refused", "stopped"])
+def test_a_call_that_was_to_try_out_a_resting_tool_and_did_not_leaves_that_to_the_next(trouble: object) -> None:
+    now = 0.0
+    gate, breaker = a_gate(), Breaker(failures=1, seconds=60.0)
+    resting = gate._traffic.setdefault(TOOL, Traffic(lambda: now))  # noqa: SLF001 -- to move its time
+    resting.left(breaker, Ran(error=OSError()))
+    now = 60.0
+    proposal = replace(a_proposal(), plan=RunPlan(breaker=breaker))
+
+    with pytest.raises((AlreadyConsumedError, KeyboardInterrupt)):
+        went(
+            reply(status()),
+            *([trouble] if isinstance(trouble, Reply) else [STARTED, trouble, REPORTED]),
+            gate=gate,
+            proposal=proposal,
+        )
+
+    assert resting.enter(breaker)
 
 
 def test_a_result_that_cannot_be_described_still_counts_as_run(caplog: pytest.LogCaptureFixture) -> None:

@@ -176,6 +176,17 @@ def test_waiting_for_what_is_settled_answers_at_once(agent: Agent, console: Cons
     assert answer.json()["status"] == "settled"
 
 
+def test_a_note_that_is_not_known_yet_is_not_waited_for(agent: Agent, console: Console) -> None:
+    item_id = agent.submit().json()["id"]
+    console.desk.ask(console.person, UUID(item_id), "Which cup?")
+
+    new = agent.http.get(f"/actions/{item_id}", params={"wait": 60, "notes": 0}, timeout=5)
+    known = agent.http.get(f"/actions/{item_id}", params={"wait": 0.2, "notes": 1})
+
+    assert [note["text"] for note in new.json()["notes"]] == ["Which cup?"]
+    assert known.json() == new.json()
+
+
 def test_waiting_in_vain_answers_with_the_item_as_it_is(agent: Agent) -> None:
     item_id = agent.submit().json()["id"]
 
