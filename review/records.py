@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from review.audit import AuditEvent, EventFilter, EventKind, person_actor
+from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.items import DecisionRecord, Page, ReviewItem
 from review.labels import Label, label_of
 from review.people import Permission, Person
-from review.sealer import AuditExport, Sealer
+from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
 from review.store import Store, Writing
 
 EXPORT_BATCH = 500
@@ -27,6 +27,12 @@ class Records:
         """Return a page of the audit log, newest first."""
         person.require(Permission.SEE_AUDIT)
         return self._store.read(lambda tx: tx.events(person.workspace, where, limit=limit, cursor=cursor))
+
+    def log(self, person: Person) -> tuple[LogHead | None, Heartbeat]:
+        """Return the audit log at its latest checkpoint, None where none was signed yet, and how the sealing goes."""
+        person.require(Permission.SEE_AUDIT)
+        head = self._store.read(lambda tx: tx.log_head(person.workspace))
+        return head, heartbeat(self._store)
 
     def labels(
         self, person: Person, *, since: datetime | None = None, until: datetime | None = None
