@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.rate_limiters import InMemoryRateLimiter
-from langchain_core.tools import InjectedToolArg
 from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying, retry_if_result, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
@@ -26,6 +24,7 @@ from .client import Pause, Run, Steps
 from .protocol import Args
 
 if TYPE_CHECKING:
+    from langchain_core.rate_limiters import InMemoryRateLimiter
     from langchain_core.tools import BaseTool
 
 _LEAVE_SECONDS = 1.0
@@ -44,13 +43,6 @@ def idempotency_key() -> str | None:
     own threads and tasks; None outside of a guarded or observed call.
     """
     return _key.get()
-
-
-class IdempotencyKey(InjectedToolArg):
-    """Marks a tool's parameter that receives the key: ``key: Annotated[str, IdempotencyKey]``.
-
-    The model never sees the parameter, no reviewer is shown it, and what a model gives for it is not used.
-    """
 
 
 class OvertimeError(TimeoutError):
@@ -232,7 +224,9 @@ class Traffic:
             return 0.0
         return max(0.0, self._failed_at + breaker.seconds - self._now())
 
-    def _limiter(self, rate: Rate) -> InMemoryRateLimiter:
+    def _limiter(self, rate: Rate) -> "InMemoryRateLimiter":
+        from langchain_core.rate_limiters import InMemoryRateLimiter
+
         with self._lock:
             if rate not in self._limiters:
                 limiter = InMemoryRateLimiter(requests_per_second=rate.per_second, max_bucket_size=rate.burst)

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import ensure_config
-from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool
 from langchain_core.tools.base import FILTERED_ARGS, ArgsSchema, get_all_basemodel_annotations
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -22,7 +22,7 @@ from uuid_utils import uuid7
 from .answering import Answering
 from .courier import observation
 from .errors import EditRefusedError, RequestInvalidError
-from .execution import IdempotencyKey, Ran, Way, idempotency_key, known_by
+from .execution import Ran, Way, idempotency_key, known_by
 from .gate import About, Gate, Proposal, Terms, Told, failed, idempotency_key_for, request_for, succeeded, told_of_edit
 from .protocol import ActionRequest, Args, Outcome
 from .protocol import Run as RunInfo
@@ -33,6 +33,13 @@ _LARGEST_INTEGER = 2**53 - 1
 _NO_KEY = "00000000-0000-0000-0000-000000000000"  # Stands where the key will stand, while arguments are checked.
 
 _logger = logging.getLogger(__name__)
+
+
+class IdempotencyKey(InjectedToolArg):
+    """Marks a tool's parameter that receives the key: ``key: Annotated[str, IdempotencyKey]``.
+
+    The model never sees the parameter, no reviewer is shown it, and what a model gives for it is not used.
+    """
 
 
 class _Double(BaseTool):

@@ -1,9 +1,12 @@
 """How a permitted call is run: in its time, again only where that is harmless, never twice unasked."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -24,6 +27,7 @@ from tests.console import Console
 CALL: Args = {"order_id": "R-1"}
 FULL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
 BRIEF = 0.05
+ROOT = Path(__file__).parents[2]
 KEEN: dict[str, Any] = {"idempotent": True, "attempts": 3, "passing": (ConnectionError,), "pause": 0.0}
 
 Effect = Callable[[str], str]
@@ -609,6 +613,16 @@ def test_a_fallback_that_takes_anything_gets_the_arguments(gate: Gate) -> None:
 def test_arguments_that_lack_something_are_still_the_models_to_mend(gate: Gate) -> None:
     with pytest.raises(ValidationError, match="order_id"):
         gate.guard(StructuredTool.from_function(refund_with_key, name="refund")).invoke({})
+
+
+def test_whoever_imports_the_hook_alone_does_not_pay_for_langchain() -> None:
+    program = "import sys, agents; print(*(name for name in sys.modules if name.startswith('langchain')))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == []
 
 
 def test_single_calls_run_by_the_plan_too(gate: Gate) -> None:
