@@ -20,6 +20,7 @@ from agents.protocol import (
     Execution,
     OnExpiry,
     Outcome,
+    OutcomeStatus,
     Reject,
     Route,
     Status,
@@ -37,6 +38,7 @@ from review.errors import (
     NotPermittedError,
     NotStartedError,
     OtherToolError,
+    OutcomeNotUnknownError,
     OutcomeStandsError,
     OwnWorkError,
     ReceiptRefusedError,
@@ -47,6 +49,7 @@ from review.items import CLAIM_DURATION, DEFAULT_PRIORITY, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 
 PERMIT_FOR = timedelta(hours=1)
+OUTCOME_WITHIN = timedelta(minutes=5)
 ROUTES: Mapping[str, Route] = {
     "reply": Route.EXECUTE,
     "refund": Route.REVIEW,
@@ -60,12 +63,20 @@ Happened: TypeAlias = tuple[EventKind, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A decision that was made: by whom, under which claim, and on which version."""
+    """A decision that was made: by whom, under which claim, and for which version; an edit stands for what it made."""
 
     person: str
     epoch: int
     version: int
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """What a person found out of an unknown outcome."""
+
+    person: str
+    status: OutcomeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,8 @@ class Expected:
     permitted: Action | None = None
     permitted_until: datetime | None = None
     outcome: Outcome | None = None
+    outcome_due_at: datetime | None = None
+    established: Established | None = None
 
     @property
     def purpose(self) -> Purpose:
@@ -161,7 +174,7 @@ class Model:
             return NOTHING
         if item.until is not None and self.now < item.until:
             return Step(ItemHeldError)
-        if any(made.person == person for made in item.given):
+        if _has_had_a_hand_in(person, item):
             return Step(OwnWorkError)
         changed: list[Expected] = []
         events: list[Happened] = []
@@ -197,11 +210,12 @@ class Model:
         refusal = self._hold_refusal(person, item, epoch) or _decision_refusal(item, decision, shown)
         if refusal is not None:
             return Step(refusal)
-        given = (*item.given, Given(person, item.epoch, item.version, decision))
-        decided = replace(item, given=given, holder=None, until=None)
-        if isinstance(decision, Edit) and item.quorum > 1:
-            version = item.version + 1
-            drafted = replace(decided, status=Status.WAITING, draft=decision.edited_action, version=version)
+        is_draft = isinstance(decision, Edit) and item.quorum > 1
+        version = item.version + 1 if is_draft else item.version
+        given = (*item.given, Given(person, item.epoch, version, decision))
+        decided = replace(item, given=given, version=version, holder=None, until=None)
+        if is_draft and isinstance(decision, Edit):
+            drafted = replace(decided, status=Status.WAITING, draft=decision.edited_action)
             return Step(changed=(drafted,), events=((EventKind.EDIT_PROPOSED, item.id),))
         if isinstance(decision, Approve) and len(_approvers(decided)) < item.quorum:
             waiting = replace(decided, status=Status.WAITING)
@@ -244,7 +258,7 @@ class Model:
             return Step(ReceiptRefusedError)
         if args != item.permitted.args:
             return Step(DigestMismatchError)
-        begun = replace(item, execution=Execution.STARTED)
+        begun = replace(item, execution=Execution.STARTED, outcome_due_at=self.now + OUTCOME_WITHIN)
         return Step(changed=(begun,), events=((EventKind.RECEIPT_CONSUMED, item.id),))
 
     def report(self, agent: str, item: Expected, outcome: Outcome) -> Step:
@@ -260,14 +274,29 @@ class Model:
         ended = replace(item, execution=Execution(outcome.status.value), outcome=outcome)
         return Step(changed=(ended,), events=((EventKind.OUTCOME_REPORTED, item.id),))
 
+    def reconcile(self, person: str, item: Expected, status: OutcomeStatus) -> Step:
+        """Only an unknown outcome is for a person to establish, and only once."""
+        found = Established(person, status)
+        if item.established == found:
+            return NOTHING
+        if item.execution is not Execution.UNKNOWN:
+            return Step(OutcomeNotUnknownError)
+        known = replace(item, execution=Execution(status.value), established=found)
+        return Step(changed=(known,), events=((EventKind.OUTCOME_RECONCILED, item.id),))
+
     def sweep(self) -> Step:
-        """Free what lapsed, then close what is overdue."""
+        """Free what lapsed, then close what is overdue, then give up on missing outcomes."""
         freed = {item.id: replace(item, status=Status.WAITING, holder=None, until=None) for item in self._lapsed()}
         events = [(EventKind.CLAIM_LAPSED, item) for item in freed]
         for item in {**self.items, **freed}.values():
             if not item.status.is_final and item.expires_at <= self.now:
                 freed[item.id] = self._expired(item)
                 events.append((EventKind.ITEM_EXPIRED, item.id))
+        for item in self.items.values():
+            is_begun = item.execution is Execution.STARTED
+            if is_begun and item.outcome_due_at is not None and item.outcome_due_at <= self.now:
+                freed[item.id] = replace(item, execution=Execution.UNKNOWN)
+                events.append((EventKind.OUTCOME_MISSED, item.id))
         return Step(changed=tuple(freed.values()), events=tuple(events))
 
     def submitted(self, item_id: UUID, agent: str, action: Action, on_expiry: OnExpiry, life: timedelta) -> Expected:
@@ -349,7 +378,11 @@ def _is_foreign(agent: str, item: Expected) -> bool:
 
 
 def _is_for(person: str, item: Expected) -> bool:
-    return item.quorum == 1 or all(made.person != person for made in item.given)
+    return item.quorum == 1 or not _has_had_a_hand_in(person, item)
+
+
+def _has_had_a_hand_in(person: str, item: Expected) -> bool:
+    return any((made.person, made.version) == (person, item.version) for made in item.given)
 
 
 def _approvers(item: Expected) -> set[str]:

@@ -62,7 +62,7 @@ from review.store import Reading, Writing
 from tests.builders import ISSUER
 from tests.clock import MovableClock
 from tests.history import check_permission, check_standing
-from tests.review.model import PERMIT_FOR, Expected, Model, Step, allowed_for
+from tests.review.model import OUTCOME_WITHIN, PERMIT_FOR, Expected, Model, Step, allowed_for
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class MortalStore:
 
 
 def the_policy(*, shadows_refunds: bool) -> PolicyDocument:
-    seconds = int(PERMIT_FOR.total_seconds())
+    seconds, waits = int(PERMIT_FOR.total_seconds()), int(OUTCOME_WITHIN.total_seconds())
     autonomies = {
         "reply": Autonomy.AUTONOMOUS,
         "refund": Autonomy.SHADOW if shadows_refunds else Autonomy.SUPERVISED,
@@ -156,7 +156,14 @@ def the_policy(*, shadows_refunds: bool) -> PolicyDocument:
             Rule(name="never", when='action.name == "wipe"', route=Route.DENY),
         ),
         tools=tuple(
-            ToolRule(agent=agent, tool=tool, autonomy=autonomy, permit_for=seconds, approve_on_expiry=True)
+            ToolRule(
+                agent=agent,
+                tool=tool,
+                autonomy=autonomy,
+                permit_for=seconds,
+                outcome_within=waits,
+                approve_on_expiry=True,
+            )
             for agent in AGENTS
             for tool, autonomy in autonomies.items()
         ),
@@ -344,6 +351,19 @@ class Desk(RuleBasedStateMachine):
     )
     def report(self, which: int, status: OutcomeStatus, error: str | None, fate: Fate, *, is_own: bool) -> None:
         self._report(self._picked(which, _is_begun), status, error, fate, is_own=is_own)
+
+    @precondition(lambda self: self._any(_is_begun))
+    @rule(
+        which=PICKS,
+        person=st.sampled_from(PEOPLE),
+        status=st.sampled_from([OutcomeStatus.SUCCEEDED, OutcomeStatus.FAILED]),
+        fate=FATES,
+    )
+    def reconcile(self, which: int, person: str, status: OutcomeStatus, fate: Fate) -> None:
+        expected = self._picked(which, _is_begun)
+        step = self._model.reconcile(person, expected, status)
+        found = "Looked it up."
+        self._did(step, lambda: self._desk.reconcile(self._people[person], expected.id, status, found), fate)
 
     @rule(which=PICKS, what=st.sampled_from(["consume", "report", "cancel", "note", "claim"]), shown=TOKENS)
     def try_what_may_be_too_late(self, which: int, what: str, shown: str) -> None:
