@@ -95,7 +95,7 @@ PEOPLE = ("ada", "grace", "mary")
 HOLDERS = ("holder", "holder", "holder", "holder", *PEOPLE)
 LATE = st.sampled_from([0, 0, 0, 0, 1])
 MOSTLY = st.sampled_from([True, True, True, False])
-ANSWERS = ("approve", "approve", "edit", "reject", "respond")
+ANSWERS = ("approve", "approve", "edit", "edit", "reject", "respond")
 TOKENS = st.sampled_from(["its own", "its own", "its own", "its own", "an old one", "forged"])
 ARGS = st.sampled_from(["permitted", "permitted", "permitted", "permitted", "proposed", "other"])
 
@@ -302,12 +302,13 @@ class Desk(RuleBasedStateMachine):
         self._decide(expected, _decision(kind, expected), look, fate)
 
     @precondition(lambda self: self._any(_is_undecided))
-    @rule(which=PICKS, person=st.sampled_from(PEOPLE), kind=st.sampled_from(ANSWERS), fate=FATES)
-    def claim_and_decide(self, which: int, person: str, kind: str, fate: Fate) -> None:
-        expected = self._picked(which, _is_undecided)
-        if not self._claim_item(person, expected, Fate.ANSWERED).refusal:
-            expected = self._model.items[expected.id]
-            self._decide(expected, _decision(kind, expected), Look(person, expected.epoch, expected.shown), fate)
+    @rule(which=PICKS, people=st.permutations(PEOPLE), kinds=st.lists(st.sampled_from(ANSWERS), max_size=2), fate=FATES)
+    def one_after_the_other_decides(self, which: int, people: list[str], kinds: list[str], fate: Fate) -> None:
+        item = self._picked(which, _is_undecided).id
+        for person, kind in zip(people, [*kinds, "approve"], strict=False):
+            if not self._claim_item(person, self._model.items[item], Fate.ANSWERED).refusal:
+                expected = self._model.items[item]
+                self._decide(expected, _decision(kind, expected), Look(person, expected.epoch, expected.shown), fate)
 
     @precondition(lambda self: self._any(_is_begun_on))
     @rule(which=PICKS, of=st.integers(min_value=0, max_value=2))
