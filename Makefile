@@ -31,7 +31,7 @@ check: .venv/dev.stamp ## Check format, lint, types, floors and migrations.
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --cache-dir .venv/.cache/import-linter
-	$(PYTHON) tests/check_migrations.py
+	$(PYTHON) -m db.check
 
 bench: .venv/dev.stamp ## Measure the house, beside the raw rate of the same databases.
 	$(PYTHON) -m bench

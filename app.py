@@ -43,15 +43,17 @@ from review.labels import training_archive
 from review.metrics import QueueCollector
 from review.pace import Pace
 from review.records import Records
+from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
-from review.signing import Receipts, load_signing_key
+from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
 
 HERE = Path(__file__).resolve().parent
 WORKSPACE = LOCAL_OPERATOR.workspace
 COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
+SEAL_EVERY = 1.0
 _log = logging.getLogger("signoff")
 
 
@@ -68,6 +70,7 @@ class House:
     desk: ReviewDesk
     records: Records
     sessions: Sessions
+    sealer: Sealer
 
     def services(self) -> services.Services:
         """Return what the pages may call."""
@@ -90,10 +93,12 @@ class House:
 def open_house(settings: Settings) -> Iterator[House]:
     """Open the store, upgraded to this release's schema, and wire the use cases to it."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    receipts = Receipts(load_signing_key(settings.key_file), issuer=settings.issuer)
+    key, former = load_signing_key(settings.key_file), load_former_keys(settings.key_file)
+    receipts = Receipts(key, issuer=settings.issuer, former=former)
     store = open_store(settings.store_url)
     try:
         policies = PolicyBook(store)
+        sealer = Sealer(store, receipts)
         yield House(
             settings=settings,
             store=store,
@@ -102,8 +107,9 @@ def open_house(settings: Settings) -> Iterator[House]:
             keys=KeyRing(store),
             intake=Intake(store, receipts, policies),
             desk=ReviewDesk(store, receipts, policies),
-            records=Records(store),
+            records=Records(store, sealer),
             sessions=Sessions(store),
+            sealer=sealer,
         )
     finally:
         store.close()
@@ -166,14 +172,16 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     REGISTRY.register(collector)
     _settle_memory()
     sweeping = asyncio.create_task(_sweep(house.intake))
+    sealing = asyncio.create_task(_seal(house.sealer))
     try:
         with _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
+        for task in (sweeping, sealing):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         REGISTRY.unregister(collector)
 
 
@@ -192,6 +200,15 @@ async def _sweep(intake: Intake) -> None:
         except Exception:  # noqa: BLE001 -- the sweep must go on; what failed is in the log
             _log.exception("lapsed claims and overdue items could not be swept; trying again")
         await asyncio.sleep(SWEEP_EVERY)
+
+
+async def _seal(sealer: Sealer) -> None:
+    while True:
+        try:
+            await run_in_threadpool(sealer.tick)
+        except Exception:  # noqa: BLE001 -- the sealing must go on; what failed is in the log, and a lasting fault alarms
+            _log.exception("the audit log could not be sealed; trying again")
+        await asyncio.sleep(SEAL_EVERY)
 
 
 def _print_link(house: House) -> None:
@@ -302,8 +319,17 @@ def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
         _say(f"The key {key.prefix} of {key.agent} is revoked.")
 
 
+def key_rotate(settings: Settings, _: argparse.Namespace) -> None:
+    """Replace the signing key; the old one first signs its word on the new one into the audit log."""
+    with open_house(settings) as house:
+        successor = Receipts(load_successor(settings.key_file), issuer=settings.issuer)
+        house.sealer.announce(successor.verifying_key, COMMAND_LINE)
+    adopt_successor(settings.key_file)
+    _say(f"Start the servers again, so that they sign with the new key {successor.jwks()['keys'][0]['kid']}")
+
+
 def key_public(settings: Settings, options: argparse.Namespace) -> None:
-    """Write the public key that receipts verify with."""
+    """Write the public key that receipts and the audit log verify with."""
     with open_house(settings) as house:
         options.out.write_bytes(house.receipts.public_pem())
         _say(f"Wrote {options.out}; its id is {house.receipts.jwks()['keys'][0]['kid']}")
@@ -356,6 +382,7 @@ def _commands() -> argparse.ArgumentParser:
     _command(keys, key_create, "create").add_argument("agent")
     _command(keys, key_list, "list")
     _command(keys, key_revoke, "revoke").add_argument("prefix")
+    _command(keys, key_rotate, "rotate")
     _command(keys, key_public, "public").add_argument("--out", type=Path, required=True)
     exporting = _command(commands, export)
     exporting.add_argument("what", choices=["audit", "decisions", "labels"])

@@ -1,5 +1,7 @@
 """Signoff's hook: what an agent installs so that its doubtful actions wait for a person."""
 
+from typing import TYPE_CHECKING
+
 from .errors import (
     AlreadyConsumedError,
     AnswerUnreadableError,
@@ -19,17 +21,25 @@ from .errors import (
     ServerRefusedError,
     UndecidedError,
 )
-from .gate import About, Gate
+from .execution import Breaker, Rate, RunPlan, idempotency_key
+from .gate import EDIT_NOTICE, About, Gate
+
+if TYPE_CHECKING:
+    from .langchain import IdempotencyKey
 
 __all__ = [
+    "EDIT_NOTICE",
     "About",
     "AlreadyConsumedError",
     "AnswerUnreadableError",
+    "Breaker",
     "EditRefusedError",
     "Gate",
     "GateError",
+    "IdempotencyKey",
     "KeySetError",
     "NotPermittedError",
+    "Rate",
     "ReceiptClaimError",
     "ReceiptDigestError",
     "ReceiptError",
@@ -38,7 +48,19 @@ __all__ = [
     "ReceiptSignatureError",
     "ReceiptTimeError",
     "RequestInvalidError",
+    "RunPlan",
     "ServerAwayError",
     "ServerRefusedError",
     "UndecidedError",
+    "idempotency_key",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # It is a class of LangChain's, whose import costs more than all of the rest: only who asks for it pays.
+    if name == "IdempotencyKey":
+        from .langchain import IdempotencyKey
+
+        return IdempotencyKey
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -12,6 +12,7 @@ import rfc8785
 from .protocol import MAX_DEPTH
 
 _LARGEST = 2**53 - 1
+_SMALLEST_FRACTION = 1e-4
 
 
 class Flaw(StrEnum):
@@ -126,7 +127,8 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 -- any JSON value
         raise NotCanonicalError(Flaw.NOT_CANONICAL, error) from error
 
 
-# On values without floats, with ASCII keys, the standard library's encoder gives the RFC 8785 form, much faster.
+# On values with ASCII keys, whose floats have a fraction and a common magnitude, the standard library's encoder gives
+# the RFC 8785 form, much faster: both write the shortest digits that read back, without an exponent in this range.
 _PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
 _PLAIN_LEAVES = frozenset({bool, type(None)})
 
@@ -141,6 +143,8 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 -- any JSON value
         return all(map(_is_plain, value))
     if kind is int:
         return isinstance(value, int) and -_LARGEST <= value <= _LARGEST
+    if kind is float:
+        return _SMALLEST_FRACTION <= abs(value) < _LARGEST and not value.is_integer()
     return kind in _PLAIN_LEAVES
 
 

@@ -5,11 +5,14 @@ parsed answer. `Client.send` and `Client.asend` do what is asked, so that retrie
 """
 
 import asyncio
+import contextvars
+import inspect
 import random
 import re
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -80,12 +83,27 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run the permitted action, here and now, with these arguments; what the runner returns is sent back."""
+    """Run the permitted action, here and now, with these arguments; what the runner returns is sent back.
+
+    ``key`` is what the call is known by downstream, ``way`` which of the runner's ways is taken (0 is the tool
+    itself), ``seconds`` how long it may take; ``late`` hears of it where it comes back after that.
+    """
 
     args: Args
+    key: str | None = None
+    way: int = 0
+    seconds: float | None = None
+    late: Callable[[Any], None] | None = field(default=None, compare=False)
 
 
-Step = Exchange | Pause | Run
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Call this here, off the event loop where there is one; an awaitable that it returns is awaited."""
+
+    call: Callable[[], Any]
+
+
+Step = Exchange | Pause | Run | Local
 Steps = Generator[Step, Any, T]
 
 
@@ -128,12 +146,17 @@ class Client:
         if not _VISIBLE_ASCII.fullmatch(idempotency_key):
             raise RequestInvalidError(why="an idempotency key is 1 to 255 visible ASCII characters.")
         headers = {"Idempotency-Key": idempotency_key}
-        exchange = Exchange("POST", "/actions", _body(request), headers=headers)
+        exchange = Exchange("POST", "/actions", body_of(request), headers=headers)
         return _parsed(ActionStatus, (yield from self._answered(exchange)))
 
-    def status(self, item_id: UUID, *, wait: float = 0.0) -> Steps[ActionStatus]:
-        """Read the item; with ``wait`` the answer comes once it is settled, or after so many seconds."""
+    def status(self, item_id: UUID, *, wait: float = 0.0, notes: int | None = None) -> Steps[ActionStatus]:
+        """Read the item; with ``wait`` the answer comes once it is settled or noted, or after so many seconds.
+
+        ``notes`` is how many notes are known; where there are more by now, the answer comes at once.
+        """
         query = {"wait": f"{wait:.3f}"} if wait else {}
+        if notes is not None:
+            query["notes"] = str(notes)
         exchange = Exchange("GET", f"/actions/{item_id}", query=query, seconds=wait + _ANSWER_SECONDS)
         return _of_item(item_id, (yield from self._answered(exchange)))
 
@@ -147,14 +170,14 @@ class Client:
         """Withdraw an item that nobody decided yet."""
         return _of_item(item_id, (yield from self._answered(Exchange("POST", f"/actions/{item_id}/cancel"))))
 
-    def note(self, item_id: UUID, text: str) -> Steps[ActionStatus]:
-        """Answer a reviewer's question."""
-        exchange = Exchange("POST", f"/actions/{item_id}/notes", _body(NoteRequest(text=text)))
-        return _of_item(item_id, (yield from self._answered(exchange)))
+    def note(self, item_id: UUID, text: str, *, attempts: int | None = None) -> Steps[ActionStatus]:
+        """Answer a reviewer's question; each time that it reaches the console, it is another note."""
+        exchange = Exchange("POST", f"/actions/{item_id}/notes", body_of(NoteRequest(text=text)))
+        return _of_item(item_id, (yield from self._answered(exchange, attempts)))
 
     def consume(self, item_id: UUID, *, receipt: str, args: Args) -> Steps[ActionStatus]:
         """Use up the receipt for these arguments; one caller, ever, gets an answer that is no refusal."""
-        body = _body(ConsumeRequest(receipt=receipt, args=args))
+        body = body_of(ConsumeRequest(receipt=receipt, args=args))
         return _of_item(item_id, (yield from self._answered(Exchange("POST", f"/actions/{item_id}/consume", body))))
 
     def report(
@@ -166,8 +189,15 @@ class Client:
         attempts: int | None = None,
     ) -> Steps[ActionStatus]:
         """Tell what happened when the action ran; the same report again changes nothing."""
-        exchange = Exchange("POST", f"/actions/{item_id}/outcome", _body(outcome), seconds=seconds)
+        exchange = Exchange("POST", f"/actions/{item_id}/outcome", body_of(outcome), seconds=seconds)
         return _of_item(item_id, (yield from self._answered(exchange, attempts)))
+
+    def deliver(
+        self, path: str, body: bytes, *, idempotency_key: str | None = None, seconds: float = _ANSWER_SECONDS
+    ) -> Steps[None]:
+        """Send what was made ready earlier, once; any answer but a refusal will do."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        yield from self._answered(Exchange("POST", path, body, headers=headers, seconds=seconds), attempts=1)
 
     def policy(self) -> Steps[dict[str, Any]]:
         """Read the policy in force."""
@@ -177,19 +207,8 @@ class Client:
         """Read the public keys of receipts, a JWK set (RFC 7517)."""
         return _object((yield from self._answered(Exchange("GET", "/.well-known/jwks.json"))))
 
-    def send(self, steps: Steps[T], run: Callable[[Args], Any] | None = None) -> T:
+    def send(self, steps: Steps[T], run: Callable[[Run], Any] | None = None) -> T:
         """Take the steps one after the other, blocking; ``run`` takes those that run the action."""
-
-        def take(step: Step) -> Any:  # noqa: ANN401 -- what a step is answered with depends on the step
-            match step:
-                case Exchange():
-                    return self._exchanged(step)
-                case Pause():
-                    time.sleep(step.seconds)
-                    return None
-                case Run():
-                    return _runner(run)(step.args)
-
         answer: Any = None
         error: BaseException | None = None
         while True:
@@ -199,26 +218,16 @@ class Client:
                 return done.value  # type: ignore[no-any-return]  # a generator's value is typed by Steps[T] alone
             answer, error = None, None
             try:
-                answer = take(step)
+                answer = self._taken(step, run)
             except BaseException as trouble:  # noqa: BLE001 -- the generator decides about it, and raises it
                 error = trouble
 
-    async def asend(self, steps: Steps[T], run: Callable[[Args], Awaitable[Any]] | None = None) -> T:
+    async def asend(self, steps: Steps[T], run: Callable[[Run], Awaitable[Any]] | None = None) -> T:
         """Take the steps one after the other without blocking the event loop.
 
         The connection lives as long as the call: an async client belongs to one event loop, a gate to none.
         """
         async with httpx2.AsyncClient(headers=self._headers, verify=self._verify) as http:
-
-            async def take(step: Step) -> Any:  # noqa: ANN401 -- what a step is answered with depends on the step
-                match step:
-                    case Exchange():
-                        return await self._aexchanged(http, step)
-                    case Pause():
-                        return await asyncio.sleep(step.seconds)
-                    case Run():
-                        return await _runner(run)(step.args)
-
             answer: Any = None
             error: BaseException | None = None
             while True:
@@ -228,9 +237,32 @@ class Client:
                     return done.value  # type: ignore[no-any-return]  # a generator's value is typed by Steps[T] alone
                 answer, error = None, None
                 try:
-                    answer = await take(step)
+                    answer = await self._ataken(step, http, run)
                 except BaseException as trouble:  # noqa: BLE001 -- as in send
                     error = trouble
+
+    def _taken(self, step: Step, run: Callable[[Run], Any] | None) -> Any:  # noqa: ANN401 -- it depends on the step
+        match step:
+            case Exchange():
+                return self._exchanged(step)
+            case Pause():
+                time.sleep(step.seconds)
+                return None
+            case Run():
+                return _runner(run)(step)
+            case Local():
+                return _called(step.call)
+
+    async def _ataken(self, step: Step, http: httpx2.AsyncClient, run: Callable[[Run], Awaitable[Any]] | None) -> Any:  # noqa: ANN401 -- what a step is answered with depends on the step
+        match step:
+            case Exchange():
+                return await self._aexchanged(http, step)
+            case Pause():
+                return await asyncio.sleep(step.seconds)
+            case Run():
+                return await _runner(run)(step)
+            case Local():
+                return await _acalled(step.call)
 
     def _answered(self, exchange: Exchange, attempts: int | None = None) -> Steps[Reply]:
         attempts = attempts or self._attempts
@@ -243,7 +275,7 @@ class Client:
                 pause = _pause(reply, attempt)
             except ServerAwayError as error:
                 trouble, pause = error, _backoff(attempt)
-            if attempt == attempts or not _is_passing(trouble):
+            if attempt == attempts or not is_passing(trouble):
                 raise trouble
             yield Pause(pause)
         raise ServerAwayError(why="it was not even asked")
@@ -277,18 +309,38 @@ class Client:
         return ServerAwayError(why=f"{self.url} cannot be reached ({type(error).__name__}: {error})")
 
 
-def _runner(run: Callable[[Args], T] | None) -> Callable[[Args], T]:
+def _runner(run: Callable[[Run], T] | None) -> Callable[[Run], T]:
     if run is None:
         message = "these steps run an action, but there is nothing to run it with"
         raise TypeError(message)
     return run
 
 
+def _called(call: Callable[[], Any]) -> Any:  # noqa: ANN401 -- whatever it returns
+    answer = call()
+    if not inspect.isawaitable(answer):
+        return answer
+    context = contextvars.copy_context()
+    # In a thread of its own, because the one that blocks here may be running an event loop.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        return beside.submit(context.run, asyncio.run, _awaited(answer)).result()
+
+
+async def _acalled(call: Callable[[], Any]) -> Any:  # noqa: ANN401 -- whatever it returns
+    answer = await asyncio.to_thread(call)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _awaited(answer: Awaitable[T]) -> T:
+    return await answer
+
+
 def _reply(response: httpx2.Response) -> Reply:
     return Reply(response.status_code, response.content, response.headers.get("Retry-After"))
 
 
-def _body(model: BaseModel) -> bytes:
+def body_of(model: BaseModel) -> bytes:
+    """Return the bytes that a model is sent as. Raises RequestInvalidError."""
     try:
         body = canonical(model.model_dump(mode="json", exclude_defaults=True))
         parse(body)
@@ -336,7 +388,8 @@ def _trouble(reply: Reply) -> ServerAwayError | ServerRefusedError | None:
     return ServerRefusedError(problem.code, problem.detail, reply.status)
 
 
-def _is_passing(trouble: ServerAwayError | ServerRefusedError) -> bool:
+def is_passing(trouble: ServerAwayError | ServerRefusedError) -> bool:
+    """Tell whether the same request may be answered otherwise a little later."""
     if isinstance(trouble, ServerAwayError):
         return True
     return trouble.status == httpx2.codes.TOO_MANY_REQUESTS or trouble.code == "in_flight"

@@ -4,11 +4,15 @@ The way of one action is written once, free of I/O (`Gate.steps`), and taken by 
 The gate fails closed: on any doubt it raises a GateError, and the action is not run.
 """
 
+import json
 import logging
+import math
+import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack
 from uuid import UUID
@@ -16,8 +20,10 @@ from uuid import UUID
 from joserfc.jwk import OKPKey
 from pydantic import JsonValue, ValidationError
 
+from .answering import Answer, Answering
 from .canonical import NotCanonicalError, action_digest, canonical
 from .client import ATTEMPTS, Client, Pause, Run, Steps
+from .courier import Courier, outcome_report
 from .errors import (
     AlreadyConsumedError,
     EditRefusedError,
@@ -27,9 +33,11 @@ from .errors import (
     ReceiptClaimError,
     ReceiptDigestError,
     RequestInvalidError,
+    ServerAwayError,
     ServerRefusedError,
     UndecidedError,
 )
+from .execution import OvertimeError, Ran, RunPlan, Traffic, Way, arun_way, run_way, tried
 from .protocol import (
     MAX_WAIT_SECONDS,
     ActionRequest,
@@ -50,12 +58,18 @@ from .protocol import (
     Usage,
 )
 from .receipts import receipt_key_id, receipt_keys, verify_receipt
+from .spool import Spool
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
     from langchain_core.messages import ToolCall
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
+
+EDIT_NOTICE = (
+    "A person changed this call before it ran, which was intended. "
+    "Do not make your own call again and do not undo the change."
+)
 
 _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
@@ -94,11 +108,20 @@ class About(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How a guarded call is taken through the gate: how long it waits, how it is run, and who answers questions."""
+
+    timeout: float | None = None
+    plan: RunPlan = field(default_factory=RunPlan)
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """An action on its way through the gate.
 
     ``check_edit`` raises EditRefusedError for arguments that the tool cannot run; ``outcome_of`` tells what
-    the console shall hear of a result.
+    the console shall hear of a result; ``ways`` are the names of the tool and of its fallbacks.
     """
 
     request: ActionRequest
@@ -106,24 +129,22 @@ class Proposal:
     timeout: float | None
     check_edit: Callable[[Args], None]
     outcome_of: Callable[[Any], Outcome]
+    plan: RunPlan = field(default_factory=RunPlan)
+    ways: tuple[str, ...] = ()
+    answering: Answering | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a person or the policy permits: these arguments, once, by a receipt that was verified."""
+    """What a person or the policy permits: these arguments, once, by a receipt that was verified.
+
+    ``key`` is the receipt's ``jti``, under which whatever the tool calls shall act once.
+    """
 
     item_id: UUID
     receipt: str
     args: Args
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """The action ran: its result, or the error that it raised, and the arguments that a person gave it."""
-
-    result: Any = None
-    error: Exception | None = None
-    edited: Args | None = None
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +166,9 @@ class Gate:
     ``wait`` is how many seconds one question to the console may stay open, ``timeout`` how many seconds a
     call waits for its decision before it is withdrawn; None waits until the item expires. ``clock`` tells the
     seconds since the epoch by which receipts expire.
+
+    ``spool`` is a file, one for each agent, that keeps observations and outcomes while the console is away, at most
+    16 MiB of them for 7 days; with None they are kept in memory, no more of them, and are gone with the process.
     """
 
     def __init__(  # noqa: PLR0913 -- the settings of a gate, all but the first two with a default
@@ -157,6 +181,7 @@ class Gate:
         wait: int = 30,
         timeout: float | None = None,
         attempts: int = ATTEMPTS,
+        spool: str | os.PathLike[str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if isinstance(trusted_keys, str):
@@ -168,6 +193,9 @@ class Gate:
         self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
+        self._traffic: dict[str, Traffic] = {}
+        self.courier = Courier(self.client, Spool(spool, console=self.client.url))
+        self._closer = weakref.finalize(self, self.courier.close)
         self._thumbprints: frozenset[str] | None = None
         self._keys: dict[str, OKPKey] | None = None
         if isinstance(trusted_keys, Mapping):
@@ -184,10 +212,19 @@ class Gate:
         self.close()
 
     def close(self) -> None:
-        """Close the connections to the console."""
+        """Close the connections to the console, after a last try to tell it what it has not heard of yet."""
+        self._closer()
         self.client.close()
 
-    def guard(self, tool: "BaseTool", *, timeout: float | None = None, **about: Unpack[About]) -> "BaseTool":
+    def guard(
+        self,
+        tool: "BaseTool",
+        *,
+        timeout: float | None = None,
+        plan: RunPlan | None = None,
+        answer: Answer | None = None,
+        **about: Unpack[About],
+    ) -> "BaseTool":
         """Return a tool of the same name, description and arguments that runs only what is permitted.
 
         It submits the call, waits for the decision, verifies and consumes the receipt, runs ``tool`` with the
@@ -195,10 +232,31 @@ class Gate:
         denied, expired or withdrawn after ``timeout`` seconds comes back as text for the model; a GateError
         is raised on any doubt, and an error of the tool is raised on. Arguments that the framework injects
         are passed on, never submitted.
+
+        ``plan`` tells how the permitted call is run (for how long, again after which errors, what in its place).
+        ``answer`` is asked, with the question and the call's arguments, what a reviewer wants to know before they
+        decide; it returns the answer, or None where it has none, and may be a coroutine function.
         """
         from .langchain import GuardedTool
 
-        return GuardedTool(tool, gate=self, about=about, timeout=timeout)
+        return GuardedTool(tool, gate=self, about=about, terms=Terms(timeout, plan or RunPlan(), answer))
+
+    def observe(
+        self,
+        tool: "BaseTool",
+        *,
+        instead: "str | Callable[..., str] | None" = None,
+        **about: Unpack[About],
+    ) -> "BaseTool":
+        """Return a tool that files what the agent would do, for people to judge, and asks nobody's permission.
+
+        The tool runs at once, exactly once, whatever becomes of the filing. Where ``instead`` is given it does not
+        run at all: the model gets this text, or what the function returns for the call's arguments. Filing happens
+        in the background and neither delays nor fails the call; while the console is away it waits in the spool.
+        """
+        from .langchain import ObservedTool
+
+        return ObservedTool(tool, gate=self, about=about, instead=instead)
 
     def run(
         self,
@@ -207,10 +265,12 @@ class Gate:
         config: "RunnableConfig | None" = None,
         *,
         timeout: float | None = None,
+        plan: RunPlan | None = None,
+        answer: Answer | None = None,
         **about: Unpack[About],
     ) -> Any:  # noqa: ANN401 -- whatever the tool returns
         """Make one guarded call, blocking; ``args`` may be a whole tool call."""
-        return self.guard(tool, timeout=timeout, **about).invoke(args, config)
+        return self.guard(tool, timeout=timeout, plan=plan, answer=answer, **about).invoke(args, config)
 
     async def arun(
         self,
@@ -219,13 +279,20 @@ class Gate:
         config: "RunnableConfig | None" = None,
         *,
         timeout: float | None = None,
+        plan: RunPlan | None = None,
+        answer: Answer | None = None,
         **about: Unpack[About],
     ) -> Any:  # noqa: ANN401 -- whatever the tool returns
         """Make one guarded call without blocking the event loop; ``args`` may be a whole tool call."""
-        return await self.guard(tool, timeout=timeout, **about).ainvoke(args, config)
+        return await self.guard(tool, timeout=timeout, plan=plan, answer=answer, **about).ainvoke(args, config)
 
     def middleware(
-        self, *tools: str, timeout: float | None = None, **about: Unpack[About]
+        self,
+        *tools: str,
+        timeout: float | None = None,
+        plan: RunPlan | None = None,
+        answer: Answer | None = None,
+        **about: Unpack[About],
     ) -> "AgentMiddleware[Any, Any, Any]":
         """Return a middleware for LangChain's ``create_agent`` that guards these tools, or all if none is named.
 
@@ -234,40 +301,37 @@ class Gate:
         """
         from .middleware import GateMiddleware
 
-        return GateMiddleware(self, tools, about=about, timeout=timeout)
+        return GateMiddleware(self, tools, about=about, terms=Terms(timeout, plan or RunPlan(), answer))
 
-    def conduct(self, proposal: Proposal, run: Callable[[Args], Any]) -> Ran | Told:
-        """Take a proposal through the gate; ``run`` is called at most once, with what is permitted."""
+    def conduct(self, proposal: Proposal, ways: Sequence[Way]) -> Ran | Told:
+        """Take a proposal through the gate; the ways are run at most as its plan allows, with what is permitted."""
+        return _raised_on(self.client.send(self.steps(proposal), lambda step: run_way(step, ways)))
 
-        def ran(args: Args) -> Ran:
-            try:
-                return Ran(run(args))
-            except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
-                return Ran(error=error)
-
-        return _raised_on(self.client.send(self.steps(proposal), ran))
-
-    async def aconduct(self, proposal: Proposal, run: Callable[[Args], Awaitable[Any]]) -> Ran | Told:
-        """Take a proposal through the gate; ``run`` is called at most once, with what is permitted."""
-
-        async def ran(args: Args) -> Ran:
-            try:
-                return Ran(await run(args))
-            except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
-                return Ran(error=error)
-
-        return _raised_on(await self.client.asend(self.steps(proposal), ran))
+    async def aconduct(self, proposal: Proposal, ways: Sequence[Way]) -> Ran | Told:
+        """Take a proposal through the gate; the ways are run at most as its plan allows, with what is permitted."""
+        return _raised_on(await self.client.asend(self.steps(proposal), lambda step: arun_way(step, ways)))
 
     def steps(self, proposal: Proposal) -> Steps[Ran | Told]:
         """Lead one action from its submission to its outcome; raise GateError where anything is in doubt."""
+        plan, name = proposal.plan, proposal.request.action.name
+        traffic = self._traffic_of(name)
+        rest = traffic.rest(plan.breaker)
+        if rest and not plan.fallbacks:
+            return _told_out_of_order(name, rest, "It was not put before a person, and nothing was run for it now.")
         item = yield from self.filed(proposal)
         timeout = proposal.timeout if proposal.timeout is not None else self._timeout
-        item = yield from self._decided(item, timeout)
-        told = told_instead(item, proposal.request.action.name)
+        item = yield from self._decided(item, timeout, proposal.answering)
+        told = told_instead(item, name)
         if told is not None:
             return told
         permit = yield from self.permitted(item, proposal)
-        ran = yield from self._executed(permit, proposal)
+        yield from traffic.paced(plan.rate)
+        is_in_order = traffic.enter(plan.breaker)
+        if not is_in_order and not plan.fallbacks:
+            return _told_out_of_order(name, traffic.rest(plan.breaker), "It was permitted, but it was not run.")
+        ran = yield from self._executed(permit, proposal, is_in_order=is_in_order)
+        if isinstance(ran.error, OvertimeError):
+            return _told_overtime(name, ran.error)
         return replace(ran, edited=permit.args) if isinstance(item.decision, Edit) else ran
 
     def filed(self, proposal: Proposal) -> Steps[ActionStatus]:
@@ -277,7 +341,9 @@ class Gate:
             yield from self._fetch_keys()
         return (yield from self.client.submit(proposal.request, idempotency_key=proposal.idempotency_key))
 
-    def awaited(self, item: ActionStatus, seconds: float | None = None) -> Steps[ActionStatus]:
+    def awaited(
+        self, item: ActionStatus, seconds: float | None = None, answering: Answering | None = None
+    ) -> Steps[ActionStatus]:
         """Wait for the decision, at most so many seconds; None waits until the item expires.
 
         Returns the item as it then stands, which may be undecided. Raises UndecidedError past its expiry.
@@ -286,13 +352,18 @@ class Gate:
         over = began + (item.expires_at - item.submitted_at).total_seconds() + _GRACE_SECONDS
         given_up = over if seconds is None else min(over, began + seconds)
         while is_undecided(item):
+            if answering is not None:
+                item = yield from answering.answered(item, self.client)
+                if not is_undecided(item):
+                    break
             asked = time.monotonic()
             if asked >= over:
                 raise UndecidedError(item.id)
             if asked >= given_up:
                 break
             patience = min(float(self._wait), given_up - asked)
-            was, item = item, (yield from self.client.status(item.id, wait=patience))
+            known = None if answering is None else len(item.notes)
+            was, item = item, (yield from self.client.status(item.id, wait=patience, notes=known))
             unused = patience - (time.monotonic() - asked)
             if item == was and unused > 0:
                 # A console that does not hold the question open is not asked in a tight loop.
@@ -305,7 +376,8 @@ class Gate:
         Raises GateError where that is in doubt, EditRefusedError where the tool cannot run the edit.
         """
         args = _permitted_args(item, proposal)
-        return Permit(item.id, (yield from self._verified_receipt(item, proposal.request, args)), args)
+        receipt, key = yield from self._verified_receipt(item, proposal.request, args)
+        return Permit(item.id, receipt, args, key)
 
     def consumed(self, permit: Permit) -> Steps[None]:
         """Use up the permission, which nobody then can use again. Raises AlreadyConsumedError."""
@@ -319,13 +391,19 @@ class Gate:
             raise NotPermittedError(permit.item_id, why="the console did not confirm that its receipt is consumed")
 
     def reported(self, item_id: UUID, outcome: Outcome, *, hurried: bool = False) -> Steps[None]:
-        """Tell the console what happened; where that fails, the log tells it. ``hurried`` tries once, briefly."""
+        """Tell the console what happened, or let it be told once it is back. ``hurried`` tries once, briefly.
+
+        Where the console refuses to hear it, the log tells it.
+        """
         client = self.client
         try:
             if hurried:
                 yield from client.report(item_id, outcome, seconds=_LAST_WORD_SECONDS, attempts=1)
             else:
                 yield from client.report(item_id, outcome)
+        except ServerAwayError as error:
+            _logger.warning("The outcome of item %s (%s) is reported later: %s", item_id, outcome.status, error)
+            self.courier.post(lambda: outcome_report(item_id, outcome))
         except GateError as error:
             _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
 
@@ -348,11 +426,15 @@ class Gate:
             if self._keys is None or self._thumbprints is not None:
                 self._keys = keys
 
-    def _decided(self, item: ActionStatus, timeout: float | None) -> Steps[ActionStatus]:
-        item = yield from self.awaited(item, timeout)
+    def _traffic_of(self, tool: str) -> Traffic:
+        with self._lock:
+            return self._traffic.setdefault(tool, Traffic())
+
+    def _decided(self, item: ActionStatus, timeout: float | None, answering: Answering | None) -> Steps[ActionStatus]:
+        item = yield from self.awaited(item, timeout, answering)
         return (yield from self.withdrawn(item.id)) if is_undecided(item) else item
 
-    def _verified_receipt(self, item: ActionStatus, request: ActionRequest, args: Args) -> Steps[str]:
+    def _verified_receipt(self, item: ActionStatus, request: ActionRequest, args: Args) -> Steps[tuple[str, str]]:
         if item.execution not in (Execution.NONE, Execution.PERMITTED):
             raise AlreadyConsumedError(item.id)
         if item.receipt is None or item.execution is Execution.NONE:
@@ -375,7 +457,7 @@ class Gate:
         if claims.original_digest != action_digest(request.action.name, request.action.args):
             raise ReceiptDigestError
         self._keep_agent(claims.aud)
-        return item.receipt
+        return item.receipt, str(claims.jti)
 
     def _keep_agent(self, name: str) -> None:
         with self._lock:
@@ -384,10 +466,22 @@ class Gate:
             elif self._agent != name:
                 raise ReceiptClaimError(claim="audience", said=name, wanted=self._agent)
 
-    def _executed(self, permit: Permit, proposal: Proposal) -> Steps[Ran]:
+    def _executed(self, permit: Permit, proposal: Proposal, *, is_in_order: bool) -> Steps[Ran]:
+        plan = proposal.plan
+        traffic = self._traffic_of(proposal.request.action.name)
+
+        def late(ran: Ran) -> None:
+            _logger.warning(
+                "A run of item %s came back after its time; the console is told how it went.", permit.item_id
+            )
+            self.courier.post(lambda: outcome_report(permit.item_id, _outcome(ran, proposal)))
+
+        run = Run(permit.args, permit.key, seconds=plan.seconds, late=late)
+        is_run = False
         try:
             yield from self.consumed(permit)
-            ran: Ran = yield Run(permit.args)
+            ran = yield from tried(plan, proposal.ways, traffic, run, is_in_order=is_in_order)
+            is_run = True
         except (Exception, GeneratorExit):
             raise
         except BaseException:
@@ -395,6 +489,9 @@ class Gate:
             interrupted = Outcome(status=OutcomeStatus.UNKNOWN, error="The agent was interrupted.")
             yield from self.reported(permit.item_id, interrupted, hurried=True)
             raise
+        finally:
+            if is_in_order and not is_run:
+                traffic.left(plan.breaker)
         yield from self.reported(permit.item_id, _outcome(ran, proposal))
         return ran
 
@@ -437,12 +534,12 @@ def told_instead(item: ActionStatus, tool: str) -> Told | None:
     if item.status is Status.EXPIRED:
         return Told(
             f"Nobody decided on this call to {tool} before it expired, so it was not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
+            "Do not make this call again by yourself; tell the user that it was not done."
         )
     if item.status is Status.CANCELLED:
         return Told(
             f"Nobody decided on this call to {tool} in time, so it was withdrawn and not run. "
-            "Do not make it again by yourself; tell the user that it was not done."
+            "Do not make this call again by yourself; tell the user that it was not done."
         )
     match item.decision:
         case Reject(message=message):
@@ -453,8 +550,34 @@ def told_instead(item: ActionStatus, tool: str) -> Told | None:
                 "reviewer's words ask for it."
             )
         case Respond(message=message):
-            return Told(f"{tool} was not run; a person answered in its place: {message}", is_error=False)
+            return Told(
+                f"{tool} was not run; a person answered in its place: {message}\n"
+                "Go on with this answer as if it were the result, and do not make this call again.",
+                is_error=False,
+            )
     return None
+
+
+def told_of_edit(tool: str, edited: Args) -> str:
+    """Return what the model is told before the result of a call that a person changed."""
+    # The conversation keeps the call that the model made; without a word it would take the edit for an error.
+    return f"{EDIT_NOTICE} What ran is {tool} with {json.dumps(edited, ensure_ascii=False)}."
+
+
+def _told_out_of_order(tool: str, rest: float, what: str) -> Told:
+    return Told(
+        f"{tool} is out of order: its latest calls failed. {what} "
+        f"Do not make this call again within the next {max(1, math.ceil(rest))} seconds; "
+        "go on without it, or tell the user that it was not done."
+    )
+
+
+def _told_overtime(tool: str, overtime: OvertimeError) -> Told:
+    return Told(
+        f"{tool} was run, but did not come back within {overtime.seconds:g} seconds, and nobody knows yet whether it "
+        "took effect. Do not make this call again and do not seek the same effect in another way; tell the user that "
+        "a person looks into it."
+    )
 
 
 def succeeded(result: Any) -> Outcome:  # noqa: ANN401 -- whatever a tool returns
@@ -506,6 +629,12 @@ def _permitted_args(item: ActionStatus, proposal: Proposal) -> Args:
 
 
 def _outcome(ran: Ran, proposal: Proposal) -> Outcome:
+    tried_more = {"attempts": ran.attempts} if ran.attempts > 1 else {}
+    outcome = _plain_outcome(ran, proposal).model_copy(update={**tried_more, "fallback": ran.fallback})
+    return outcome.model_copy(update={"status": OutcomeStatus.UNKNOWN}) if ran.is_doubtful else outcome
+
+
+def _plain_outcome(ran: Ran, proposal: Proposal) -> Outcome:
     if ran.error is not None:
         return failed(f"{type(ran.error).__name__}: {ran.error}")
     try:

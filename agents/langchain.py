@@ -1,39 +1,55 @@
 """The gate for LangChain: a tool that looks like the one it guards and runs only what is permitted."""
 
+import contextvars
 import functools
 import hashlib
+import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import is_dataclass, replace
+from typing import Any, get_args, get_type_hints
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import ensure_config
-from langchain_core.tools import BaseTool, Tool
-from langchain_core.tools.base import FILTERED_ARGS, ArgsSchema
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool
+from langchain_core.tools.base import FILTERED_ARGS, ArgsSchema, get_all_basemodel_annotations
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from uuid_utils import uuid7
 
+from .answering import Answering
+from .courier import observation
 from .errors import EditRefusedError, RequestInvalidError
-from .gate import About, Gate, Proposal, Ran, Told, failed, idempotency_key_for, request_for, succeeded
-from .protocol import Args, Outcome
+from .execution import Ran, Way, idempotency_key, known_by
+from .gate import About, Gate, Proposal, Terms, Told, failed, idempotency_key_for, request_for, succeeded, told_of_edit
+from .protocol import ActionRequest, Args, Outcome
 from .protocol import Run as RunInfo
 
 _MAX_DESCRIPTION = 20_000
 _MAX_ID = 256
 _LARGEST_INTEGER = 2**53 - 1
+_NO_KEY = "00000000-0000-0000-0000-000000000000"  # Stands where the key will stand, while arguments are checked.
+
+_logger = logging.getLogger(__name__)
 
 
-class GuardedTool(BaseTool):
-    """A tool of the same name, description and arguments as the one it guards; see `Gate.guard`."""
+class IdempotencyKey(InjectedToolArg):
+    """Marks a tool's parameter that receives the key: ``key: Annotated[str, IdempotencyKey]``.
 
-    _guarded: BaseTool = PrivateAttr()
+    The model never sees the parameter, no reviewer is shown it, and what a model gives for it is not used.
+    """
+
+
+class _Double(BaseTool):
+    """A tool of the same name, description and arguments as another, in whose place it is called."""
+
+    _tool: BaseTool = PrivateAttr()
     _gate: Gate = PrivateAttr()
     _about: About = PrivateAttr()
-    _timeout: float | None = PrivateAttr()
 
-    def __init__(self, tool: BaseTool, *, gate: Gate, about: About, timeout: float | None) -> None:
+    def __init__(self, tool: BaseTool, *, gate: Gate, about: About) -> None:
         super().__init__(
             name=tool.name,
             description=tool.description,
@@ -44,53 +60,167 @@ class GuardedTool(BaseTool):
             response_format=tool.response_format,
             extras=tool.extras,
         )
-        self._guarded = tool
+        self._tool = tool
         self._gate = gate
         self._about = about
-        self._timeout = timeout
 
     @property
     def args(self) -> dict[str, Any]:
-        """The guarded tool's arguments, as JSON Schema properties."""
-        return self._guarded.args
+        """The tool's arguments, as JSON Schema properties."""
+        return self._tool.args
 
     @property
     def func(self) -> Callable[..., Any] | None:
-        """A gated function with the guarded one's annotations, by which frameworks see what to inject."""
-        source = getattr(self._guarded, "func", None) or getattr(self._guarded, "coroutine", None)
+        """A function that goes the same way, with the tool's annotations, by which frameworks see what to inject."""
+        source = getattr(self._tool, "func", None) or getattr(self._tool, "coroutine", None)
         if source is None:
             return None
 
         @functools.wraps(source)
-        def gated(**kwargs: Any) -> Any:  # noqa: ANN401 -- the guarded function's own arguments and result
+        def gated(**kwargs: Any) -> Any:  # noqa: ANN401 -- the tool's own arguments and result
             return self.run(kwargs)
 
         return gated
 
     def get_input_schema(self, config: Any = None) -> Any:  # noqa: ANN401 -- as langchain-core declares it
-        """Return the guarded tool's input schema, injected arguments included."""
-        return self._guarded.get_input_schema(config)
+        """Return the tool's input schema, injected arguments included."""
+        return self._tool.get_input_schema(config)
+
+    def _run(self, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool._run
+        return self.run(kwargs)
+
+
+class GuardedTool(_Double):
+    """A tool that runs only what is permitted; see `Gate.guard`."""
+
+    _terms: Terms = PrivateAttr()
+    _fallbacks: tuple[BaseTool, ...] = PrivateAttr()
+
+    def __init__(self, tool: BaseTool, *, gate: Gate, about: About, terms: Terms) -> None:
+        super().__init__(tool, gate=gate, about=about)
+        self._terms = terms
+        self._fallbacks = tuple(_as_tool(each, tool) for each in terms.plan.fallbacks)
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.run
         """Take the call through the gate, then run the guarded tool as it would have been run."""
-        call = _Call(self._guarded, tool_input, kwargs)
-        answer = self._gate.conduct(
-            call.proposal(self._about, self._timeout),
-            lambda approved: self._guarded.run({**approved, **call.injected}, *args, **kwargs),
-        )
+        call = _Call(self._tool, tool_input, kwargs)
+        answer = self._gate.conduct(*self._conducted(call, args, kwargs))
         return _as_result(answer, self.name, call.tool_call_id)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.arun
         """Take the call through the gate, then run the guarded tool as it would have been run."""
-        call = _Call(self._guarded, tool_input, kwargs)
-        answer = await self._gate.aconduct(
-            call.proposal(self._about, self._timeout),
-            lambda approved: self._guarded.arun({**approved, **call.injected}, *args, **kwargs),
-        )
+        call = _Call(self._tool, tool_input, kwargs)
+        answer = await self._gate.aconduct(*self._conducted(call, args, kwargs))
         return _as_result(answer, self.name, call.tool_call_id)
 
-    def _run(self, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool._run
-        return self.run(kwargs)
+    def _conducted(
+        self, call: "_Call", args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Proposal, tuple[Way, ...]]:
+        ways = tuple(_way(tool, call, args, kwargs) for tool in (self._tool, *self._fallbacks))
+        return call.proposal(self._about, self._terms, tuple(way.name for way in ways)), ways
+
+
+class ObservedTool(_Double):
+    """A tool that runs ungated, or not at all, and files what it was called with; see `Gate.observe`."""
+
+    _instead: str | Callable[[Args], str] | None = PrivateAttr()
+
+    def __init__(
+        self, tool: BaseTool, *, gate: Gate, about: About, instead: str | Callable[[Args], str] | None
+    ) -> None:
+        super().__init__(tool, gate=gate, about=about)
+        self._instead = instead
+
+    def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.run
+        """File the call and run the tool, or give the model the text that stands in for its result."""
+        key = self._filed(tool_input, kwargs)
+        if self._instead is not None:
+            return self._in_its_place(tool_input, kwargs)
+        with known_by(key):
+            return self._tool.run(_with_keys(self._tool, tool_input), *args, **kwargs)
+
+    async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.arun
+        """File the call and run the tool, or give the model the text that stands in for its result."""
+        key = self._filed(tool_input, kwargs)
+        if self._instead is not None:
+            return self._in_its_place(tool_input, kwargs)
+        with known_by(key):
+            return await self._tool.arun(_with_keys(self._tool, tool_input), *args, **kwargs)
+
+    def _filed(self, tool_input: str | dict[str, Any], options: Mapping[str, Any]) -> str | None:
+        try:
+            call = _Call(self._tool, tool_input, options)
+            key = call.observation_key(self._about)
+            about, context = self._about, contextvars.copy_context()
+            self._gate.courier.post(lambda: context.run(lambda: observation(call.request(about, observed=True), key)))
+        except Exception:
+            # A pilot must not fail: bad arguments are the tool's to refuse, all else is told in the log.
+            _logger.warning("A call of %s could not be observed.", self.name, exc_info=True)
+            return None
+        return key
+
+    def _in_its_place(self, tool_input: str | dict[str, Any], options: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- text or a message
+        call = _Call(self._tool, tool_input, options)
+        text = self._instead(dict(call.args)) if callable(self._instead) else str(self._instead)
+        return _as_result(Told(text, is_error=False), self.name, call.tool_call_id)
+
+
+def _as_tool(fallback: BaseTool | Callable[..., Any], tool: BaseTool) -> BaseTool:
+    if isinstance(fallback, BaseTool):
+        return fallback
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(fallback).parameters.values())
+    is_async = inspect.iscoroutinefunction(fallback)
+    return StructuredTool.from_function(
+        func=None if is_async else fallback,
+        coroutine=fallback if is_async else None,
+        name=getattr(fallback, "__name__", type(fallback).__name__),
+        description=tool.description or tool.name,
+        args_schema=_args_schema(tool) if takes_all else None,
+        response_format=tool.response_format,
+    )
+
+
+def _way(tool: BaseTool, call: "_Call", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Way:
+    def given(approved: Args) -> dict[str, Any]:
+        return {**approved, **call.injected, **dict.fromkeys(_key_names(tool), idempotency_key())}
+
+    has_coroutine = getattr(tool, "coroutine", None) is not None
+    is_async = has_coroutine if isinstance(tool, Tool | StructuredTool) else type(tool)._arun is not BaseTool._arun  # noqa: SLF001 -- there is no public name
+    return Way(
+        tool.name[:_MAX_ID],
+        lambda approved: tool.run(given(approved), *args, **kwargs),
+        lambda approved: tool.arun(given(approved), *args, **kwargs),
+        is_async=is_async,
+    )
+
+
+def _with_keys(tool: BaseTool, tool_input: str | dict[str, Any]) -> str | dict[str, Any]:
+    names = _key_names(tool)
+    if not names or isinstance(tool_input, str):
+        return tool_input
+    return {**tool_input, **dict.fromkeys(names, idempotency_key())}
+
+
+def _key_names(tool: BaseTool) -> set[str]:
+    """Return the names of the tool's parameters that receive the idempotency key."""
+    function = getattr(tool, "func", None) or getattr(tool, "coroutine", None) or tool._run  # noqa: SLF001 -- there is no public name
+    annotations = dict(_hints(function))
+    if isinstance(tool.args_schema, type) and issubclass(tool.args_schema, BaseModel):
+        annotations |= get_all_basemodel_annotations(tool.args_schema)
+    return {
+        name for name, annotation in annotations.items() if any(_is_key_mark(mark) for mark in get_args(annotation)[1:])
+    }
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(inspect.unwrap(function), include_extras=True)
+    except (NameError, TypeError):
+        return {}  # Annotations that only a type checker can read name nothing that is injected.
+
+
+def _is_key_mark(mark: object) -> bool:
+    return isinstance(mark, IdempotencyKey) or (isinstance(mark, type) and issubclass(mark, IdempotencyKey))
 
 
 def _args_schema(tool: BaseTool) -> ArgsSchema | None:
@@ -105,6 +235,8 @@ class _Call:
 
     def __init__(self, tool: BaseTool, tool_input: str | dict[str, Any], options: Mapping[str, Any]) -> None:
         given = {next(iter(tool.args)): tool_input} if isinstance(tool_input, str) else dict(tool_input)
+        keys = _key_names(tool)
+        given |= dict.fromkeys(keys, _NO_KEY)
         self.tool = tool
         self.tool_call_id: str | None = options.get("tool_call_id")
         self.config = ensure_config(options.get("config"))
@@ -112,9 +244,25 @@ class _Call:
         parsed = self._parsed(given)  # Bad arguments are the model's to mend, before anybody is asked.
         self.args = _plain(tool.name, {**_defaults(tool, given, parsed), **given}, self.injected)
 
-    def proposal(self, about: About, timeout: float | None) -> Proposal:
-        thread_id = self.config.get("configurable", {}).get("thread_id")
-        request = request_for(
+    def proposal(self, about: About, terms: Terms, ways: tuple[str, ...]) -> Proposal:
+        return Proposal(
+            self.request(about),
+            self._known_key(about),
+            terms.timeout,
+            self._check_edit,
+            _outcome_of,
+            plan=terms.plan,
+            ways=ways,
+            answering=None if terms.answer is None else Answering(terms.answer, self.args),
+        )
+
+    def observation_key(self, about: About) -> str:
+        # Not the key that a guard would give: the same call may be guarded later in the same thread.
+        return "observed-" + hashlib.sha256(self._known_key(about).encode()).hexdigest()
+
+    def request(self, about: About, *, observed: bool = False) -> ActionRequest:
+        thread_id = self._thread_id()
+        return request_for(
             self.tool.name,
             self.args,
             about,
@@ -125,11 +273,17 @@ class _Call:
                 thread_id=None if thread_id is None else str(thread_id)[:_MAX_ID],
                 tool_call_id=self.tool_call_id[:_MAX_ID] if self.tool_call_id else None,
             ),
+            observed=observed,
         )
-        key = idempotency_key_for(about, self.args) or self._derived_key(thread_id) or f"call-{uuid7()}"
-        return Proposal(request, key, timeout, self._check_edit, _outcome_of)
 
-    def _derived_key(self, thread_id: object) -> str | None:
+    def _thread_id(self) -> object:
+        return self.config.get("configurable", {}).get("thread_id")
+
+    def _known_key(self, about: About) -> str:
+        return idempotency_key_for(about, self.args) or self._derived_key() or f"call-{uuid7()}"
+
+    def _derived_key(self) -> str | None:
+        thread_id = self._thread_id()
         # A call in a thread that is kept can be made again after a restart; nobody returns to any other.
         if thread_id is None or self.tool_call_id is None:
             return None
@@ -223,21 +377,24 @@ def _outcome_of(result: Any) -> Outcome:  # noqa: ANN401 -- whatever the tool re
 
 def _as_result(answer: Ran | Told, name: str, tool_call_id: str | None) -> Any:  # noqa: ANN401 -- whatever the tool returns
     if isinstance(answer, Ran):
-        return answer.result if answer.edited is None else _noted(answer.result, name, answer.edited)
+        result = answer.result
+        if answer.fallback is not None and isinstance(result, ToolMessage):
+            result = result.model_copy(update={"name": name})  # It answers the call that the model made.
+        return result if answer.edited is None else _noted(result, told_of_edit(name, answer.edited))
     if tool_call_id is None:
         return answer.text
     status = "error" if answer.is_error else "success"
     return ToolMessage(answer.text, name=name, tool_call_id=tool_call_id, status=status)
 
 
-def _noted(result: Any, name: str, edited: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
-    # The conversation keeps the call that the model made; without a word it would take the edit for an error.
+def _noted(result: Any, note: str) -> Any:  # noqa: ANN401 -- whatever the tool returns
+    update = getattr(result, "update", None)
+    if is_dataclass(result) and isinstance(update, dict) and isinstance(update.get("messages"), list):
+        # LangGraph's Command carries its message in the update; langgraph itself is not needed here.
+        messages = [_noted(each, note) for each in update["messages"]]
+        return replace(result, update={**update, "messages": messages})  # type: ignore[type-var]  # an instance, since it has an update
     if not isinstance(result, ToolMessage):
         return result
-    note = (
-        f"A person changed this call to {name} before it ran; what ran is {json.dumps(edited, ensure_ascii=False)}. "
-        "This was intended. Do not make your own call again and do not undo the change."
-    )
     if isinstance(result.content, str):
         return result.model_copy(update={"content": f"{note}\n{result.content}".rstrip()})
     return result.model_copy(update={"content": [{"type": "text", "text": note}, *result.content]})

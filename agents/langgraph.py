@@ -7,9 +7,10 @@ what they need of graph and console, and is taken blocking or without blocking t
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack, cast
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot, StateUpdate
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from .answering import Answer, Answering
 from .client import Steps
 from .errors import AlreadyConsumedError, EditRefusedError, GateError
 from .gate import (
@@ -29,6 +31,7 @@ from .gate import (
     Gate,
     Permit,
     Proposal,
+    Told,
     failed,
     idempotency_key_for,
     is_undecided,
@@ -57,6 +60,7 @@ MAX_STOPS = 100
 _MAX_TEXT = 20_000
 _MAX_ID = 256
 _LONGEST_LOOK_BACK = 20
+_LOOK_SECONDS = 2.0
 
 _RAN_OUT = (
     "This call was permitted, but the permission ran out before the agent used it, so it was not run. "
@@ -151,13 +155,23 @@ class GraphDesk:
     to the next. One process at a time may drive a thread.
 
     The tools of the graph's own ToolNodes are known, and those given as ``tools``: their schemas are shown to
-    reviewers, and an edit that they would refuse is not run.
+    reviewers, and an edit that they would refuse is not run. ``answer`` answers reviewers' questions while `resume` or
+    `run` waits; see `Gate.guard`.
     """
 
-    def __init__(self, gate: Gate, graph: Graph, *, tools: Iterable[BaseTool] = (), **about: Unpack[About]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        graph: Graph,
+        *,
+        tools: Iterable[BaseTool] = (),
+        answer: Answer | None = None,
+        **about: Unpack[About],
+    ) -> None:
         self._gate = gate
         self._graph = graph
         self._about = about
+        self._answer = answer
         nodes = [node.bound for node in graph.nodes.values() if isinstance(node.bound, ToolNode)]
         self._tools = {name: tool for node in nodes for name, tool in node.tools_by_name.items()}
         self._tools.update({tool.name: tool for tool in tools})
@@ -294,14 +308,9 @@ class GraphDesk:
         return filed
 
     def _planned(self, snapshot: StateSnapshot, wait: float | None) -> Steps[list[_Plan] | None]:
-        until = None if wait is None else time.monotonic() + wait
-        decided: list[_Filed] = []
-        for each in (yield from self._filed(snapshot)):
-            seconds = None if until is None else max(0.0, until - time.monotonic())
-            item = yield from self._gate.awaited(each.item, seconds)
-            if is_undecided(item):
-                return None
-            decided.append(_Filed(each.question, each.call, each.proposal, item))
+        decided = yield from self._all_decided((yield from self._filed(snapshot)), wait)
+        if decided is None:
+            return None
         plans = []
         for asked in _questions(snapshot):
             ruled = []
@@ -313,11 +322,26 @@ class GraphDesk:
             plans.append(_Plan(asked, said, permitted))
         return plans
 
+    def _all_decided(self, filed: list[_Filed], wait: float | None) -> Steps[list[_Filed] | None]:
+        until = None if wait is None else time.monotonic() + wait
+        while waiting := [number for number, each in enumerate(filed) if is_undecided(each.item)]:
+            # A question may be asked about any of them, so none is waited for alone.
+            look = _LOOK_SECONDS if self._answer is not None and len(waiting) > 1 else math.inf
+            for number in waiting:
+                each = filed[number]
+                seconds = look if until is None else min(look, max(0.0, until - time.monotonic()))
+                patience = None if seconds == math.inf else seconds
+                item = yield from self._gate.awaited(each.item, patience, each.proposal.answering)
+                filed[number] = replace(each, item=item)
+                if until is not None and time.monotonic() >= until and is_undecided(item):
+                    return None
+        return filed
+
     def _ruled(self, filed: _Filed) -> Steps[tuple[Decision, Permit | None]]:
         item = filed.item
         told = told_instead(item, filed.call.name)
         if told is not None:
-            return (item.decision if isinstance(item.decision, Respond) else _no(told.text)), None
+            return _told(filed, told), None
         if _is_begun(item):
             # The process that used the permission is gone, or the run failed; either way it may have run.
             yield from self._doubted(item)
@@ -394,7 +418,8 @@ class GraphDesk:
             if tool is not None:
                 _check_args(tool, args)
 
-        return Proposal(request, key, None, check_edit, succeeded)
+        answering = None if self._answer is None else Answering(self._answer, call.args)
+        return Proposal(request, key, None, check_edit, succeeded, answering=answering)
 
     def _look(self, config: RunnableConfig) -> _Doing:
         return _Doing(lambda: self._graph.get_state(config), lambda: self._graph.aget_state(config))
@@ -519,6 +544,14 @@ def _outcome(call: AskedCall, messages: Sequence[BaseMessage]) -> Outcome | None
         if isinstance(each, ToolMessage) and each.tool_call_id == call.tool_call_id:
             return failed(each.content) if each.status == "error" else succeeded(each.content)
     return None
+
+
+def _told(filed: _Filed, told: Told) -> Decision:
+    is_for_model = filed.question.shape in (Shape.BATCHED, Shape.PER_CALL)
+    if isinstance(filed.item.decision, Respond):
+        # A node of one's own gets the person's bare words, a model also what they mean.
+        return Respond(message=told.text[:_MAX_TEXT]) if is_for_model else filed.item.decision
+    return _no(told.text)
 
 
 def _no(text: str) -> Reject:

@@ -7,7 +7,7 @@ from langchain.agents.middleware import AgentMiddleware, ToolCallRequest
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-from .gate import About, Gate
+from .gate import About, Gate, Terms
 
 
 class GateMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -16,12 +16,12 @@ class GateMiddleware(AgentMiddleware[Any, Any, Any]):
     A tool that the agent does not have is not run, also where a later middleware would supply it.
     """
 
-    def __init__(self, gate: Gate, tools: Collection[str], *, about: About, timeout: float | None) -> None:
+    def __init__(self, gate: Gate, tools: Collection[str], *, about: About, terms: Terms) -> None:
         super().__init__()
         self._gate = gate
         self._named = frozenset(tools)
         self._about = about
-        self._timeout = timeout
+        self._terms = terms
 
     @property
     def name(self) -> str:
@@ -52,5 +52,8 @@ class GateMiddleware(AgentMiddleware[Any, Any, Any]):
             )
             return ToolMessage(text, name=name, tool_call_id=request.tool_call["id"], status="error")
         # The tool is exchanged, not the call: the agent's state is injected, and errors are handled, as ever.
-        guarded = self._gate.guard(request.tool, timeout=self._timeout, **self._about)
+        terms = self._terms
+        guarded = self._gate.guard(
+            request.tool, timeout=terms.timeout, plan=terms.plan, answer=terms.answer, **self._about
+        )
         return request.override(tool=guarded)

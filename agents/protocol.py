@@ -12,7 +12,6 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-PROTOCOL_VERSION = 1
 MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_WAIT_SECONDS = 60
@@ -56,6 +55,9 @@ class ContextEntry(Wire):
     """One thing the agent saw before it proposed the action.
 
     ``content`` is plain text; of an ``image`` it is the picture's bytes in base64, of a ``record`` usually JSON text.
+    ``trusted`` is false where anybody may have written it: a web page, an incoming e-mail, a file that a customer sent,
+    and tool results that carry such text. What an action takes from nowhere else is put before a person. Null says
+    that the kind tells: messages of the user, tool results and records are trusted, documents and links are not.
     """
 
     kind: ContextKind
@@ -63,6 +65,7 @@ class ContextEntry(Wire):
     title: ShortText | None = None
     content: Annotated[str, StringConstraints(max_length=MAX_BODY_BYTES)]
     media_type: ShortText | None = None
+    trusted: Annotated[bool, Field(strict=True)] | None = None
 
 
 class DecisionType(StrEnum):
@@ -151,7 +154,8 @@ class ActionRequest(Wire):
     """An action, how sure the agent is of it, why, and in what context.
 
     ``confidence`` is 0 to 1 or null; it can only lower what the agent may do alone. ``args_schema`` is JSON Schema
-    2020-12. ``expires_in`` is in seconds.
+    2020-12. ``expires_in`` is in seconds. An ``observed`` action was done or left undone by the agent already: people
+    judge it, nothing waits for them, and no permission ever comes of it.
     """
 
     action: Action
@@ -170,6 +174,7 @@ class ActionRequest(Wire):
     agent_version: ShortText | None = None
     prompt_version: ShortText | None = None
     metadata: Annotated[dict[ShortText, JsonValue], Field(max_length=50)] = {}
+    observed: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _someone_can_say_no(self) -> "ActionRequest":
@@ -274,12 +279,18 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(Wire):
-    """What happened when the action ran: its result or its error, and what running it cost."""
+    """What happened when the action ran: its result or its error, and what running it cost.
+
+    ``attempts`` is how often it was run within its one permission, where that was more than once; ``fallback`` names
+    what ran in the tool's place.
+    """
 
     status: OutcomeStatus
     result: JsonValue = None
     error: LongText | None = None
     usage: Usage = Usage()
+    attempts: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
+    fallback: ShortText | None = None
 
 
 class Problem(BaseModel):

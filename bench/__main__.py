@@ -4,7 +4,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import console, raw, sizes, submitting, waking
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> Table:
     """Measure what was asked for and return the table that was printed."""
     asked = _options().parse_args(arguments)
     scale = QUICK if asked.quick else WHOLE
+    if asked.waiting:
+        scale = replace(scale, sizes=tuple(sorted(asked.waiting)))
     table = Table()
     table.begin()
     with tempfile.TemporaryDirectory(prefix="signoff-bench-") as scratch:
@@ -65,6 +67,9 @@ def _options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument("--quick", action="store_true", help="a small run, to see that everything still works")
     options.add_argument("--database", action="append", choices=(SQLITE, POSTGRES), help="only this one; repeatable")
+    options.add_argument(
+        "--waiting", action="append", type=int, help="let so many items wait in the part sizes; repeatable"
+    )
     options.add_argument("--part", action="append", choices=list(PARTS), help="only this part; repeatable")
     return options
 

@@ -2,18 +2,17 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from db.engine import Engines
-from db.filings import Filings
+from db.filings import Asked, Filings
 from db.rows import Values
 from db.transaction import ADD_EVENTS, ReadTransaction, WriteTransaction
 from review.clock import Clock, utc_now
-from review.store import FilingKey
 
 CHANNEL = "signoff_item"
 
@@ -86,10 +85,10 @@ class Batch:
         self._recorded: list[Values] = []
         self._filings = Filings(connection)
 
-    def expect(self, keys: Sequence[FilingKey]) -> None:
-        """Look up together what several pieces of work are going to ask for one by one."""
-        if len(keys) > 1:
-            self._filings.expect(keys)
+    def expect(self, asked: Sequence[Asked]) -> None:
+        """Look up together what pieces of work are going to ask for one by one."""
+        if asked:
+            self._filings.expect(asked)
 
     def transaction(self) -> WriteTransaction:
         """Return what the next piece of work is told to work with."""
@@ -116,12 +115,32 @@ class Batch:
             self._connection.commit()
 
 
-@contextmanager
-def open_batch(engines: Engines, clock: Clock | None, *, origin: str) -> Iterator[Batch]:
-    """Begin a transaction for writing; it is rolled back unless the batch commits."""
-    with engines.writing.connect() as connection:
-        connection.begin()
-        yield Batch(connection, engines, clock, origin=origin)
+class WritingConnection:
+    """The writer's own connection: kept from batch to batch, and exchanged after any trouble."""
+
+    def __init__(self, engines: Engines, clock: Clock | None, *, origin: str) -> None:
+        self._engines = engines
+        self._clock = clock
+        self._origin = origin
+        self._kept: Connection | None = None
+
+    @contextmanager
+    def open_batch(self) -> Iterator[Batch]:
+        """Begin a transaction for writing; it is rolled back unless the batch commits."""
+        connection = self._kept or self._engines.writing.connect()
+        self._kept = None
+        with ExitStack() as trouble:
+            trouble.callback(connection.close)
+            transaction = connection.begin()
+            yield Batch(connection, self._engines, self._clock, origin=self._origin)
+            transaction.close()
+            trouble.pop_all()
+        self._kept = connection
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._kept is not None:
+            self._kept.close()
 
 
 @contextmanager

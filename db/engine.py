@@ -13,6 +13,7 @@ from sqlalchemy.pool import QueuePool
 from db.latch import Latch, OpenLatch
 
 READ_CONNECTIONS = 8
+WRITE_CONNECTIONS = 2  # The writer keeps one; migrations come before it.
 BUSY_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 60_000
@@ -114,7 +115,9 @@ def _sqlite(url: URL) -> Engines:
     return Engines(
         reading=_sqlite_engine(url, mode, begin="BEGIN", size=READ_CONNECTIONS, pragmas=("query_only=ON",)),
         # Spilling dirty pages before the commit would need the readers out in the middle of a batch.
-        writing=_sqlite_engine(url, mode, begin="BEGIN IMMEDIATE", size=1, pragmas=("cache_spill=OFF",)),
+        writing=_sqlite_engine(
+            url, mode, begin="BEGIN IMMEDIATE", size=WRITE_CONNECTIONS, pragmas=("cache_spill=OFF",)
+        ),
         latch=OpenLatch() if mode == "wal" else Latch(),
     )
 
@@ -160,7 +163,7 @@ def _postgres(url: URL) -> Engines:
             isolation="repeatable\\ read",
             settings=("default_transaction_read_only=on",),
         ),
-        writing=_postgres_engine(url, size=1, isolation="read\\ committed", settings=()),
+        writing=_postgres_engine(url, size=WRITE_CONNECTIONS, isolation="read\\ committed", settings=()),
         latch=OpenLatch(),
     )
 

@@ -1,13 +1,15 @@
-"""New items of submissions that share a transaction: keys are looked up together, and rows written together."""
+"""New items of submissions that share a transaction: what is known is looked up together, rows are written together."""
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
 from db.rows import Values
+from db.tables import REJECTED
 from review.store import DuplicateKeyError, FilingKey
 
 _KEY = ("workspace", "agent", "idempotency_key")
@@ -20,36 +22,70 @@ ADD_ITEM: dict[str, Insert] = {
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
 
-# One statement for any number of keys, so that it is compiled once.
-_TAKEN = {
+# One statement for any number of submissions, so that it is compiled once: which keys are taken, and which calls
+# people rejected before.
+_KNOWN = {
     "sqlite": text(
-        "SELECT items.workspace, items.agent, items.idempotency_key FROM json_each(:keys) AS asked CROSS JOIN items "
+        "SELECT 0, items.workspace, items.agent, items.idempotency_key "  # noqa: S608 -- a constant
+        "FROM json_each(:asked) AS asked CROSS JOIN items "
         "WHERE items.workspace = json_extract(asked.value, '$[0]') "
         "AND items.agent = json_extract(asked.value, '$[1]') "
-        "AND items.idempotency_key = json_extract(asked.value, '$[2]')"
+        "AND items.idempotency_key = json_extract(asked.value, '$[2]') "
+        "UNION ALL "
+        "SELECT 1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[3]') "
+        f"FROM json_each(:asked) WHERE EXISTS (SELECT 1 FROM items WHERE {REJECTED} "
+        "AND items.workspace = json_extract(value, '$[0]') "
+        "AND items.agent = json_extract(value, '$[1]') "
+        "AND items.digest = json_extract(value, '$[3]'))"
     ),
+    # The side queries are lateral and limited, so that the index is asked for each, whatever is estimated.
     "postgresql": text(
-        "SELECT items.workspace, items.agent, items.idempotency_key "
-        "FROM jsonb_array_elements(CAST(:keys AS jsonb)) AS asked JOIN items "
-        "ON items.workspace = asked ->> 0 AND items.agent = asked ->> 1 AND items.idempotency_key = asked ->> 2"
+        "SELECT 0, asked ->> 0, asked ->> 1, asked ->> 2 "  # noqa: S608 -- a constant
+        "FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked CROSS JOIN LATERAL (SELECT 1 FROM items "
+        "WHERE items.workspace = asked ->> 0 AND items.agent = asked ->> 1 AND items.idempotency_key = asked ->> 2 "
+        "LIMIT 1) AS found "
+        "UNION ALL "
+        "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked "
+        f"CROSS JOIN LATERAL (SELECT 1 FROM items WHERE {REJECTED} AND items.workspace = asked ->> 0 "
+        "AND items.agent = asked ->> 1 AND items.digest = asked ->> 3 LIMIT 1) AS found"
     ),
 }
 
 
+class Asked(NamedTuple):
+    """What a submission is going to ask for: whether its key is free, and whether its call was rejected before."""
+
+    key: FilingKey
+    digest: str | None
+
+
 class Filings:
-    """What is known of the keys that a transaction was announced, and the rows that it has yet to write."""
+    """What is known of the submissions that a transaction was announced, and the rows that it has yet to write."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._free: set[FilingKey] = set()
+        self._unrejected: set[tuple[str, str, str]] = set()
         self._rows: list[Values] = []
 
-    def expect(self, keys: Sequence[FilingKey]) -> None:
-        """Look up which of the keys are free, all in one statement."""
-        asked = json.dumps(keys)
-        taken = self._connection.execute(_TAKEN[self._dialect], {"keys": asked})
-        self._free = set(keys).difference(FilingKey(*row) for row in taken)
+    def expect(self, asked: Sequence[Asked]) -> None:
+        """Look up which of the keys are free and which of the calls were never rejected, all in one statement."""
+        calls = {(key.workspace, key.agent, digest) for key, digest in asked if digest is not None}
+        told = json.dumps([(*key, digest) for key, digest in asked])
+        taken: set[FilingKey] = set()
+        rejected: set[tuple[str, str, str]] = set()
+        for is_rejected, workspace, agent, known in self._connection.execute(_KNOWN[self._dialect], {"asked": told}):
+            if is_rejected:
+                rejected.add((workspace, agent, known))
+            else:
+                taken.add(FilingKey(workspace, agent, known))
+        self._free = {key for key, _ in asked} - taken
+        self._unrejected = calls - rejected
+
+    def is_unrejected(self, workspace: str, agent: str, digest: str) -> bool:
+        """Tell whether the call is known never to have been rejected; False where that is not known."""
+        return (workspace, agent, digest) in self._unrejected
 
     def is_free(self, key: FilingKey) -> bool:
         """Tell whether the key is known to be free; False where that is not known."""

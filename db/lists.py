@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, func, or_, select, text, tuple_
 
-from agents.protocol import Status
+from agents.protocol import Execution, Status
 from db import cursors
 from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
-from db.tables import CLAIMED, WAITING, items
+from db.tables import CLAIMED, UNKNOWN, WAITING, items
 from db.types import instant, microseconds
 from review.errors import InvalidCursorError
 from review.items import ItemFilter, ItemSummary, Order, Page, ReviewItem
@@ -121,9 +121,12 @@ class _Listing:
             items.c.tool: where.tool,
             items.c.queue: where.queue,
             items.c.decision_type: where.decision and where.decision.value,
+            items.c.execution: where.execution and where.execution.value,
             items.c.settled_by: where.settled_by,
         }
         yield from (column == value for column, value in equal.items() if value is not None)
+        if where.execution is Execution.UNKNOWN:
+            yield text(UNKNOWN)
         if where.since is not None:
             yield items.c.submitted_at >= where.since
         if where.until is not None:

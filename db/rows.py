@@ -28,6 +28,8 @@ from review.items import (
     NoteRecord,
     Purpose,
     ReasonCode,
+    Reconciliation,
+    Rejection,
     ReviewItem,
     Tool,
 )
@@ -40,10 +42,13 @@ _DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 
 # What never changes once an item is kept; everything else save_item may replace.
 _LASTING = frozenset(
-    {"workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key", "request_hash"}
+    {
+        *("workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key", "request_hash"),
+        *("repeats_id", "rejections"),
+    }
 )
 
-_DOCUMENTS = ("draft", "decision", "outcome")
+_DOCUMENTS = ("draft", "decision", "outcome", "reconciliation")
 
 SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
     tables.items.c[name]
@@ -112,6 +117,10 @@ ITEM_COLUMNS: tuple[Column[Any], ...] = tuple(
         "outcome",
         "receipt",
         "request",
+        "outcome_due_at",
+        "reconciliation",
+        "repeats_id",
+        "rejections",
     )
 )
 
@@ -129,6 +138,8 @@ def item_values(item: ReviewItem) -> Values:
         "parent_id": item.parent_id,
         "idempotency_key": item.idempotency_key,
         "request_hash": item.request_hash,
+        "repeats_id": item.repeats_id,
+        "rejections": item.rejections,
         **_scalar_values(item),
         **_request_values(item.request),
         "reasons": _reasons(item.reasons),
@@ -181,6 +192,7 @@ def _scalar_values(item: ReviewItem) -> Values:
         "permitted_until": item.permitted_until,
         "jti": item.jti,
         "consumed_at": item.consumed_at,
+        "outcome_due_at": item.outcome_due_at,
         "notes": item.notes,
         "quorum": item.quorum,
         "receipt": item.receipt,
@@ -246,6 +258,10 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         outcome,
         receipt,
         request,
+        outcome_due_at,
+        reconciliation,
+        repeats_id,
+        rejections,
     ) = row
     return ReviewItem(
         id=id_,
@@ -282,6 +298,10 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         consumed_at=consumed_at,
         outcome=Outcome.model_validate_json(documents.body(outcome)) if outcome else None,
         notes=notes,
+        outcome_due_at=outcome_due_at,
+        reconciliation=(Reconciliation.model_validate_json(documents.body(reconciliation)) if reconciliation else None),
+        repeats_id=repeats_id,
+        rejections=rejections,
     )
 
 
@@ -379,6 +399,24 @@ def note_values(record: NoteRecord) -> Values:
 def note_from(text: str) -> Note:
     """Return the note that was kept."""
     return Note.model_validate_json(documents.body(text))
+
+
+def note_record_from(row: Row[Any]) -> NoteRecord:
+    """Return the note with its place in the store, from a row of all columns."""
+    values = row._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return NoteRecord(
+        id=values["id"],
+        workspace=values["workspace"],
+        item_id=values["item_id"],
+        author_name=values["author_name"],
+        note=note_from(values["note"]),
+    )
+
+
+def rejection_from(row: Sequence[Any]) -> Rejection:
+    """Return the rejection in a row of (id, request)."""
+    id_, request = row
+    return Rejection(id_, json.loads(documents.body(request))["run"]["thread_id"])
 
 
 def event_values(event: AuditEvent) -> Values:

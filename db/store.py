@@ -1,17 +1,19 @@
 """The store: pieces of work run against SQLite or PostgreSQL, as `review.store` asks for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from db import schema
-from db.batch import one_work_at_a_time, open_batch, open_reading, refuse_inside_work
+from db import schema, sealing
+from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
 from db.engine import Engines, open_engines
+from db.filings import Asked
 from db.wakeups import Hub, Listener
 from db.writer import Writer
+from review.audit import Arrival
 from review.clock import Clock
 from review.store import FilingKey, Reading, Writing
 
@@ -27,7 +29,8 @@ class SqlStore:
         self._hub = Hub()
         origin = uuid4().hex
         self._listener = Listener(engines.conninfo, self._hub, origin=origin) if engines.is_postgres else None
-        self._writer = Writer(lambda: open_batch(engines, clock, origin=origin), self._hub.wake)
+        self._connection = WritingConnection(engines, clock, origin=origin)
+        self._writer = Writer(self._connection.open_batch, self._hub.wake)
 
     @property
     def wakeups(self) -> Hub:
@@ -49,10 +52,16 @@ class SqlStore:
         refuse_inside_work()
         return self._writer.write(work)
 
-    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(
+        self, work: Callable[[Writing], T], *, key: FilingKey | None = None, digest: str | None = None
+    ) -> Future[T]:
         """Queue the work of a write and return at once; the future answers after the commit."""
         refuse_inside_work()
-        return self._writer.begin(work, key=key)
+        return self._writer.begin(work, asked=None if key is None else Asked(key, digest))
+
+    def unsealed(self, *, limit: int) -> Sequence[Arrival]:
+        """Return the oldest committed events that have no leaf yet, by ``seq``, as far as none can come before them."""
+        return sealing.unsealed(self._engines, limit=limit)
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""
@@ -65,6 +74,7 @@ class SqlStore:
     def close(self) -> None:
         """Finish the writes that wait, then close every connection."""
         self._writer.close()
+        self._connection.close()
         if self._listener is not None:
             self._listener.close()
         self._engines.dispose()

@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.types import FreeText, Instant
@@ -16,6 +26,13 @@ from db.types import FreeText, Instant
 WAITING = "status = 'waiting'"
 CLAIMED = "status = 'claimed'"
 UNDECIDED = "status IN ('waiting', 'claimed')"
+STARTED = "execution = 'started'"
+UNKNOWN = "execution = 'unknown'"
+# By a person, while the agent waited: what the policy denies has another route, and what expires another status.
+REJECTED = "decision_type = 'reject' AND route = 'review' AND status = 'settled' AND purpose = 'gate'"
+
+# SQLite numbers rows by itself only where the type is called INTEGER, which there is as large as a BIGINT.
+_Count = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -84,6 +101,10 @@ class ItemRow(Base):
     outcome: Mapped[str | None]
     receipt: Mapped[str | None]
     request: Mapped[str]
+    outcome_due_at: Mapped[datetime | None]
+    reconciliation: Mapped[str | None]
+    repeats_id: Mapped[UUID | None]
+    rejections: Mapped[int] = mapped_column(server_default="0")
 
     __table_args__ = (
         UniqueConstraint("workspace", "agent", "idempotency_key"),
@@ -97,6 +118,10 @@ class ItemRow(Base):
         # Claimed items are as many as there are people, so this finds them for the lists as well.
         _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
         _partial("ix_items_claim_until", "claim_until", where=CLAIMED),
+        # Written when an execution starts or is lost sight of, and when a person rejects; a submit touches none.
+        _partial("ix_items_outcome_due_at", "outcome_due_at", where=STARTED),
+        _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
+        _partial("ix_items_rejected", "workspace", "agent", "digest", "settled_at", where=REJECTED),
         _partial("ix_items_settled", "workspace", "settled_at", "id", where="settled_at IS NOT NULL"),
     )
 
@@ -145,12 +170,17 @@ class NoteRow(Base):
 
 
 class AuditEventRow(Base):
-    """One thing that happened; triggers refuse every change. ``leaf`` is the evidence, the rest finds it."""
+    """One thing that happened; triggers refuse every change. ``leaf`` is the evidence, the rest finds it.
+
+    ``seq`` counts what was written, of every workspace. On SQLite that is the order of the commits and without gaps; on
+    PostgreSQL a lower number can be committed after a higher one (see `db.sealing`).
+    """
 
     __tablename__ = "audit_events"
 
-    workspace: Mapped[str] = mapped_column(primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(_Count, primary_key=True)
+    workspace: Mapped[str]
+    id: Mapped[UUID]
     at: Mapped[datetime]
     kind: Mapped[str]
     actor_id: Mapped[str] = mapped_column(FreeText)
@@ -158,7 +188,51 @@ class AuditEventRow(Base):
     item_id: Mapped[UUID | None]
     leaf: Mapped[str]
 
-    __table_args__ = (_partial("ix_audit_events_item", "workspace", "item_id", "id", where="item_id IS NOT NULL"),)
+    __table_args__ = (
+        UniqueConstraint("workspace", "id"),
+        _partial("ix_audit_events_item", "workspace", "item_id", "id", where="item_id IS NOT NULL"),
+    )
+
+
+class AuditLeafRow(Base):
+    """Where an event stands in its workspace's tree, and the RFC 6962 hash that was sealed; never changed.
+
+    The key is the event's ``seq``: no event can have two leaves.
+    """
+
+    __tablename__ = "audit_leaves"
+
+    seq: Mapped[int] = mapped_column(_Count, primary_key=True, autoincrement=False)
+    workspace: Mapped[str]
+    leaf_index: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes]
+
+    __table_args__ = (UniqueConstraint("workspace", "leaf_index"),)
+
+
+class AuditNodeRow(Base):
+    """The hash of a complete subtree whose height is a multiple of eight (`review.merkle`); never changed."""
+
+    __tablename__ = "audit_nodes"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    level: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    hash: Mapped[bytes]
+
+
+class CheckpointRow(Base):
+    """A signed head of the log, with the tree's right edge, 32 bytes a subtree; never changed."""
+
+    __tablename__ = "checkpoints"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    frontier: Mapped[bytes]
+    origin: Mapped[str]
+    note: Mapped[str]
+    at: Mapped[datetime]
 
 
 class PolicyRow(Base):
@@ -254,6 +328,9 @@ items = table(ItemRow)
 decisions = table(DecisionRow)
 notes = table(NoteRow)
 audit_events = table(AuditEventRow)
+audit_leaves = table(AuditLeafRow)
+audit_nodes = table(AuditNodeRow)
+checkpoints = table(CheckpointRow)
 policies = table(PolicyRow)
 agents = table(AgentRow)
 tools = table(ToolRow)

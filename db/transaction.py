@@ -27,15 +27,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
-from db import cursors, lists, rows, tables
+from db import cursors, lists, rows, sealing, tables
 from db.filings import ADD_ITEM, Filings
-from db.tables import CLAIMED, UNDECIDED, WAITING
+from db.tables import CLAIMED, REJECTED, STARTED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
-from review.audit import AuditEvent, EventFilter
-from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, ReviewItem, Tool
+from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
+from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, Rejection, ReviewItem, Tool
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
-from review.store import DuplicateKeyError, FilingKey, StaleItemError
+from review.store import REJECTIONS_SEEN, DuplicateKeyError, FilingKey, StaleItemError
 
 Now = Callable[[Connection], datetime]
 
@@ -72,6 +72,23 @@ _OVERDUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_OVERDUE_OUTCOMES = (
+    _WHOLE_ITEM.where(text(STARTED), _items.c.outcome_due_at <= bindparam("now"))
+    .order_by(_items.c.outcome_due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_REJECTIONS = (
+    select(_items.c.id, _items.c.request)
+    .where(
+        text(REJECTED),
+        _items.c.workspace == bindparam("workspace"),
+        _items.c.agent == bindparam("agent"),
+        _items.c.digest == bindparam("digest"),
+    )
+    .order_by(_items.c.settled_at.desc())
+    .limit(REJECTIONS_SEEN)
+)
 _DECISIONS_OF = (
     select(*rows.DECISION_COLUMNS)
     .where(_decisions.c.workspace == bindparam("workspace"), _decisions.c.item_id == bindparam("item_id"))
@@ -79,6 +96,11 @@ _DECISIONS_OF = (
 )
 _NOTES_OF = (
     select(tables.notes.c.note)
+    .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
+    .order_by(tables.notes.c.id)
+)
+_THREAD_OF = (
+    select(*tables.notes.c)
     .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
     .order_by(tables.notes.c.id)
 )
@@ -107,7 +129,8 @@ _SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("i
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
-ADD_EVENTS = insert(_events)
+# Inline: the number that a lone event is given is not asked for, just as with many.
+ADD_EVENTS = insert(_events).inline()
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
 _ADD_LINK = insert(tables.links)
@@ -137,13 +160,14 @@ _USE_LINK = (
 )
 
 
-# Who approved or edited an item that needs several people is not handed it again. A scalar look-up, because PostgreSQL
-# turns a NOT EXISTS into a join with the whole table, and so loses the index that the order is read from.
+# Who approved or edited this version of an item that needs several people is not handed it again. A scalar look-up,
+# because PostgreSQL turns a NOT EXISTS into a join with the whole table, and so loses the index of the order.
 _OWN_DECISION = (
     select(_decisions.c.id)
     .where(
         _decisions.c.workspace == _items.c.workspace,
         _decisions.c.item_id == _items.c.id,
+        _decisions.c.item_version == _items.c.version,
         _decisions.c.iss == bindparam("iss", type_=FreeText()),
         _decisions.c.sub == bindparam("sub", type_=FreeText()),
     )
@@ -271,6 +295,11 @@ class ReadTransaction:
         found = self._connection.execute(_DECISIONS_OF, {"workspace": workspace, "item_id": item_id})
         return [rows.decision_from(row) for row in found]
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections by people of this very call of the agent, newest first."""
+        asked = {"workspace": workspace, "agent": agent, "digest": digest}
+        return [rows.rejection_from(row) for row in self._connection.execute(_REJECTIONS, asked)]
+
     def decided(
         self,
         workspace: str,
@@ -307,6 +336,11 @@ class ReadTransaction:
         found = self._connection.execute(_NOTES_OF, {"workspace": workspace, "item_id": item_id})
         return [rows.note_from(note) for note in found.scalars()]
 
+    def thread_of(self, workspace: str, item_id: UUID) -> Sequence[NoteRecord]:
+        """Return the item's thread with who wrote each note, oldest first."""
+        found = self._connection.execute(_THREAD_OF, {"workspace": workspace, "item_id": item_id})
+        return [rows.note_record_from(row) for row in found]
+
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, newest first; ``actor`` matches an actor's id or name."""
         statement = _event_list(workspace, where).order_by(_events.c.id.desc()).limit(limit + 1)
@@ -325,6 +359,33 @@ class ReadTransaction:
         if after is not None:
             statement = statement.where(_events.c.id > after)
         return [rows.event_from(row) for row in self._connection.execute(statement)]
+
+    def log_head(self, workspace: str) -> LogHead | None:
+        """Return the workspace's log as its latest checkpoint signed it."""
+        return sealing.head(self._connection, workspace)
+
+    def log_heads(self) -> Sequence[LogHead]:
+        """Return the head of every workspace's log."""
+        return sealing.heads(self._connection)
+
+    def last_sealed(self) -> int:
+        """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
+        return sealing.last_sealed(self._connection)
+
+    def backlog(self, *, limit: int) -> Backlog:
+        """Return what waits to be sealed, of every workspace, counting no further than ``limit``."""
+        return sealing.backlog(self._connection, limit=limit)
+
+    def sealed_events(
+        self, workspace: str, where: EventFilter, *, begin: int, size: int, limit: int
+    ) -> Sequence[SealedEvent]:
+        """Return up to ``limit`` events whose leaves stand at ``begin`` or behind it, before ``size``, by index."""
+        conditions = _event_conditions(workspace, where)
+        return sealing.events(self._connection, conditions, workspace, begin=begin, size=size, limit=limit)
+
+    def log_hashes(self, workspace: str, level: int, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of one level of the tree, those of leaves (0) or of a multiple of eight."""
+        return sealing.hashes(self._connection, workspace, level, begin=begin, end=end)
 
     def policy(self, workspace: str) -> Policy | None:
         """Return the policy in force."""
@@ -399,6 +460,12 @@ class WriteTransaction(ReadTransaction):
             return None
         return super().item_by_key(workspace, agent, idempotency_key)
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections of this call; nothing is asked where it is known that there are none."""
+        if self._filings.is_unrejected(workspace, agent, digest):
+            return ()
+        return super().rejections(workspace, agent, digest)
+
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item, its row locked until the end of the transaction."""
         return self._item(_ITEM_LOCKED, workspace=workspace, id=item_id)
@@ -460,6 +527,11 @@ class WriteTransaction(ReadTransaction):
         found = self._connection.execute(_OVERDUE, {"now": self.now, "limit": limit})
         return [rows.item_from(row) for row in found]
 
+    def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""
+        found = self._connection.execute(_OVERDUE_OUTCOMES, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
     def add_decision(self, record: DecisionRecord) -> None:
         """Keep a person's decision."""
         self._write(_ADD_DECISION, rows.decision_values(record))
@@ -471,6 +543,15 @@ class WriteTransaction(ReadTransaction):
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""
         self.recorded.append(rows.event_values(event))
+
+    def leads_sealing(self) -> bool:
+        """Tell whether this transaction alone may seal until it ends; False where another process is at it."""
+        return sealing.leads(self._connection)
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep the leaves, the nodes and the checkpoint. The database refuses a leaf, node or number that is there."""
+        self.wrote = True
+        sealing.add(self._connection, seal)
 
     def add_policy(self, policy: Policy) -> None:
         """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
@@ -556,6 +637,12 @@ class WriteTransaction(ReadTransaction):
 
 
 def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
+    return select(
+        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
+    ).where(*_event_conditions(workspace, where))
+
+
+def _event_conditions(workspace: str, where: EventFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [_events.c.workspace == workspace]
     if where.kind is not None:
         conditions.append(_events.c.kind == where.kind.value)
@@ -567,6 +654,4 @@ def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
         conditions.append(_events.c.at >= where.since)
     if where.until is not None:
         conditions.append(_events.c.at < where.until)
-    return select(
-        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
-    ).where(*conditions)
+    return conditions

@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from db.batch import Batch, one_work_at_a_time
 from db.engine import passes_by_itself
+from db.filings import Asked
 from db.transaction import WriteTransaction
-from review.store import DuplicateKeyError, FilingKey, StaleItemError
+from review.store import DuplicateKeyError, StaleItemError
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class _OpeningError(Exception):
 @dataclass(slots=True, eq=False)
 class _Job:
     work: Callable[[WriteTransaction], Any]
-    key: FilingKey | None = None
+    asked: Asked | None = None
     future: Future[Any] = field(default_factory=Future)
     runs: int = 0
 
@@ -108,9 +109,9 @@ class Writer:
         """Run the work and return its result once it is committed; raise what it raised, with nothing kept."""
         return self.begin(work).result()
 
-    def begin(self, work: Callable[[WriteTransaction], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(self, work: Callable[[WriteTransaction], T], *, asked: Asked | None = None) -> Future[T]:
         """Queue the work and return at once; the future answers as ``write`` does, and cannot be cancelled."""
-        job = _Job(work, key)
+        job = _Job(work, asked)
         job.future.set_running_or_notify_cancel()
         with self._changed:
             if self._refusal is not None:
@@ -183,7 +184,7 @@ class Writer:
         is_committing = False
         try:
             with self._opened() as batch:
-                batch.expect([job.key for job in jobs if job.key])
+                batch.expect([job.asked for job in jobs if job.asked])
                 answers = [_answer(batch, job) for job in jobs]
                 batch.flush()
                 is_committing = True

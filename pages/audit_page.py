@@ -27,6 +27,7 @@ from pages.tables import (
 )
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.people import Permission, Person
+from review.sealer import LEAVES_PER_CHECKPOINT
 
 TITLE = "Audit"
 ICON = ":material/fact_check:"
@@ -40,10 +41,20 @@ DOWNLOAD = "/download/audit.csv"
 _KINDS = {kind: humanised(kind) for kind in EventKind}
 _COLUMNS = (*EVENT_COLUMNS[:2], Column("item", "Item", "mono"), *EVENT_COLUMNS[2:])
 
+_VERIFIER = "/download/verify.py"
+_CHECKPOINT = "/api/v1/checkpoint"
 _ABOUT = """
-Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON,
-in base64url): **that is the evidence**. The other columns are a readable rendering of it, escaped so that no
-spreadsheet takes a cell for a formula; whoever doubts a row computes them again from its leaf.
+Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
+base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
+the last row, the manifest, together with the filter and the count. The other columns are a readable rendering of the
+leaf, escaped so that no spreadsheet takes a cell for a formula.
+
+Whoever trusts neither this console nor its database verifies the file without them, offline:
+
+    python verify.py signoff-audit.csv --key signoff.pub
+
+The public key comes once, from somebody you trust: `python app.py key public --out signoff.pub`. Keep a checkpoint
+outside now and then, and add `--checkpoint FILE`: a log that was rolled back or rewritten since then is found.
 
 Arguments and people's words are never in an event. Digests stand for them.
 """
@@ -54,6 +65,7 @@ def page(person: Person) -> None:
     _go_to_the_item()
     st.title(TITLE)
     show_refusal()
+    _show_log(person)
     where = _ask_filter()
     found = page_of(
         KEY,
@@ -68,6 +80,33 @@ def page(person: Person) -> None:
     show_list(f"{KEY}.list", _COLUMNS, lines, caption="The audit log, newest first", on_press=_choose)
     show_pager(KEY, found)
     _show_chosen(person, found.rows)
+
+
+def _show_log(person: Person) -> None:
+    head, beat = services().records.log(person)
+    if beat.is_missing:
+        draw(
+            notice("The audit log has not been sealed for too long. Events are kept, but look after the server.", "bad")
+        )
+    if head is None:
+        draw(notice("Nothing is sealed yet; the first checkpoint is signed within a minute."))
+        return
+    waiting = f"{beat.backlog.count:,}" + ("+" if beat.backlog.count >= LEAVES_PER_CHECKPOINT else "")
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        draw(
+            facts(
+                [
+                    ("Sealed events", f"{head.frontier.size:,}"),
+                    ("Not sealed yet", waiting),
+                    ("Last checkpoint", moment(head.at)),
+                ]
+            )
+        )
+        with st.popover("The checkpoint", type="tertiary", icon=":material/verified:"):
+            st.caption(
+                f"The signed head of the log; anybody may fetch it at {_CHECKPOINT}. Keep it outside this house."
+            )
+            st.code(head.note, language=None, wrap_lines=True)
 
 
 def _ask_filter() -> EventFilter:
@@ -112,6 +151,7 @@ def _show_download(person: Person, where: EventFilter) -> None:
         is_filtered = where != EventFilter()
         label = "Download what matches (CSV)" if is_filtered else "Download the log (CSV)"
         st.link_button(label, download_address(where), icon=":material/download:")
+        st.link_button("Download the verifier", _VERIFIER, icon=":material/verified:", type="tertiary")
         with st.popover("What is in the file?", type="tertiary"):
             st.markdown(_ABOUT)
 

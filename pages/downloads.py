@@ -6,11 +6,12 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pages.services import services
 from pages.sign_in import cookie_name
+from review import verify
 from review.audit import EventFilter, EventKind
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
@@ -87,6 +88,13 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+async def _verifier(_: Request) -> Response:
+    return FileResponse(verify.__file__, media_type="text/x-python; charset=utf-8", filename="verify.py")
+
+
 def routes() -> list[Route]:
-    """Return the routes to mount beside the console."""
-    return [Route("/download/{name}", _download, methods=["GET"])]
+    """Return the routes to mount beside the console; the verifier is for everybody."""
+    return [
+        Route("/download/verify.py", _verifier, methods=["GET"]),
+        Route("/download/{name}", _download, methods=["GET"]),
+    ]

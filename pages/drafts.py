@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from agents.canonical import NotCanonicalError, parse
 from pages.rendering import place_name
 from review.items import Tool
-from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, PolicyDocument, Rule, ToolRule
+from review.policy import DEFAULT_OUTCOME_WITHIN, DEFAULT_PERMIT_FOR, HOUR, Autonomy, PolicyDocument, Rule, ToolRule
 
 MINUTE = 60
 
 TOOL_COLUMNS = (
     *("agent", "tool", "autonomy", "threshold"),
-    *("queue", "due_in", "permit_for", "approve_on_expiry"),
+    *("queue", "due_in", "permit_for", "outcome_within", "approve_on_expiry"),
 )
 
 TableColumns = dict[str, list[Any]]
@@ -103,7 +103,7 @@ def without(rules: Sequence[Rule], place: int) -> tuple[Rule, ...]:
 
 
 def tool_columns(tools: Sequence[ToolRule]) -> TableColumns:
-    """Return the rules of tools as the columns of an editable table; due in minutes, permits in hours.
+    """Return the rules of tools as the columns of an editable table; due and outcomes in minutes, permits in hours.
 
     Where there are none the table has one row to fill in: a column without a value would count as one of numbers.
     """
@@ -117,6 +117,7 @@ def tool_columns(tools: Sequence[ToolRule]) -> TableColumns:
         "queue": [tool.queue for tool in tools],
         "due_in": [tool.due_in / MINUTE if tool.due_in else None for tool in tools],
         "permit_for": [tool.permit_for / HOUR for tool in tools],
+        "outcome_within": [tool.outcome_within / MINUTE for tool in tools],
         "approve_on_expiry": [tool.approve_on_expiry for tool in tools],
     }
 
@@ -149,6 +150,9 @@ def _tool_rule(row: Mapping[str, Any]) -> ToolRule:
             "queue": row.get("queue"),
             "due_in": round(row["due_in"] * MINUTE) if "due_in" in row else None,
             "permit_for": round(row["permit_for"] * HOUR) if "permit_for" in row else DEFAULT_PERMIT_FOR,
+            "outcome_within": (
+                round(row["outcome_within"] * MINUTE) if "outcome_within" in row else DEFAULT_OUTCOME_WITHIN
+            ),
             "approve_on_expiry": bool(row.get("approve_on_expiry", False)),
         }
     )

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import DecisionType, Edit, Execution, Reject, Respond, Status
+from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
 from pages.item_view import show_item
+from pages.presence import act_as
 from pages.rendering import (
     Markup,
     diff_view,
@@ -19,6 +20,8 @@ from pages.rendering import (
     moment,
     money,
     notice,
+    plain,
+    said,
     show_refusal,
     value_view,
 )
@@ -33,6 +36,7 @@ from pages.tables import (
     ask_choice,
     ask_days,
     ask_one,
+    count_words,
     page_of,
     show_empty,
     show_list,
@@ -64,6 +68,7 @@ _DECISION_TONES: dict[DecisionType, CellTone] = {
     DecisionType.REJECT: "bad",
     DecisionType.RESPOND: "accent",
 }
+_LOOKS = {Purpose.AUDIT: "a look afterwards", Purpose.SHADOW: "only observed"}
 _STATUSES = {Status.SETTLED: "Settled", Status.EXPIRED: "Expired", Status.CANCELLED: "Withdrawn"}
 _EXECUTIONS: dict[Execution, tuple[str, CellTone]] = {
     Execution.NONE: ("", ""),
@@ -73,6 +78,14 @@ _EXECUTIONS: dict[Execution, tuple[str, CellTone]] = {
     Execution.FAILED: ("failed", "bad"),
     Execution.UNKNOWN: ("unknown", "warn"),
 }
+_RAN = {
+    Execution.SUCCEEDED: "Ran",
+    Execution.FAILED: "Failed",
+    Execution.UNKNOWN: "Nobody knows",
+    Execution.STARTED: "Running",
+    Execution.PERMITTED: "Not begun yet",
+}
+_UNKNOWN = ItemFilter(execution=Execution.UNKNOWN)
 _COLUMNS = (
     Column("action", "Action"),
     Column("subject", "Concerns"),
@@ -120,6 +133,7 @@ def _close() -> None:
 
 def _show_all(person: Person) -> None:
     st.title(TITLE)
+    _show_unknown(person)
     where = _ask_filter(person)
     found = page_of(
         KEY,
@@ -134,6 +148,23 @@ def _show_all(person: Person) -> None:
         show_empty("Nothing is decided yet", "Every decision stays here, with what came of it.")
     else:
         show_empty("Nothing matches", "Take a filter away, or look for other words.")
+
+
+def _show_unknown(person: Person) -> None:
+    count = services().desk.count(person, _UNKNOWN)
+    if not count:
+        return
+    one = count == 1
+    words = (
+        f"Of {count_words(count)} {'action' if one else 'actions'} nobody knows whether {'it' if one else 'they'} ran."
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        draw(notice(words, "warn"))
+        st.button("Show only these", key=f"{KEY}.unknown", icon=":material/help_center:", on_click=_filter_unknown)
+
+
+def _filter_unknown() -> None:
+    st.session_state[f"{KEY}.execution"] = Execution.UNKNOWN
 
 
 def _ask_filter(person: Person) -> ItemFilter:
@@ -151,6 +182,7 @@ def _ask_filter(person: Person) -> ItemFilter:
         decision = ask_one("Decision", _DECISIONS, key=f"{KEY}.decision")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
         tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
+        execution = ask_one("Execution", _RAN, key=f"{KEY}.execution")
         by = ask_choice("Decided by", [person.name, "policy"], key=f"{KEY}.by", every="Anybody")
         since, until = ask_days("Submitted between", key=f"{KEY}.days")
     return ItemFilter(
@@ -158,6 +190,7 @@ def _ask_filter(person: Person) -> ItemFilter:
         agent=agent,
         tool=tool,
         decision=decision,
+        execution=execution,
         settled_by=by,
         text=text.strip() or None,
         since=since,
@@ -178,7 +211,7 @@ def line_of(item: ItemSummary) -> Line:
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),
-            "by": Cell(item.settled_by or "", under="a look afterwards" if item.purpose is Purpose.AUDIT else ""),
+            "by": Cell(item.settled_by or "", under=_LOOKS.get(item.purpose, "")),
             "execution": Cell(execution, tone=tone),
             "settled": Cell(at=item.settled_at),
         },
@@ -198,12 +231,71 @@ def _ending(item: ItemSummary | ReviewItem) -> Cell:
 def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
+    if whole.item.execution is Execution.UNKNOWN:
+        _show_reconciling(whole.item, person)
     show_item(whole, person)
+    if whole.item.repeats_id is not None:
+        earlier = str(whole.item.repeats_id)
+        st.button(
+            "Open the earlier decision",
+            key=f"{KEY}.earlier",
+            type="tertiary",
+            icon=":material/history:",
+            on_click=_open,
+            args=(earlier,),
+        )
     _show_ending(whole)
     _show_decisions(whole.decisions)
     if person.may(Permission.SEE_AUDIT):
         found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_SHOWN)
         _show_events(found.rows)
+
+
+def _show_reconciling(item: ReviewItem, person: Person) -> None:
+    with st.container(border=True, key="reconcile", gap="small"):
+        st.subheader("Nobody knows whether this ran")
+        plain(
+            "The permission was used up, so it may have run; no outcome is known. It is never run again by itself. "
+            "Look it up where it would have had its effect, and say what you found."
+        )
+        draw(
+            facts(
+                [
+                    ("Permission used up", moment(item.consumed_at)),
+                    ("Outcome due by", moment(item.outcome_due_at)),
+                    ("Look for the idempotency key (jti)", element("span", str(item.jti), class_="so-plain so-mono")),
+                    ("The agent's report", item.outcome.error or "unknown" if item.outcome else "none"),
+                ]
+            ),
+        )
+        if not person.may(Permission.RECONCILE):
+            draw(notice("A reviewer or a lead can say what happened."))
+            return
+        st.text_area("How do you know?", key=_note_key(item), height=80, persist_state="session")
+        with st.container(horizontal=True, gap="small"):
+            for status, label, icon in (
+                (OutcomeStatus.SUCCEEDED, "It ran", ":material/check:"),
+                (OutcomeStatus.FAILED, "It did not run, or failed", ":material/close:"),
+            ):
+                st.button(
+                    label,
+                    key=f"{KEY}.{item.id}.{status}",
+                    icon=icon,
+                    on_click=_reconcile,
+                    args=(person, item.id, status, _note_key(item)),
+                )
+
+
+def _note_key(item: ReviewItem) -> str:
+    return f"{KEY}.{item.id}.found"
+
+
+def _reconcile(person: Person, item_id: UUID, status: OutcomeStatus, note_key: str) -> None:
+    def reconcile(here: Person) -> None:
+        services().desk.reconcile(here, item_id, status, str(st.session_state.get(note_key) or ""))
+        said("Noted. What you found stands from now on.")
+
+    act_as(person, reconcile)
 
 
 def _show_ending(whole: WholeItem) -> None:
@@ -232,6 +324,7 @@ def _show_ending(whole: WholeItem) -> None:
     if isinstance(item.decision, Reject | Respond) and item.decision.message:
         draw(_label("What the agent was told"), element("p", item.decision.message, class_="so-plain"))
     _show_outcome(item)
+    _show_reconciliation(item)
     _show_receipt(item)
 
 
@@ -244,6 +337,10 @@ def _show_outcome(item: ReviewItem) -> None:
     if outcome is None:
         return
     parts = [_label("What the agent reported of the run")]
+    if outcome.attempts is not None:
+        parts.append(element("p", f"It was run {outcome.attempts} times within its one permission."))
+    if outcome.fallback is not None:
+        parts.append(element("p", "In the tool's place ran ", element("span", outcome.fallback, class_="so-mono"), "."))
     if outcome.error:
         parts.append(element("p", outcome.error, class_="so-plain so-mono"))
     if isinstance(outcome.result, str):
@@ -251,6 +348,16 @@ def _show_outcome(item: ReviewItem) -> None:
     elif outcome.result is not None:
         parts.append(value_view(outcome.result))
     draw(*parts)
+
+
+def _show_reconciliation(item: ReviewItem) -> None:
+    found = item.reconciliation
+    if found is None:
+        return
+    draw(
+        _label(f"What {found.name} found on {moment(found.at)}: {_EXECUTIONS[item.execution][0]}"),
+        element("p", found.note, class_="so-plain"),
+    )
 
 
 def _show_receipt(item: ReviewItem) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 import streamlit as st
 from pydantic import JsonValue
 
-from agents.protocol import Action, ContextEntry, ContextKind, Impact, Note, Route
+from agents.protocol import Action, ContextEntry, ContextKind, Impact, Reject, Route
 from pages.rendering import (
     Markup,
     Place,
@@ -25,18 +25,22 @@ from pages.rendering import (
     json_view,
     moment,
     money,
+    ordinal,
 )
 from review.clock import utc_now
 from review.desk import WholeItem
-from review.grounding import grounding
+from review.grounding import Origin, Source, provenance, source_of
 from review.intake import UNINSPECTABLE
-from review.items import Purpose, ReviewItem
+from review.items import NoteRecord, Purpose, ReviewItem
 from review.people import Person
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
 _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
+_TITLE_SHOWN = 40
+_WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
+_VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
@@ -45,7 +49,7 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
     draw(headline(whole.item, person), facts_view(whole.item, at))
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        draw(args_card(whole), *draft_card(whole.item), reasons_card(whole.item))
+        draw(args_card(whole), *draft_card(whole.item), *repeated_card(whole, at), reasons_card(whole.item))
     with right:
         draw(*own_words_card(whole.item), *notes_card(whole.notes, at))
         show_context(whole.item.request.context)
@@ -59,7 +63,7 @@ def shown_action(item: ReviewItem) -> Action:
 def headline(item: ReviewItem, person: Person) -> Markup:
     """Return in one sentence what will happen, and what kind of look this is."""
     action = shown_action(item)
-    verb = "ran by itself:" if item.purpose is Purpose.AUDIT else "wants to"
+    verb = _VERBS[item.purpose]
     sentence = element(
         "h1",
         element("span", humanised(item.agent), class_="so-who so-plain"),
@@ -71,8 +75,12 @@ def headline(item: ReviewItem, person: Person) -> Markup:
     marks = [element("span", action.name, class_="so-chip so-mono"), chip(item.queue)]
     if item.purpose is Purpose.AUDIT:
         marks.append(chip("ran already", "info"))
+    if item.purpose is Purpose.SHADOW:
+        marks.append(chip("observed", "info"))
     if item.quorum > 1:
         marks.append(chip(f"needs {item.quorum} people", "accent"))
+    if item.rejections:
+        marks.append(chip(f"{ordinal(item.rejections + 1)} time, rejected before", "bad"))
     if item.draft is not None:
         marks.append(chip("edited by a reviewer", "accent"))
     if item.claim is not None and not item.claim.is_held_by(person.iss, person.sub, utc_now()):
@@ -130,7 +138,7 @@ def _until(at: datetime, now: datetime) -> Markup:
 
 
 def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
-    """Return the arguments that would run, each marked where its value stands nowhere in the context."""
+    """Return the arguments that would run, each value marked with where it comes from."""
     return element("section", *_args_parts(whole, is_whole=is_whole), class_="so-card")
 
 
@@ -141,15 +149,44 @@ def hidden_characters(whole: WholeItem) -> int:
 
 def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
     item = whole.item
-    found = grounding(item.request) if item.draft is None else None
-    ungrounded = found.ungrounded if found else ()
-    marks = {path: chip("not in the context", "warn") for path in ungrounded if not _is_prose(item, path)}
+    origins = provenance(item.request).origins if item.draft is None else ()
+    marks = {
+        origin.path: _origin_mark(origin)
+        for origin in origins
+        if origin.source is not Source.NOWHERE or not _is_prose(item, origin.path)
+    }
     heading = [element("span", "Arguments")]
-    if found is not None and found.share is not None and not ungrounded:
+    if origins and all(origin.source in (Source.USER, Source.TOOL) for origin in origins):
         heading.append(chip("all found in the context", "good"))
     yield element("h2", *heading, class_="so-label")
     view = args_view(shown_action(item).args, is_whole=is_whole, marks=marks, names=_schema_names(whole))
     yield view.markup
+
+
+def _origin_mark(origin: Origin) -> Markup:
+    match origin.source:
+        case Source.NOWHERE:
+            return chip("stands nowhere", "warn")
+        case Source.UNTRUSTED:
+            return chip("only in untrusted content", "bad")
+    entry = origin.entry
+    if entry is None or origin.source is Source.USER:
+        return element("span", f"from the {(entry.role if entry else None) or 'user'}".lower(), class_="so-from")
+    # The kind is our word; what stands in quotes is the agent's, so that no title can pass for another source.
+    quoted = f" “{_cut_title(entry.title)}”" if entry.title else ""
+    return element("span", f"from {_KINDS.get(entry.kind, 'tool result')}{quoted}", class_="so-from")
+
+
+_KINDS = {
+    ContextKind.TOOL_RESULT: "tool result",
+    ContextKind.RECORD: "record",
+    ContextKind.DOCUMENT: "trusted document",
+    ContextKind.LINK: "trusted link",
+}
+
+
+def _cut_title(title: str) -> str:
+    return title if len(title) <= _TITLE_SHOWN else f"{title[:_TITLE_SHOWN]}…"
 
 
 def _is_prose(item: ReviewItem, place: Place) -> bool:
@@ -176,6 +213,30 @@ def draft_card(item: ReviewItem) -> Iterator[Markup]:
         )
 
 
+def repeated_card(whole: WholeItem, now: datetime) -> Iterator[Markup]:
+    """Yield how often this very call was rejected before, and what was said of it the last time."""
+    if not whole.item.rejections:
+        return
+    times = whole.item.rejections
+    said = (
+        f"It was proposed and rejected {times} times before." if times > 1 else "It was proposed and rejected before."
+    )
+    parts = [element("p", said, class_="so-plain")]
+    for made in whole.repeated:
+        if isinstance(made.decision, Reject):
+            codes = [chip(humanised(code).lower()) for code in made.reason_codes]
+            message = element("p", made.decision.message, class_="so-plain") if made.decision.message else Markup("")
+            parts.append(
+                _bubble(f"{made.name} rejected it", message, chips(*codes), is_agent=False, at=made.decided_at, now=now)
+            )
+    yield element(
+        "section",
+        element("h2", "The same call again", chip(f"{ordinal(times + 1)} time", "bad"), class_="so-label"),
+        element("div", *parts, class_="so-talk"),
+        class_="so-card",
+    )
+
+
 def reasons_card(item: ReviewItem) -> Markup:
     """Return what the policy said."""
     headings = {
@@ -183,6 +244,12 @@ def reasons_card(item: ReviewItem) -> Markup:
         Route.EXECUTE: "Why the policy let it run",
         Route.DENY: "Why the policy stopped it",
     }
+    if item.purpose is Purpose.SHADOW:
+        headings = {
+            Route.REVIEW: "Why a person would have had to look",
+            Route.EXECUTE: "Why the policy would have let it run",
+            Route.DENY: "Why the policy would have stopped it",
+        }
     reasons = (
         element("li", element("span", reason.text, class_="so-plain"), " ", chip(humanised(reason.code).lower()))
         for reason in item.reasons
@@ -207,17 +274,18 @@ def own_words_card(item: ReviewItem) -> Iterator[Markup]:
         )
 
 
-def notes_card(notes: Sequence[Note], now: datetime) -> Iterator[Markup]:
-    """Yield the thread between reviewer and agent."""
+def notes_card(notes: Sequence[NoteRecord], now: datetime) -> Iterator[Markup]:
+    """Yield the thread between reviewer and agent: who said what, and when."""
     if notes:
         bubbles = (
             _bubble(
-                "The agent answered" if note.author == "agent" else "A reviewer asked",
-                element("p", note.text, class_="so-plain"),
-                is_agent=note.author == "agent",
-                when=ago(note.at, now),
+                "The agent answered" if kept.note.author == "agent" else f"{kept.author_name} asked",
+                element("p", kept.note.text, class_="so-plain"),
+                is_agent=kept.note.author == "agent",
+                at=kept.note.at,
+                now=now,
             )
-            for note in notes
+            for kept in notes
         )
         yield element(
             "section",
@@ -225,6 +293,11 @@ def notes_card(notes: Sequence[Note], now: datetime) -> Iterator[Markup]:
             element("div", *bubbles, class_="so-talk"),
             class_="so-card",
         )
+
+
+def waiting_for_answer() -> Markup:
+    """Return that a question is open; drawn by itself, it is read out once and not with every tick of the thread."""
+    return element("p", _WAITING_WORDS, class_="so-waiting", role="status")
 
 
 def show_context(context: Iterable[ContextEntry]) -> None:
@@ -272,12 +345,14 @@ def _entry(entry: ContextEntry) -> Markup:
         case ContextKind.MESSAGE:
             is_agent = (entry.role or "").lower() in _AGENT_ROLES
             by = "The agent" if is_agent else _capitalised(entry.role or "message")
-            return _bubble(entry.title or by, element("p", entry.content, class_="so-plain"), is_agent=is_agent)
+            said = element("p", entry.content, class_="so-plain")
+            return _bubble(entry.title or by, said, is_agent=is_agent, mark=_trust_mark(entry) or "")
         case ContextKind.IMAGE:
             return _card(_title(entry, "Image"), chip("uninspectable: this picture cannot be decoded", "bad"))
         case ContextKind.LINK:
             address = element("p", entry.content, class_="so-plain so-mono")
-            return _card(_title(entry, "Link"), address, chip("shown as text, never opened"))
+            marks = [mark for mark in (_trust_mark(entry), chip("shown as text, never opened")) if mark]
+            return _card(_title(entry, "Link"), address, chips(*marks))
         case ContextKind.DOCUMENT:
             return _folded(
                 f"{_title(entry, 'Document')} · document",
@@ -289,14 +364,20 @@ def _entry(entry: ContextEntry) -> Markup:
 
 
 def _folded(title: str, body: Markup, entry: ContextEntry) -> Markup:
-    return fold(title, body, is_open=len(entry.content) <= _OPEN_BELOW)
+    return fold(title, body, is_open=len(entry.content) <= _OPEN_BELOW, mark=_trust_mark(entry))
 
 
-def _bubble(by: str, *body: Markup, is_agent: bool, when: str = "") -> Markup:
-    quiet = element("span", f" {when}", class_="so-quiet") if when else ""
+def _trust_mark(entry: ContextEntry) -> Markup | None:
+    return chip("untrusted", "warn") if source_of(entry) is Source.UNTRUSTED else None
+
+
+def _bubble(
+    by: str, *body: Markup, is_agent: bool, at: datetime | None = None, now: datetime | None = None, mark: str = ""
+) -> Markup:
+    when = element("span", f" {ago(at, now)}", class_="so-quiet", title=moment(at)) if at and now else ""
     return element(
         "div",
-        element("p", by, quiet, class_="so-said-by"),
+        element("p", by, when, mark, class_="so-said-by"),
         *body,
         class_="so-bubble so-bubble-agent" if is_agent else "so-bubble",
     )

@@ -30,7 +30,7 @@ from pages.services import services
 from pages.tables import Cell, CellTone, Column, Line, show_empty, show_list
 from review.errors import InvalidPolicyError, ReviewError
 from review.governance import PolicyInForce
-from review.grounding import grounding
+from review.intake import signals_of
 from review.people import Permission, Person
 from review.policy import (
     FUNCTIONS,
@@ -89,6 +89,8 @@ not; the first rule that holds answers. Variables: {", ".join(f"`{name}`" for na
 - `has(impact.amount) && impact.amount >= 500.0` : it moves 500 or more
 - `action.name == "publish_copy" && args.channel == "press"` : one argument of one tool
 - `grounding != null && grounding < 0.5` : half of its values stand nowhere in the context
+- `provenance.nowhere > 0` : a value stands nowhere; `user`, `tool` and `untrusted` are counted, too
+- `rejections >= 2` : people rejected this very call twice before
 
 Functions: {", ".join(f"`{name}`" for name in FUNCTIONS)}.
 A rule that cannot be evaluated brings the action to a person.
@@ -233,7 +235,7 @@ def _show_preview(document: PolicyDocument, person: Person) -> None:
     if not items:
         draw(notice("There are no actions yet to try it on."))
         return
-    found = preview(policy, items, grounding=lambda request: grounding(request).share)
+    found = preview(policy, items, signals=signals_of)
     changed = [row for row in found.rows if row.is_changed]
     with st.container(border=True):
         draw(
@@ -439,6 +441,9 @@ def _tool_config() -> dict[str, Any]:
         "due_in": config.NumberColumn("Due in (min)", min_value=0.02),
         "permit_for": config.NumberColumn(
             "Permit for (h)", min_value=0.001, help="How long an approval permits execution."
+        ),
+        "outcome_within": config.NumberColumn(
+            "Outcome within (min)", min_value=0.02, help="A run that has told no outcome by then counts as unknown."
         ),
         "approve_on_expiry": config.CheckboxColumn("Approve on expiry", default=False),
     }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import Status
+from agents.protocol import Execution, Status
 from pages import review_page
 from pages.presence import act_as
 from pages.rendering import draw, facts, money, show_refusal
@@ -37,7 +37,7 @@ LIKELY = 0.5
 UNDECIDED = (Status.WAITING, Status.CLAIMED)
 
 _STATUSES = {Status.WAITING: "Waiting", Status.CLAIMED: "Claimed"}
-_PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already"}
+_PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already", Purpose.SHADOW: "Observed"}
 _ORDERS = {Order.URGENT: "Most urgent", Order.OLDEST: "Oldest", Order.NEWEST: "Newest"}
 _COLUMNS = (
     Column("action", "Action"),
@@ -109,6 +109,8 @@ def _confidence(confidence: float | None) -> Cell:
 def _standing(item: ItemSummary) -> str:
     if item.purpose is Purpose.AUDIT:
         return "ran already"
+    if item.purpose is Purpose.SHADOW:
+        return "observed"
     return f"priority {item.priority}" if item.priority < DEFAULT_PRIORITY else ""
 
 
@@ -118,6 +120,8 @@ def _show_counts(person: Person) -> None:
         "Waiting": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.GATE),
         "Held by a reviewer": ItemFilter(statuses=(Status.CLAIMED,)),
         "Ran already, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
+        "Nobody knows whether it ran": ItemFilter(execution=Execution.UNKNOWN),
+        "Observed, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.SHADOW),
     }
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         draw(facts([(label, count_words(desk.count(person, where))) for label, where in counts.items()]))
@@ -133,7 +137,7 @@ def _ask_filter(person: Person) -> tuple[ItemFilter, Order]:
             format_func=lambda value: _ORDERS[value],
             key=f"{KEY}.order",
             persist_state="session",
-            width=170,
+            width=165,
         )
         status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="Waiting or claimed")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")

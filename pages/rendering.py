@@ -182,11 +182,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     )
 
 
-def fold(title: str, *body: str, is_open: bool = False) -> Markup:
-    """Return a part that opens when its title is pressed."""
+def fold(title: str, *body: str, is_open: bool = False, mark: Markup | None = None) -> Markup:
+    """Return a part that opens when its title is pressed; a mark stands beside the title."""
     return element(
         "details",
-        element("summary", title),
+        element("summary", title, *([" ", mark] if mark else [])),
         element("div", *body, class_="so-fold-body"),
         class_="so-fold",
         is_open=is_open,
@@ -210,7 +210,7 @@ def args_view(
 ) -> ArgsView:
     """Return the arguments as a table of names and values; unless ``is_whole``, long ones are cut and say so.
 
-    ``marks`` stand beside the argument that their place leads into; ``names`` come first, in their order.
+    ``marks`` stand beside the value at their place; ``names`` come first, in their order.
     """
     rows: list[Markup] = []
     hidden = 0
@@ -219,17 +219,13 @@ def args_view(
         if not is_whole and number >= ROWS_AT:
             hidden += _length(value) + len(name)
             continue
-        shown, left_out = _argument(value, is_whole=is_whole)
+        shown, left_out = _argument(value, is_whole=is_whole, marks=marks or {}, at=(name,))
         hidden += left_out
-        own = [mark for place, mark in (marks or {}).items() if place[:1] == (name,)]
         rows.append(
             element(
                 "tr",
                 element("th", element("span", name, class_="so-name"), scope="row"),
-                element(
-                    "td",
-                    element("div", shown, chips(*dict.fromkeys(own)), class_="so-marked") if own else shown,
-                ),
+                element("td", shown),
             )
         )
     if not is_whole and len(ordered) > ROWS_AT:
@@ -249,35 +245,54 @@ def _length(value: JsonValue) -> int:
     return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
 
 
-def _argument(value: JsonValue, *, is_whole: bool) -> tuple[Markup, int]:
+def _argument(value: JsonValue, *, is_whole: bool, marks: Mapping[Place, Markup], at: Place) -> tuple[Markup, int]:
     length = _length(value)
     if is_whole or length <= CUT_AT:
-        return value_view(value), 0
+        return value_view(value, marks=marks, at=at), 0
     text = value if isinstance(value, str) else _laid_out(value)
     left_out = len(text) - CUT_AT
     note = element("span", f" … {left_out:,} more characters are hidden", class_="so-hidden")
-    return element("span", element("span", text[:CUT_AT], class_="so-value"), note), left_out
+    cut = element("span", element("span", text[:CUT_AT], class_="so-value"), note)
+    return _marked(cut, marks, at), left_out
 
 
-def value_view(value: JsonValue, *, levels: int = _LEVELS) -> Markup:
-    """Return a JSON value as an element; numbers, true, false and null look other than text."""
-    if isinstance(value, Literally):
-        return element("span", value, class_="so-value so-literal")
-    if isinstance(value, str):
-        return _string(value)
+def _marked(shown: Markup, marks: Mapping[Place, Markup], at: Place) -> Markup:
+    # What is drawn as one piece takes on the marks of all that is in it.
+    own = dict.fromkeys(mark for place, mark in marks.items() if place[: len(at)] == at)
+    return element("div", shown, chips(*own), class_="so-marked") if own else shown
+
+
+def value_view(
+    value: JsonValue, *, levels: int = _LEVELS, marks: Mapping[Place, Markup] | None = None, at: Place = ()
+) -> Markup:
+    """Return a JSON value as an element; numbers, true, false and null look other than text.
+
+    ``marks`` stand beside what is at their place; the value itself is ``at`` this one.
+    """
     if isinstance(value, dict) and value and levels:
         rows = (
             element(
                 "tr",
                 element("th", element("span", name, class_="so-name"), scope="row"),
-                element("td", value_view(member, levels=levels - 1)),
+                element("td", value_view(member, levels=levels - 1, marks=marks, at=(*at, name))),
             )
             for name, member in value.items()
         )
         return element("table", element("tbody", *rows), class_="so-table")
     if isinstance(value, list) and value and levels:
-        members = (element("li", value_view(member, levels=levels - 1)) for member in value)
+        members = (
+            element("li", value_view(member, levels=levels - 1, marks=marks, at=(*at, number)))
+            for number, member in enumerate(value)
+        )
         return element("ol", *members, class_="so-list")
+    return _marked(_leaf(value), marks, at) if marks else _leaf(value)
+
+
+def _leaf(value: JsonValue) -> Markup:
+    if isinstance(value, Literally):
+        return element("span", value, class_="so-value so-literal")
+    if isinstance(value, str):
+        return _string(value)
     return element("span", _laid_out(value), class_="so-value so-literal")
 
 
@@ -384,6 +399,12 @@ def place_name(place: Place) -> str:
     for step in place:
         text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
     return text or "the arguments"
+
+
+def ordinal(number: int) -> str:
+    """Return a number as a rank: ``1st``, ``2nd``, ``11th``."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def _difference(change: Change) -> Iterator[Markup]:

@@ -14,6 +14,7 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
+from pages import history_page
 from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
@@ -25,8 +26,10 @@ from pages.item_view import (
     notes_card,
     own_words_card,
     reasons_card,
+    repeated_card,
     show_context,
     shown_action,
+    waiting_for_answer,
 )
 from pages.presence import act_as, is_still_here
 from pages.rendering import (
@@ -42,6 +45,7 @@ from pages.rendering import (
     show_refusal,
 )
 from pages.services import services
+from pages.tables import switch_to
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
 from review.errors import AlreadySettledError, ItemHeldError, ItemNotFoundError, OwnWorkError, ReviewError
@@ -71,6 +75,7 @@ _DONE = {
     DecisionType.RESPOND: "Answered; it will not run, and the agent goes on with your answer.",
 }
 _DONE_AFTERWARDS = "Noted. It had run already; your look is kept as a label."
+_DONE_OBSERVED = "Noted. Nothing waited for it; your decision is kept as a label."
 _COUNT_NAMES = {
     DecisionType.APPROVE: "approved",
     DecisionType.EDIT: "edited",
@@ -228,20 +233,48 @@ def _show(look: Look) -> None:
         _show_hold(look)
     if item.purpose is Purpose.AUDIT:
         draw(notice("This ran already. Your look makes a label; it neither lets anything run nor stops it."))
+    if item.purpose is Purpose.SHADOW:
+        draw(notice("Observed: nothing waits for this. Decide as if it did; your decision makes a label and no more."))
     draw(facts_view(item, now, approvals=approvals(look.whole)))
     left, right = st.columns([7, 5], gap="medium")
     with left:
         edit = _show_edit(look) if look.mode is Mode.EDIT else None
         if edit is None:
             _show_args(look)
-        draw(*draft_card(item), reasons_card(item))
+        draw(*draft_card(item), *repeated_card(look.whole, now))
+        _show_earlier(look)
+        draw(reasons_card(item))
     with right:
-        draw(*own_words_card(item), *notes_card(look.whole.notes, now))
+        draw(*own_words_card(item))
+        if look.whole.is_asking:
+            _show_open_thread(look)
+        else:
+            draw(*notes_card(look.whole.notes, now))
         show_context(item.request.context)
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
     if st.session_state.get(_PAINTED, ("", 0.0))[0] != look.key:
         st.session_state[_PAINTED] = (look.key, time.monotonic())
+
+
+def _show_earlier(look: Look) -> None:
+    earlier = look.item.repeats_id
+    if earlier is not None and st.button(
+        "Open the earlier decision", key=f"{look.key}.earlier", type="tertiary", icon=":material/history:"
+    ):
+        switch_to(history_page, item=str(earlier))
+
+
+@st.fragment(run_every=LOOK_EVERY)
+def _show_open_thread(look: Look) -> None:
+    """Show the thread and look for the answer, for as long as the question is open."""
+    if not is_still_here(look.person):
+        st.rerun()
+    whole = services().desk.whole(look.person, look.item.id)
+    if not whole.is_asking:
+        st.rerun()
+    draw(*notes_card(whole.notes, utc_now()))
+    draw(waiting_for_answer())
 
 
 def approvals(whole: WholeItem) -> int:
@@ -472,6 +505,8 @@ def what_was_done(done: ReviewItem, decision: DecisionType) -> str:
     """Return what came of the decision, in a sentence."""
     if done.purpose is Purpose.AUDIT:
         return _DONE_AFTERWARDS
+    if done.purpose is Purpose.SHADOW:
+        return _DONE_OBSERVED
     if done.status.is_final:
         return _DONE[decision]
     if decision is DecisionType.EDIT:

@@ -194,7 +194,7 @@ def ask_choice(label: str, options: Iterable[str], *, key: str, every: str = "Al
         accept_new_options=True,
         key=key,
         persist_state="session",
-        width=170,
+        width=165,
     )
 
 
@@ -211,7 +211,7 @@ def ask_one(label: str, words: Mapping[E, str], *, key: str, every: str = "All")
         format_func=lambda value: words[value],
         key=key,
         persist_state="session",
-        width=170,
+        width=165,
     )
 
 

@@ -1,11 +1,10 @@
 """The door that machines come in by: the protocol of `agents.protocol` over HTTP, under ``/api/v1``."""
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from email.utils import format_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,7 +14,7 @@ import fastapi_offline
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import REGISTRY, generate_latest
@@ -44,14 +43,16 @@ from review.errors import (
     IdempotencyKeyMissingError,
     KeyFault,
     KeyRefusedError,
+    NoCheckpointError,
     RequestRefusedError,
     ReviewError,
     TooManyRequestsError,
 )
 from review.governance import KeyRing
-from review.intake import Intake, Submission
+from review.intake import Intake, Submission, request_hash
 from review.pace import Pace
-from review.people import AgentKey
+from review.people import DEFAULT_WORKSPACE, AgentKey
+from review.sealer import heartbeat
 from review.signing import Receipts
 from review.store import Store
 
@@ -135,8 +136,7 @@ def _add_submission_routes(api: FastAPI, doors: Doors) -> None:
 
         def read() -> Submission:
             value = parse(body)
-            body_hash = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-            return Submission(ActionRequest.model_validate(value), idempotency_key, body_hash)
+            return Submission(ActionRequest.model_validate(value), idempotency_key, request_hash(value))
 
         caller = doors.keys.at_hand(bearer)
         if caller is None:
@@ -181,6 +181,9 @@ def _add_item_routes(api: FastAPI, doors: Doors) -> None:
         request: Request,
         item_id: UUID,
         wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds")] = 0,
+        notes: Annotated[
+            int | None, Query(ge=0, description="how many notes are known; with more of them nothing is waited for")
+        ] = None,
     ) -> Response:
         """Read an item; with ``wait`` the answer comes as soon as the item changes, at the latest after that long."""
         bearer = _bearer(request)
@@ -188,11 +191,14 @@ def _add_item_routes(api: FastAPI, doors: Doors) -> None:
         def status() -> ActionStatus:
             return doors.intake.status(doors.keys.recognise(bearer), item_id)
 
+        def is_news(answer: ActionStatus) -> bool:
+            return answer.status.is_final or (notes is not None and len(answer.notes) > notes)
+
         answer = await run_in_threadpool(status)
-        if wait > 0 and not answer.status.is_final:
+        if wait > 0 and not is_news(answer):
             async with doors.store.wakeups.expecting(item_id) as woken:
                 answer = await run_in_threadpool(status)
-                if not answer.status.is_final and await woken(wait):
+                if not is_news(answer) and await woken(wait):
                     answer = await run_in_threadpool(status)
         return _answer(answer)
 
@@ -250,6 +256,24 @@ def _add_public_routes(api: FastAPI, doors: Doors) -> None:
     async def read_keys() -> Response:
         """Read the public keys that receipts verify with."""
         return JSONResponse(doors.receipts.jwks())
+
+    @api.get(
+        "/v1/checkpoint",
+        response_class=PlainTextResponse,
+        responses={
+            200: {"description": "A signed note (c2sp.org/tlog-checkpoint).", "content": {"text/plain": {}}},
+            **{code: {"model": Problem, "content": {PROBLEM_JSON: {}}} for code in (404, 422)},
+        },
+    )
+    async def read_checkpoint(
+        workspace: Annotated[str, Query(max_length=128, description="whose log")] = DEFAULT_WORKSPACE,
+    ) -> Response:
+        """Read the latest checkpoint of the audit log, to keep it where the house cannot reach it."""
+        head = await run_in_threadpool(doors.store.read, lambda tx: tx.log_head(workspace))
+        if head is None:
+            raise NoCheckpointError
+        headers = {"Last-Modified": format_datetime(head.at, usegmt=True), "Cache-Control": "no-cache"}
+        return PlainTextResponse(head.note, headers=headers)
 
 
 async def _called(doors: Doors, request: Request, use_case: Callable[[AgentKey], BaseModel]) -> Response:
@@ -447,12 +471,12 @@ def health_routes(store: Store) -> list[tuple[str, Callable[[Request], Awaitable
         return Response("ok\n", media_type="text/plain")
 
     async def readyz(_: Request) -> Response:
-        is_ready = await run_in_threadpool(store.is_ready)
-        return Response(
-            "ready\n" if is_ready else "not ready\n",
-            status_code=200 if is_ready else 503,
-            media_type="text/plain",
-        )
+        if not await run_in_threadpool(store.is_ready):
+            return Response("not ready\n", status_code=503, media_type="text/plain")
+        # An alarm, and no reason to send the agents away: what they submit is kept, and sealed later.
+        beat = await run_in_threadpool(heartbeat, store)
+        alarm = "alarm: the audit log is not being sealed\n" if beat.is_missing else ""
+        return Response(f"ready\n{alarm}", media_type="text/plain")
 
     async def metrics(_: Request) -> Response:
         text = await run_in_threadpool(generate_latest, REGISTRY)

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from agents.canonical import canonical
 from review.items import ReviewItem
+from review.merkle import Frontier, Node
 from review.people import Person
 
 
@@ -30,6 +31,8 @@ class EventKind(StrEnum):
     NOTE_ADDED = "note_added"
     RECEIPT_CONSUMED = "receipt_consumed"
     OUTCOME_REPORTED = "outcome_reported"
+    OUTCOME_MISSED = "outcome_missed"
+    OUTCOME_RECONCILED = "outcome_reconciled"
     POLICY_SAVED = "policy_saved"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
@@ -38,6 +41,7 @@ class EventKind(StrEnum):
     SIGNED_OUT = "signed_out"
     EXPORT_MADE = "export_made"
     PACE_EXCEEDED = "pace_exceeded"
+    KEY_ROTATED = "key_rotated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +114,49 @@ class EventFilter:
     item_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A committed event that stands in no tree yet; ``seq`` counts the events of all workspaces."""
+
+    seq: int
+    workspace: str
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """The log of a workspace at its latest checkpoint: the ``number``-th, its signed ``note``, and the tree's edge."""
+
+    workspace: str
+    number: int
+    frontier: Frontier
+    origin: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a checkpoint adds to a log: leaves as (seq, index, hash), nodes of every eighth level, and the new head."""
+
+    head: LogHead
+    leaves: tuple[tuple[int, int, bytes], ...]
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEvent:
+    """An event in its place in the tree, as the exact bytes that are kept."""
+
+    index: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be sealed: how many events, counted no further than one checkpoint takes, and since when."""
+
+    count: int
+    oldest: datetime | None

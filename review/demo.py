@@ -27,6 +27,12 @@ def demo_policy() -> PolicyDocument:
                 reason="No agent moves more than 50,000 (or 8 million yen) in one action.",
             ),
             Rule(
+                name="rejected twice",
+                when="rejections >= 2",
+                route=Route.DENY,
+                reason="People have rejected this very call twice; the agent must go another way.",
+            ),
+            Rule(
                 name="large amounts",
                 when=f'{_MOVES_MONEY} && impact.amount >= (impact.currency == "JPY" ? 80000.0 : 500.0)',
                 route=Route.REVIEW,

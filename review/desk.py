@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, Edit, Note, Reject
+from agents.protocol import Action, Approve, Decision, Edit, Execution, Note, OutcomeStatus, Reject
 from review import lifecycle, metrics
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import (
@@ -18,9 +18,12 @@ from review.errors import (
     ItemChangedError,
     ItemHeldError,
     ItemNotFoundError,
+    NoteRequiredError,
     OtherToolError,
+    OutcomeNotUnknownError,
     OwnWorkError,
     ReasonRequiredError,
+    UnfitOutcomeError,
 )
 from review.governance import PolicyBook
 from review.intake import lapse
@@ -34,6 +37,7 @@ from review.items import (
     Order,
     Page,
     ReasonCode,
+    Reconciliation,
     ReviewItem,
 )
 from review.lifecycle import shown_digest
@@ -59,12 +63,21 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class WholeItem:
-    """An item with its thread, the decisions on it, and the schema that its arguments must fit."""
+    """An item with its thread, the decisions on it, and the schema that its arguments must fit.
+
+    ``repeated`` are the decisions on the earlier item whose rejection this call repeats.
+    """
 
     item: ReviewItem
-    notes: tuple[Note, ...]
+    notes: tuple[NoteRecord, ...]
     decisions: tuple[DecisionRecord, ...]
     args_schema: dict[str, object] | None
+    repeated: tuple[DecisionRecord, ...] = ()
+
+    @property
+    def is_asking(self) -> bool:
+        """Tell whether a reviewer's question waits for the agent's answer."""
+        return bool(self.notes) and self.notes[-1].note.author == "reviewer" and not self.item.status.is_final
 
 
 class ReviewDesk:
@@ -175,10 +188,10 @@ class ReviewDesk:
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
             raise ReasonRequiredError
 
-        def work(tx: Writing) -> ReviewItem:
+        def work(tx: Writing) -> tuple[ReviewItem, bool]:
             item = _found(tx, person, item_id)
             if self._is_repeat(tx, item, decision, person, seen):
-                return item
+                return item, True
             _require_hold(tx, item, person, seen.epoch)
             if seen.digest != shown_digest(item):
                 raise ItemChangedError(item.id)
@@ -200,16 +213,18 @@ class ReviewDesk:
                 decided_at=tx.now,
             )
             done, kind = self._after(tx, item, record, person)
+            record = replace(record, item_version=done.version)
             tx.add_decision(record)
             tx.save_item(done, was=item)
             _record(tx, done, kind, person, **_decision_data(record, done))
             if done.status.is_final:
                 tx.wake(done.id)
-            return done
+            return done, False
 
-        done = self._store.write(work)
-        metrics.DECISIONS.labels(decision.type).inc()
-        metrics.DWELL.observe(seen.dwell_ms / 1000)
+        done, is_repeat = self._store.write(work)
+        if not is_repeat:
+            metrics.DECISIONS.labels(decision.type).inc()
+            metrics.DWELL.observe(seen.dwell_ms / 1000)
         return done
 
     def ask(self, person: Person, item_id: UUID, text: str) -> None:
@@ -228,6 +243,36 @@ class ReviewDesk:
 
         self._store.write(work)
 
+    def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
+        """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
+
+        From then on the agent's report changes nothing; the same person's same finding again changes nothing either.
+        Raises UnfitOutcomeError, NoteRequiredError, ItemNotFoundError, OutcomeNotUnknownError.
+        """
+        person.require(Permission.RECONCILE)
+        if status is OutcomeStatus.UNKNOWN:
+            raise UnfitOutcomeError
+        said = note.strip()
+        if not said:
+            raise NoteRequiredError
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _found(tx, person, item_id)
+            found = Reconciliation(
+                status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
+            )
+            if item.reconciliation and item.reconciliation == found.model_copy(update={"at": item.reconciliation.at}):
+                return item
+            if item.execution is not Execution.UNKNOWN:
+                raise OutcomeNotUnknownError(item.id, item.execution)
+            done = lifecycle.reconciled(item, found)
+            tx.save_item(done, was=item)
+            _record(tx, done, EventKind.OUTCOME_RECONCILED, person, execution=done.execution.value, length=len(said))
+            tx.wake(item.id)
+            return done
+
+        return self._store.write(work)
+
     def whole(self, person: Person, item_id: UUID) -> WholeItem:
         """Return the item with all that belongs to it. Raises ItemNotFoundError."""
         person.require(Permission.SEE_ITEMS)
@@ -236,9 +281,10 @@ class ReviewDesk:
             item = _found(tx, person, item_id)
             return WholeItem(
                 item,
-                tuple(tx.notes_of(item.workspace, item.id)) if item.notes else (),
+                tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
                 tuple(tx.decisions_of(item.workspace, item.id)),
                 _schema(tx, item),
+                tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
             )
 
         return self._store.read(work)
@@ -341,7 +387,11 @@ def _schema(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
 
 
 def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
-    return any((made.iss, made.sub) == (person.iss, person.sub) for made in tx.decisions_of(item.workspace, item.id))
+    # What was approved or edited before somebody's edit is another version, which is for everybody but its editor.
+    return any(
+        (made.iss, made.sub, made.item_version) == (person.iss, person.sub, item.version)
+        for made in tx.decisions_of(item.workspace, item.id)
+    )
 
 
 def _release(tx: Writing, item: ReviewItem, person: Person) -> None:

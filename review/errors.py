@@ -249,13 +249,43 @@ class NotStartedError(ReviewError):
 
 
 class OutcomeStandsError(ReviewError):
-    """Another outcome was reported before."""
+    """Another outcome was reported before, or a person established one."""
 
     code = "outcome_stands"
 
     def __init__(self, item_id: UUID, execution: str) -> None:
-        super().__init__(f"The outcome of this item was already reported as {execution}.")
+        super().__init__(f"The outcome of this item is already known as {execution}; it stands.")
         self.item_id = item_id
+
+
+class OutcomeNotUnknownError(ReviewError):
+    """Only an unknown outcome is for a person to establish."""
+
+    code = "outcome_not_unknown"
+
+    def __init__(self, item_id: UUID, execution: str) -> None:
+        super().__init__(f"The outcome of this item is not unknown: its execution is {execution}. Nothing was changed.")
+        self.item_id = item_id
+
+
+class NoteRequiredError(ReviewError):
+    """A person who establishes an outcome must say how they know."""
+
+    code = "note_required"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("Say how you know: write a note first.")
+
+
+class UnfitOutcomeError(ReviewError):
+    """A person can establish that the action succeeded or failed, and nothing else."""
+
+    code = "unfit_outcome"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("An unknown outcome is reconciled as succeeded or failed; it was unknown before.")
 
 
 class InvalidPolicyError(ReviewError):
@@ -338,3 +368,23 @@ class OtherToolError(ReviewError):
 
     def __init__(self, tool: str) -> None:
         super().__init__(f"An edit cannot switch to another tool; this item is for {tool}.")
+
+
+class SealingBusyError(ReviewError):
+    """The audit log could not be sealed in time, because another process kept sealing it."""
+
+    code = "sealing_busy"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The audit log is being sealed by another process. Try again in a moment.")
+
+
+class NoCheckpointError(ReviewError):
+    """The log has no checkpoint yet."""
+
+    code = "no_checkpoint"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("The audit log has no checkpoint yet. The first is signed soon after the first event.")

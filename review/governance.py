@@ -35,9 +35,9 @@ class PolicyInForce:
     compiled: CompiledPolicy
 
     @cached_property
-    def reads_grounding(self) -> bool:
-        """Tell whether a rule may ask for the grounding, which takes longer to find than all the rest."""
-        return any("grounding" in rule.when for rule in self.document.rules)
+    def reads_provenance(self) -> bool:
+        """Tell whether a rule may ask where values come from, which takes longer to find than all the rest."""
+        return any(name in rule.when for rule in self.document.rules for name in ("grounding", "provenance"))
 
 
 class PolicyBook:

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import hashlib
+import json
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -48,29 +50,42 @@ from review.errors import (
     ReceiptRefusedError,
 )
 from review.governance import PolicyBook, PolicyInForce
-from review.grounding import grounding
+from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
-from review.items import ItemFilter, NoteRecord, Purpose, ReviewItem, Tool
+from review.items import ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
 from review.people import AgentKey
-from review.policy import Routing
+from review.policy import Routing, Signals
 from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
 from review.store import FilingKey, Reading, Store, Writing
 
 UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
+OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
 _SCHEMAS_REMEMBERED = 10_000
 _SWEEP_LIMIT = 200
+_DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A validated request on its way in, under the agent's idempotency key and the SHA-256 of its body."""
+    """A validated request on its way in, under the agent's idempotency key and the hash of what it says."""
 
     request: ActionRequest
     idempotency_key: str
     request_hash: str
+
+
+def request_hash(body: Any) -> str:  # noqa: ANN401 -- any JSON value
+    """Return the SHA-256 of the JSON body of a submission, by which a repeat under the same key is known.
+
+    The confidence and its source are left out: an agent that comes back after a crash asks its model again, and the
+    samples drawn then may agree otherwise. The first confidence stands.
+    """
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name not in _DRAWN_ANEW}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,7 @@ class _Filing:
     """A submission on which all is done but the write."""
 
     key: FilingKey
+    digest: str
     place: tuple[str, str, str]
     schema: dict[str, Any] | None
     work: Callable[[Writing], tuple[ActionStatus, bool]]
@@ -113,7 +129,8 @@ class Intake:
         """
         with self._in_flight(caller, submission.idempotency_key):
             filing = self._filing(caller, submission)
-            return self._told(filing, self._store.begin(filing.work, key=filing.key).result())
+            begun = self._store.begin(filing.work, key=filing.key, digest=filing.digest)
+            return self._told(filing, begun.result())
 
     async def submit_soon(self, caller: AgentKey, submission: Submission) -> tuple[ActionStatus, bool]:
         """Do what ``submit`` does, and hold no thread while the database works."""
@@ -122,7 +139,8 @@ class Intake:
                 filing = self._filing(caller, submission)
             else:
                 filing = await asyncio.to_thread(self._filing, caller, submission)
-            return self._told(filing, await asyncio.wrap_future(self._store.begin(filing.work, key=filing.key)))
+            begun = self._store.begin(filing.work, key=filing.key, digest=filing.digest)
+            return self._told(filing, await asyncio.wrap_future(begun))
 
     def status(self, caller: AgentKey, item_id: UUID) -> ActionStatus:
         """Return how the agent's item stands. Raises ItemNotFoundError."""
@@ -198,7 +216,9 @@ class Intake:
             digest = action_digest(claims.tool, args)
             if not digest == claims.args_digest == item.permitted_digest:
                 raise DigestMismatchError(item.id)
-            begun = lifecycle.started(item, tx.now)
+            policy = self._policies.in_force(item.workspace, within=tx).compiled
+            outcome_within = policy.outcome_within(item.agent, item.request.action.name)
+            begun = lifecycle.started(item, tx.now, outcome_within=outcome_within)
             tx.save_item(begun, was=item)
             data = {"jti": str(item.jti), "digest": digest}
             tx.record(AuditEvent.of(item, tx.now, EventKind.RECEIPT_CONSUMED, agent_actor(caller.agent), **data))
@@ -210,7 +230,8 @@ class Intake:
     def report_outcome(self, caller: AgentKey, item_id: UUID, outcome: Outcome) -> ActionStatus:
         """Keep what happened when the action ran; the same report again changes nothing.
 
-        ``unknown`` may be followed by what turns out to have happened; ``succeeded`` and ``failed`` stand.
+        ``unknown`` may be followed by what turns out to have happened; ``succeeded`` and ``failed`` stand, whether the
+        agent reported them or a person established them.
         Raises NotStartedError, OutcomeStandsError.
         """
 
@@ -236,7 +257,10 @@ class Intake:
         return self._policies.in_force(caller.workspace)
 
     def sweep(self) -> int:
-        """Free lapsed claims and close overdue items, of every workspace; return how many were moved."""
+        """Free lapsed claims, close overdue items and give up on missing outcomes, of every workspace.
+
+        Return how many items were moved.
+        """
 
         def work(tx: Writing) -> int:
             lapsed = tx.lapsed_claims(limit=_SWEEP_LIMIT)
@@ -245,7 +269,10 @@ class Intake:
             overdue = tx.overdue_items(limit=_SWEEP_LIMIT)
             for item in overdue:
                 self._expire(tx, item)
-            return len(lapsed) + len(overdue)
+            missed = tx.overdue_outcomes(limit=_SWEEP_LIMIT)
+            for item in missed:
+                _give_up_on_outcome(tx, item)
+            return len(lapsed) + len(overdue) + len(missed)
 
         return self._store.write(work)
 
@@ -282,9 +309,11 @@ class Intake:
         if request.args_schema is not None:
             is_new_to_tool = is_new_to_tool or request.args_schema != schema
             schema = request.args_schema
-        routing = self._routing(caller, request, policy, schema)
+        routed = self._router(caller, request, policy, schema)
         digest = action_digest(request.action.name, request.action.args)
-        is_sampled = routing.route is Route.EXECUTE and routing.audited and self._is_drawn(policy)
+        usual = routed(0)
+        is_gated = not request.observed
+        is_drawn = is_gated and usual.audited and self._is_drawn(policy)
 
         def work(tx: Writing) -> tuple[ActionStatus, bool]:
             known = tx.item_by_key(*key)
@@ -292,17 +321,20 @@ class Intake:
                 if known.request_hash != submission.request_hash:
                     raise IdempotencyMismatchError
                 return self._status(known, _notes(tx, known), tx.now), True
+            rejections = _rejections(tx, caller, request, digest)
+            routing = routed(len(rejections)) if rejections else usual
             item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
-            item = self._answered_by_policy(item, routing, tx.now)
+            item = _linked(item, rejections)
+            item = self._answered_by_policy(item, routing, tx.now) if is_gated else _observed(item, routing)
             tx.add_item(item)
             tx.record(_submitted_event(item, tx.now))
-            if is_sampled:
+            if is_drawn and routing.audited:
                 _queue_for_audit(tx, item, routing)
             if is_new_to_tool:
                 tx.keep_tool(Tool(*place, schema, tx.now))
             return self._status(item, [], tx.now), False
 
-        return _Filing(key, place, schema, work, is_new_to_tool=is_new_to_tool)
+        return _Filing(key, digest, place, schema, work, is_new_to_tool=is_new_to_tool)
 
     def _told(self, filing: _Filing, answer: tuple[ActionStatus, bool]) -> tuple[ActionStatus, bool]:
         """Remember what the committed filing taught, and return its answer."""
@@ -313,17 +345,26 @@ class Intake:
             metrics.SUBMISSIONS.labels(status.route).inc()
         return answer
 
-    def _routing(
+    def _router(
         self, caller: AgentKey, request: ActionRequest, policy: PolicyInForce, schema: dict[str, Any] | None
-    ) -> Routing:
+    ) -> Callable[[int], Routing]:
+        """Return the policy's answer to the request as a function of how often it was rejected before."""
+        signals = _signals(request, policy)
         has_invalid_args = schema is not None and bool(args_errors(schema, request.action.args))
-        return policy.compiled.route(
-            request,
-            agent=caller.agent,
-            now=self._clock(),
-            grounding=grounding(request).share if policy.reads_grounding else None,
-            invalid_args=has_invalid_args,
-        )
+        now = self._clock()
+
+        def routed(rejections: int) -> Routing:
+            return policy.compiled.route(
+                request,
+                agent=caller.agent,
+                now=now,
+                grounding=signals.grounding,
+                provenance=signals.provenance,
+                rejections=rejections,
+                invalid_args=has_invalid_args,
+            )
+
+        return routed
 
     def _answered_by_policy(self, item: ReviewItem, routing: Routing, now: datetime) -> ReviewItem:
         if routing.route is Route.EXECUTE:
@@ -395,9 +436,36 @@ def lapse(tx: Writing, item: ReviewItem) -> None:
     tx.record(AuditEvent.of(item, tx.now, EventKind.CLAIM_LAPSED, SYSTEM, **data))
 
 
+def _give_up_on_outcome(tx: Writing, item: ReviewItem) -> None:
+    lost = lifecycle.unaccounted(item)
+    tx.save_item(lost, was=item)
+    data = {"execution": lost.execution.value, "jti": str(item.jti)}
+    tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_MISSED, SYSTEM, **data))
+    tx.wake(item.id)
+
+
+def _signals(request: ActionRequest, policy: PolicyInForce) -> Signals:
+    if not policy.reads_provenance and not has_untrusted(request.context):
+        return Signals()
+    return signals_of(request)
+
+
+def signals_of(request: ActionRequest) -> Signals:
+    """Return what the request alone tells of where its argument values come from."""
+    found = provenance(request)
+    return Signals(found.grounding.share, found.counts)
+
+
+def _rejections(tx: Reading, caller: AgentKey, request: ActionRequest, digest: str) -> Sequence[Rejection]:
+    """Return the rejections that this call repeats, newest first: of its own thread, where it names one."""
+    thread_id = request.run.thread_id
+    known = tx.rejections(caller.workspace, caller.agent, digest)
+    return [made for made in known if thread_id is None or made.thread_id == thread_id]
+
+
 def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
     item = tx.item(caller.workspace, item_id)
-    if item is None or item.agent != caller.agent or item.purpose is not Purpose.GATE:
+    if item is None or item.agent != caller.agent or item.purpose is Purpose.AUDIT:
         raise ItemNotFoundError(item_id)
     return item
 
@@ -441,6 +509,25 @@ def _filed(  # noqa: PLR0913 -- one step, each of its facts by its name
     )
 
 
+def _linked(item: ReviewItem, rejections: Sequence[Rejection]) -> ReviewItem:
+    if not rejections:
+        return item
+    return replace(item, repeats_id=rejections[0].item_id, rejections=len(rejections))
+
+
+def _observed(item: ReviewItem, routing: Routing) -> ReviewItem:
+    """Return the item of an action that nothing waits for: it keeps what the policy would have answered."""
+    life = timedelta(seconds=item.request.expires_in) if item.request.expires_in else AUDIT_LIFE
+    return replace(
+        item,
+        purpose=Purpose.SHADOW,
+        priority=OBSERVED_PRIORITY,
+        quorum=1,  # One person's judgement is a label; there is nothing that a second one would have to stop.
+        due_at=item.submitted_at + min(timedelta(seconds=routing.due_in), life),
+        expires_at=item.submitted_at + life,
+    )
+
+
 def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
     """Put a copy of what the policy let run before a person, for a look afterwards."""
     why = Reason(code="audit_slice", text="The policy let this run; it was drawn at random for a look afterwards.")
@@ -478,6 +565,10 @@ def _submitted_event(item: ReviewItem, now: datetime) -> AuditEvent:
         "confidence": item.request.confidence,
         "policy_version": item.policy_version,
     }
+    if item.repeats_id is not None:
+        data |= {"repeats": str(item.repeats_id), "rejections": item.rejections}
+    if item.purpose is Purpose.SHADOW:
+        data["observed"] = True
     return AuditEvent.of(item, now, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data)
 
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
+
 from agents.protocol import (
     Action,
     ActionRequest,
@@ -14,6 +16,7 @@ from agents.protocol import (
     Execution,
     Note,
     Outcome,
+    OutcomeStatus,
     Reason,
     Route,
     Status,
@@ -30,6 +33,7 @@ class Purpose(StrEnum):
 
     GATE = "gate"  # An agent waits for the decision.
     AUDIT = "audit"  # The action was let run; a person looks afterwards, and no receipt ever comes of it.
+    SHADOW = "observed"  # The agent asked nobody; a person judges what it did or would have done. No receipt either.
 
 
 class ReasonCode(StrEnum):
@@ -59,6 +63,27 @@ class Claim:
         return (self.iss, self.sub) == (iss, sub) and now < self.until
 
 
+class Reconciliation(BaseModel):
+    """What a person established of an action of which nobody knew whether it ran, and how they know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: OutcomeStatus
+    note: str
+    iss: str
+    sub: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A person's rejection of a call: the item that it settled, and the thread that the call came from."""
+
+    item_id: UUID
+    thread_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
     """A request in the queue, with all that has happened to it.
@@ -66,7 +91,8 @@ class ReviewItem:
     ``digest`` is over what the agent proposed; ``version`` grows when the item's content changes; ``epoch`` with each
     claim. ``quorum`` is how many distinct people must approve; ``draft`` is an edit that still needs approvals.
     ``settled_by`` is a person's name or ``policy``. ``permitted_digest`` is over what may run: the proposed
-    action, or the reviewer's edit of it.
+    action, or the reviewer's edit of it. ``outcome_due_at`` is by when a started action should have told its
+    outcome. ``rejections`` is how often people had rejected this very call before, ``repeats_id`` where they did last.
     """
 
     id: UUID
@@ -103,11 +129,18 @@ class ReviewItem:
     consumed_at: datetime | None = None
     outcome: Outcome | None = None
     notes: int = 0
+    outcome_due_at: datetime | None = None
+    reconciliation: Reconciliation | None = None
+    repeats_id: UUID | None = None
+    rejections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked."""
+    """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked.
+
+    ``item_version`` is the version that they stand for: of an edit that others must approve, the one that it made.
+    """
 
     id: UUID
     workspace: str
@@ -171,6 +204,7 @@ class ItemFilter:
     tool: str | None = None
     queue: str | None = None
     decision: DecisionType | None = None
+    execution: Execution | None = None
     settled_by: str | None = None
     text: str | None = None
     since: datetime | None = None

@@ -227,14 +227,6 @@ def json_line(row: Row) -> bytes:
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def training_jsonl(labels: Iterable[Label], form: TrainingFormat) -> Iterator[bytes]:
-    """Yield the lines of those labels that have this form."""
-    for label in labels:
-        found, row = training_row(label)
-        if found is form:
-            yield json_line(row)
-
-
 class _Outlet(io.RawIOBase):
     """A stream that cannot be rewound: what was written waits until it is taken."""
 

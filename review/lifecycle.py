@@ -6,7 +6,7 @@ from uuid import UUID
 
 from agents.canonical import action_digest
 from agents.protocol import Action, Approve, Decision, Edit, Execution, Outcome, Reject, Status
-from review.items import Claim, Purpose, ReviewItem
+from review.items import Claim, Purpose, Reconciliation, ReviewItem
 
 EXPIRED_MESSAGE = "Nobody decided in time, so the action was not run."
 
@@ -39,8 +39,8 @@ def settled(
 
 
 def expired(item: ReviewItem, now: datetime) -> ReviewItem:
-    """Close the item because nobody decided in time; nothing may run."""
-    decision = Reject(message=EXPIRED_MESSAGE)
+    """Close the item because nobody decided in time; nothing may run, and of what was only observed nothing is said."""
+    decision = None if item.purpose is Purpose.SHADOW else Reject(message=EXPIRED_MESSAGE)
     return replace(item, status=Status.EXPIRED, decision=decision, settled_by="policy", settled_at=now, claim=None)
 
 
@@ -76,9 +76,19 @@ def shown_digest(item: ReviewItem) -> str:
     return action_digest(item.draft.name, item.draft.args)
 
 
-def started(item: ReviewItem, now: datetime) -> ReviewItem:
-    """Consume the permission: from here on the action counts as begun."""
-    return replace(item, execution=Execution.STARTED, consumed_at=now)
+def started(item: ReviewItem, now: datetime, *, outcome_within: timedelta) -> ReviewItem:
+    """Consume the permission: from here on the action counts as begun, and owes its outcome within that long."""
+    return replace(item, execution=Execution.STARTED, consumed_at=now, outcome_due_at=now + outcome_within)
+
+
+def unaccounted(item: ReviewItem) -> ReviewItem:
+    """Give up waiting for the outcome: nobody knows whether the action ran. A late report still counts."""
+    return replace(item, execution=Execution.UNKNOWN)
+
+
+def reconciled(item: ReviewItem, found: Reconciliation) -> ReviewItem:
+    """Keep what a person established of an unknown outcome; what the agent reported stays beside it."""
+    return replace(item, execution=Execution(found.status.value), reconciliation=found)
 
 
 def finished(item: ReviewItem, outcome: Outcome) -> ReviewItem:

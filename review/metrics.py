@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from agents.protocol import Status
 from review.items import ItemFilter
+from review.sealer import LEAVES_PER_CHECKPOINT, heartbeat
 from review.store import COUNT_LIMIT, Store
 
 SUBMISSIONS = Counter("signoff_submissions", "Actions submitted, by the policy's answer.", ["route"])
@@ -20,14 +21,14 @@ DWELL = Histogram(
 
 
 class QueueCollector(Collector):
-    """Counts the undecided items when they are asked for; a count stops one past its limit."""
+    """Counts, when asked, the undecided items and the unsealed events; a count stops at its limit."""
 
     def __init__(self, store: Store, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the number of waiting and of claimed items."""
+        """Yield the number of waiting and of claimed items, and how the sealing goes."""
         gauge = GaugeMetricFamily(
             "signoff_items",
             f"Undecided items by status, counted no further than {COUNT_LIMIT + 1}.",
@@ -36,6 +37,18 @@ class QueueCollector(Collector):
         for status in (Status.WAITING, Status.CLAIMED):
             gauge.add_metric([status.value], self._count(status))
         yield gauge
+
+        beat = heartbeat(self._store)
+        yield GaugeMetricFamily(
+            "signoff_audit_unsealed",
+            f"Audit events that stand in no checkpoint yet, counted no further than {LEAVES_PER_CHECKPOINT}.",
+            value=beat.backlog.count,
+        )
+        yield GaugeMetricFamily(
+            "signoff_audit_alarm",
+            "1 while a checkpoint of the audit log is missing for two intervals.",
+            value=int(beat.is_missing),
+        )
 
     def _count(self, status: Status) -> int:
         where = ItemFilter(statuses=(status,))

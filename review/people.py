@@ -7,6 +7,8 @@ from uuid import UUID
 
 from review.errors import NotAllowedError
 
+DEFAULT_WORKSPACE = "default"
+
 
 class Role(StrEnum):
     """What a person is here for; one person may have several."""
@@ -22,6 +24,7 @@ class Permission(StrEnum):
 
     SEE_ITEMS = "see items"
     DECIDE = "decide items"
+    RECONCILE = "reconcile unknown outcomes"
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
     EXPORT_LABELS = "export labels"
@@ -32,10 +35,11 @@ class Permission(StrEnum):
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.REVIEWER: frozenset({Permission.SEE_ITEMS, Permission.DECIDE, Permission.SEE_POLICY}),
+    Role.REVIEWER: frozenset({Permission.SEE_ITEMS, Permission.DECIDE, Permission.RECONCILE, Permission.SEE_POLICY}),
     Role.LEAD: frozenset(
         {
             Permission.SEE_ITEMS,
+            Permission.RECONCILE,
             Permission.SEE_POLICY,
             Permission.EDIT_POLICY,
             Permission.EXPORT_LABELS,
@@ -65,7 +69,7 @@ class Person:
     sub: str
     name: str
     roles: frozenset[Role]
-    workspace: str = "default"
+    workspace: str = DEFAULT_WORKSPACE
 
     @property
     def id(self) -> str:

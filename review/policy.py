@@ -23,6 +23,7 @@ from review.items import DEFAULT_PRIORITY, Purpose, ReviewItem
 
 HOUR = 3600
 DEFAULT_PERMIT_FOR = 24 * HOUR
+DEFAULT_OUTCOME_WITHIN = HOUR // 4
 
 # What a rule may cost. The CEL engine has no limits of its own: it descends on the thread's stack, which a
 # long enough expression overruns (the process dies), and `map` and `filter` take time in the square of the
@@ -73,7 +74,8 @@ class Autonomy(StrEnum):
 class ToolRule(Part):
     """What one agent may do with one tool; ``permit_for`` is how many seconds an approval permits execution.
 
-    A guarded tool without a threshold is reviewed like a supervised one.
+    ``outcome_within`` is how many seconds a started action may take until it tells its outcome; later nobody knows
+    whether it ran. A guarded tool without a threshold is reviewed like a supervised one.
     """
 
     agent: Name
@@ -84,6 +86,7 @@ class ToolRule(Part):
     queue: Name | None = None
     due_in: Seconds | None = None
     permit_for: Seconds = DEFAULT_PERMIT_FOR
+    outcome_within: Seconds = DEFAULT_OUTCOME_WITHIN
 
 
 class PolicyDocument(Part):
@@ -129,6 +132,8 @@ class RoutingReason(StrEnum):
     UNKNOWN_TOOL = "unknown_tool"
     UNKNOWN_AGENT_VERSION = "unknown_agent_version"
     INVALID_ARGS = "invalid_args"
+    UNTRUSTED_SOURCE = "untrusted_source"
+    REPEATED_AFTER_REJECTION = "repeated_after_rejection"
     SHADOW = "shadow"
     SUPERVISED = "supervised"
     NO_THRESHOLD = "no_threshold"
@@ -148,6 +153,9 @@ _AUTONOMY_CODES = frozenset(
     }
 )
 _INVALID_ARGS = "The arguments do not fit the tool's schema, so a person must look."
+_UNTRUSTED_SOURCE = (
+    "Values of its arguments stand only in untrusted content, which may be somebody's attempt to direct the agent."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +164,6 @@ class Routing:
 
     ``audited`` tells that the action runs with nobody looking, so that the random audit slice applies to it.
     ``permit_for`` is how many seconds an approval permits execution: 0 in shadow, where nothing may run.
-    ``approve_on_expiry`` tells that the item may be approved when nobody decided it: the agent asks for that,
-    the tool's rule permits it, and nothing but the tool's autonomy brought the item before a person.
     """
 
     route: Route
@@ -169,7 +175,6 @@ class Routing:
     expires_in: int
     audited: bool
     permit_for: int
-    approve_on_expiry: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,8 @@ class _Facts:
     now: datetime
     grounding: float | None
     novelty: float | None
+    provenance: Mapping[str, int] | None
+    rejections: int
 
 
 def _impact(impact: Impact) -> dict[str, Any]:
@@ -208,6 +215,8 @@ _VARIABLES: dict[str, Callable[[_Facts], Any]] = {
     "usage": lambda facts: _usage(facts.request.usage),
     "novelty": lambda facts: facts.novelty,
     "grounding": lambda facts: facts.grounding,
+    "provenance": lambda facts: None if facts.provenance is None else dict(facts.provenance),
+    "rejections": lambda facts: facts.rejections,
     "now": lambda facts: facts.now,
 }
 VARIABLES = tuple(_VARIABLES)
@@ -500,6 +509,19 @@ def _guarded(tool: ToolRule, confidence: float | None) -> _Standing:
     return _Standing(Reason(code=RoutingReason.THRESHOLD_REACHED, text=text), executes=True)
 
 
+def _untrusted(provenance: Mapping[str, int] | None) -> Iterator[Reason]:
+    if provenance is not None and provenance.get("untrusted"):
+        yield Reason(code=RoutingReason.UNTRUSTED_SOURCE, text=_UNTRUSTED_SOURCE)
+
+
+def _repeated(rejections: int) -> list[Reason]:
+    if not rejections:
+        return []
+    often = "once" if rejections == 1 else "twice" if rejections == 2 else f"{rejections} times"
+    text = f"People rejected this very call {often} before; it must not be made again unless a person asks for it."
+    return [Reason(code=RoutingReason.REPEATED_AFTER_REJECTION, text=text)]
+
+
 def _is_expirable(request: ActionRequest, tool: ToolRule | None, *, route: Route, reasons: Iterable[Reason]) -> bool:
     if tool is None or not tool.approve_on_expiry or tool.autonomy is Autonomy.SHADOW:
         return False
@@ -529,10 +551,16 @@ class CompiledPolicy:
         now: datetime,
         grounding: float | None,
         novelty: float | None = None,
+        provenance: Mapping[str, int] | None = None,
+        rejections: int = 0,
         invalid_args: bool = False,
         escalate: tuple[Reason, ...] = (),
     ) -> Routing:
         """Answer a request: the first rule that holds, then the tool's autonomy.
+
+        ``provenance`` is how many argument values come from where (see `review.grounding`), ``rejections`` how often
+        people rejected this very call before. Values that stand only in untrusted content bring the action before a
+        person, and so does a call that was rejected before, whatever a rule says other than deny.
 
         A rule that answers deny stands. One that answers execute waives a missing or low confidence, and
         nothing else: shadow, supervised, an unknown tool or agent version, a rule that cannot be evaluated,
@@ -542,15 +570,17 @@ class CompiledPolicy:
         stricter route, the larger quorum and the more urgent priority count.
         """
         tool = self.tool_rule(agent, request.action.name)
-        matches = self._matches(_Facts(request, agent, tool is not None, now, grounding, novelty))
+        facts = _Facts(request, agent, tool is not None, now, grounding, novelty, provenance, rejections)
+        matches = self._matches(facts)
         standing = _standing(tool, request, agent)
-        concerns = [*self._concerns(request, agent, matches.failed), *escalate]
+        repeated = _repeated(rejections)
+        concerns = [*self._concerns(request, agent, matches.failed), *_untrusted(provenance), *repeated, *escalate]
         if invalid_args:
             concerns.append(Reason(code=RoutingReason.INVALID_ARGS, text=_INVALID_ARGS))
         waived = standing.waivable and matches.route is Route.EXECUTE and not matches.trusts_confidence
         held_up = concerns if standing.executes or waived else [*concerns, standing.reason]
         if matches.route is Route.DENY:
-            route, reasons = Route.DENY, matches.said(Route.DENY)
+            route, reasons = Route.DENY, [*matches.said(Route.DENY), *repeated]
         elif held_up or matches.route is Route.REVIEW:
             route, reasons = Route.REVIEW, [*matches.said(Route.REVIEW), *held_up]
         else:
@@ -563,6 +593,11 @@ class CompiledPolicy:
         if rule is None:
             return timedelta(seconds=DEFAULT_PERMIT_FOR)
         return timedelta(0) if rule.autonomy is Autonomy.SHADOW else timedelta(seconds=rule.permit_for)
+
+    def outcome_within(self, agent: str, tool: str) -> timedelta:
+        """Return how long a started action may take until it tells its outcome."""
+        rule = self.tool_rule(agent, tool)
+        return timedelta(seconds=rule.outcome_within if rule else DEFAULT_OUTCOME_WITHIN)
 
     def approves_on_expiry(self, item: ReviewItem) -> bool:
         """Tell whether the item is to be approved when it expires undecided.
@@ -635,8 +670,15 @@ class CompiledPolicy:
             expires_in=expires_in,
             audited=route is Route.EXECUTE,
             permit_for=int(self.permit_for(agent, request.action.name).total_seconds()),
-            approve_on_expiry=_is_expirable(request, tool, route=route, reasons=reasons),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the request alone tells of its values: how many stand in the context, and how many come from where."""
+
+    grounding: float | None = None
+    provenance: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -664,23 +706,25 @@ class Preview:
 
 
 def preview(
-    draft: CompiledPolicy, items: Iterable[ReviewItem], *, grounding: Callable[[ActionRequest], float | None]
+    draft: CompiledPolicy, items: Iterable[ReviewItem], *, signals: Callable[[ActionRequest], Signals]
 ) -> Preview:
     """Ask the draft about actions that were answered before, as of when they were submitted.
 
-    What was found then beside the policy (invalid arguments, reasons from elsewhere) is taken from the items'
-    reasons.
+    ``signals`` finds again what is told by the request alone. What was found then beside the policy (invalid
+    arguments, reasons from elsewhere) is taken from the items' reasons.
     """
-    rows = tuple(_preview_row(draft, item, grounding(item.request)) for item in items)
+    rows = tuple(_preview_row(draft, item, signals(item.request)) for item in items)
     return Preview(rows, dict(Counter((row.answered, row.routing.route) for row in rows)))
 
 
-def _preview_row(draft: CompiledPolicy, item: ReviewItem, grounding: float | None) -> PreviewRow:
+def _preview_row(draft: CompiledPolicy, item: ReviewItem, signals: Signals) -> PreviewRow:
     routing = draft.route(
         item.request,
         agent=item.agent,
         now=item.submitted_at,
-        grounding=grounding,
+        grounding=signals.grounding,
+        provenance=signals.provenance,
+        rejections=item.rejections,
         invalid_args=any(reason.code == RoutingReason.INVALID_ARGS for reason in item.reasons),
         escalate=tuple(reason for reason in item.reasons if reason.code not in _OWN_CODES),
     )

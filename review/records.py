@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from review.audit import AuditEvent, EventFilter, EventKind, person_actor
+from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.items import DecisionRecord, Page, ReviewItem
 from review.labels import Label, label_of
 from review.people import Permission, Person
+from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
 from review.store import Store, Writing
 
 EXPORT_BATCH = 500
@@ -16,8 +17,9 @@ EXPORT_BATCH = 500
 class Records:
     """Reads what is kept, in batches of constant size; every export is itself an audit event."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sealer: Sealer) -> None:
         self._store = store
+        self._sealer = sealer
 
     def events(
         self, person: Person, where: EventFilter, *, limit: int = 100, cursor: str | None = None
@@ -25,6 +27,12 @@ class Records:
         """Return a page of the audit log, newest first."""
         person.require(Permission.SEE_AUDIT)
         return self._store.read(lambda tx: tx.events(person.workspace, where, limit=limit, cursor=cursor))
+
+    def log(self, person: Person) -> tuple[LogHead | None, Heartbeat]:
+        """Return the audit log at its latest checkpoint, None where none was signed yet, and how the sealing goes."""
+        person.require(Permission.SEE_AUDIT)
+        head = self._store.read(lambda tx: tx.log_head(person.workspace))
+        return head, heartbeat(self._store)
 
     def labels(
         self, person: Person, *, since: datetime | None = None, until: datetime | None = None
@@ -40,11 +48,11 @@ class Records:
         rows = self._store.read(lambda tx: tx.decided(person.workspace, since=None, until=None, limit=limit))
         return [label_of(item, record) for item, record in rows]
 
-    def audit_events(self, person: Person, where: EventFilter) -> Iterator[AuditEvent]:
-        """Yield every event that matches, oldest first, read in batches; the export is itself an event."""
+    def audit_events(self, person: Person, where: EventFilter) -> AuditExport:
+        """Seal the log and return every event that matches, with its proof; the export is itself an event."""
         person.require(Permission.EXPORT_AUDIT)
         self._record_export(person, "audit", where.since, where.until)
-        return self._events(person.workspace, where)
+        return self._sealer.export(person.workspace, where)
 
     def decisions(
         self, person: Person, *, since: datetime | None = None, until: datetime | None = None
@@ -75,18 +83,6 @@ class Records:
         return self._store.read(
             lambda tx: tx.decided(workspace, since=since, until=until, limit=EXPORT_BATCH, after=after)
         )
-
-    def _events(self, workspace: str, where: EventFilter) -> Iterator[AuditEvent]:
-        after: UUID | None = None
-        while True:
-            batch = self._events_after(workspace, where, after)
-            yield from batch
-            if len(batch) < EXPORT_BATCH:
-                return
-            after = batch[-1].id
-
-    def _events_after(self, workspace: str, where: EventFilter, after: UUID | None) -> Sequence[AuditEvent]:
-        return self._store.read(lambda tx: tx.events_after(workspace, where, limit=EXPORT_BATCH, after=after))
 
     def _record_export(self, person: Person, what: str, since: datetime | None, until: datetime | None) -> None:
         data = {

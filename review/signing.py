@@ -2,23 +2,36 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from agents.protocol import DecisionType, Status
 from agents.receipts import RECEIPT_ALGORITHM, RECEIPT_TYPE, ReceiptClaims
+from review.checkpoints import signed
 from review.errors import NotPermittedError, ReceiptFault, ReceiptRefusedError
 from review.items import Purpose, ReviewItem
 
 RECEIPT_LIFE = timedelta(minutes=15)
+# A receipt may have 8192 signs in all, and a checkpoint is there to be kept, not to keep the receipt from its holder.
+MAX_CARRIED = 1024
+
+
+class SigningKeyError(ValueError):
+    """The signing key is none, or of another kind."""
+
+    def __init__(self) -> None:
+        super().__init__("The signing key is not a private Ed25519 key. Put one there, or let Signoff make a new one.")
 
 
 def load_signing_key(path: Path) -> OKPKey:
@@ -41,21 +54,88 @@ def load_signing_key(path: Path) -> OKPKey:
     return OKPKey.import_key(path.read_bytes())
 
 
+def load_former_keys(path: Path) -> list[OKPKey]:
+    """Return the public halves of the keys that came before the one in the PEM file, oldest first."""
+    former = _beside(path, "former")
+    if not former.exists():
+        return []
+    end = "-----END PUBLIC KEY-----\n"
+    return [OKPKey.import_key(pem + end) for pem in former.read_text(encoding="ascii").split(end)[:-1]]
+
+
+def load_successor(path: Path) -> OKPKey:
+    """Return the key that is to follow the one in the PEM file; make one where there is none."""
+    return load_signing_key(_beside(path, "next"))
+
+
+def adopt_successor(path: Path) -> None:
+    """Put the successor in the place of the key in the PEM file, and keep the public half of the one that goes.
+
+    May be broken off at any point and called again.
+    """
+    public = load_signing_key(path).as_pem(private=False)
+    former = _beside(path, "former")
+    known = former.read_bytes() if former.exists() else b""
+    if public not in known:
+        draft = _beside(path, "former.new")
+        draft.write_bytes(known + public)
+        draft.replace(former)
+    _beside(path, "next").replace(path)
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}.{what}")
+
+
 class Receipts:
     """Issues receipts for permitted items, and recognises its own.
 
-    ``issuer`` is the console's public address; receipts of another issuer, workspace, agent or item are refused.
+    ``issuer`` is the console's public address; receipts of another issuer, workspace, agent or item are refused. What a
+    ``former`` key has signed is still recognised.
     """
 
-    def __init__(self, key: OKPKey, *, issuer: str) -> None:
+    def __init__(self, key: OKPKey, *, issuer: str, former: Sequence[OKPKey] = ()) -> None:
+        private = key.private_key
+        if not isinstance(private, Ed25519PrivateKey):
+            raise SigningKeyError
         self._key = key
+        self._private = private
         self._issuer = issuer
         self._kid = key.thumbprint()
+        self._former = tuple(former)
+        self._checkpoints: dict[str, str] = {}
+
+    @property
+    def issuer(self) -> str:
+        """Return the console's public address."""
+        return self._issuer
+
+    @property
+    def verifying_key(self) -> Ed25519PublicKey:
+        """Return the public key of receipts and notes."""
+        return self._private.public_key()
+
+    def sign_note(self, text: str, name: str) -> str:
+        """Return the text as a signed note, under the name of a log. Raises NoteError."""
+        return signed(text, name, self._private)
+
+    def carry(self, workspace: str, checkpoint: str) -> None:
+        """Put the latest checkpoint of the workspace's log into its receipts from now on, unless it is too long."""
+        if len(checkpoint) <= MAX_CARRIED:
+            self._checkpoints[workspace] = checkpoint
+
+    def carried(self, workspace: str) -> str | None:
+        """Return the checkpoint that receipts of the workspace carry."""
+        return self._checkpoints.get(workspace)
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public keys that receipts verify with, as a JWK set (RFC 7517)."""
-        public = dict(self._key.as_dict(private=False))
-        return {"keys": [{**public, "kid": self._kid, "use": "sig", "alg": RECEIPT_ALGORITHM}]}
+        """Return the public keys that receipts verify with, as a JWK set (RFC 7517); the one in force comes first."""
+        return {
+            "keys": [
+                {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": RECEIPT_ALGORITHM}
+                for key in (self._key, *self._former)
+            ]
+        }
 
     def public_pem(self) -> bytes:
         """Return the public key as PEM, for `key public` and the verifier."""
@@ -86,6 +166,7 @@ class Receipts:
             quorum=item.quorum if reviewers else 0,
             policy_version=item.policy_version,
             epoch=item.epoch,
+            checkpoint=self.carried(item.workspace),
         )
         return self._sign(claims)
 
@@ -96,7 +177,9 @@ class Receipts:
         claims = self._claims(item.receipt)
         if claims.exp - now.timestamp() > RECEIPT_LIFE.total_seconds() / 2:
             return item.receipt
-        return self._sign(claims.model_copy(update={"iat": int(now.timestamp()), "exp": _expiry(item, now)}))
+        fresh: dict[str, Any] = {"iat": int(now.timestamp()), "exp": _expiry(item, now)}
+        fresh["checkpoint"] = self.carried(item.workspace) or claims.checkpoint
+        return self._sign(claims.model_copy(update=fresh))
 
     def recognise(self, token: str, *, workspace: str, agent: str, item_id: UUID, now: datetime) -> ReceiptClaims:
         """Return the claims of a receipt that is ours, for this agent and item. Raises ReceiptRefusedError."""
@@ -115,13 +198,19 @@ class Receipts:
 
     def _claims(self, token: str) -> ReceiptClaims:
         try:
-            signed = jws.deserialize_compact(token, self._key, algorithms=[RECEIPT_ALGORITHM])
-            header = signed.headers()
-            if (header.get("typ"), header.get("kid")) != (RECEIPT_TYPE, self._kid):
+            found, key = self._opened(token)
+            header = found.headers()
+            if (header.get("typ"), header.get("kid")) != (RECEIPT_TYPE, key.thumbprint()):
                 raise ReceiptRefusedError(ReceiptFault.FOREIGN)
-            return ReceiptClaims.model_validate_json(signed.payload)
+            return ReceiptClaims.model_validate_json(found.payload or b"")
         except (JoseError, ValidationError, ValueError) as error:
             raise ReceiptRefusedError(ReceiptFault.FORGED) from error
+
+    def _opened(self, token: str) -> tuple[jws.CompactSignature, OKPKey]:
+        for key in self._former:
+            with suppress(BadSignatureError):
+                return jws.deserialize_compact(token, key, algorithms=[RECEIPT_ALGORITHM]), key
+        return jws.deserialize_compact(token, self._key, algorithms=[RECEIPT_ALGORITHM]), self._key
 
 
 def _expiry(item: ReviewItem, now: datetime) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from agents.protocol import Note
-from review.audit import AuditEvent, EventFilter
+from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
     DecisionRecord,
     ItemFilter,
@@ -21,6 +21,7 @@ from review.items import (
     NoteRecord,
     Order,
     Page,
+    Rejection,
     ReviewItem,
     Tool,
 )
@@ -30,6 +31,7 @@ from review.policy import Policy
 T = TypeVar("T")
 
 COUNT_LIMIT = 1000
+REJECTIONS_SEEN = 100
 
 
 class FilingKey(NamedTuple):
@@ -72,6 +74,13 @@ class Reading(Protocol):
     def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
         """Return people's decisions on the item, oldest first."""
 
+    def rejections(self, workspace: str, agent: str, digest: str) -> Sequence[Rejection]:
+        """Return the latest rejections by people of this very call of the agent, newest first, at most REJECTIONS_SEEN.
+
+        Rejected are items that the agent waited for: not what was only looked at afterwards, nor what the policy
+        denied or let expire.
+        """
+
     def decided(
         self,
         workspace: str,
@@ -86,6 +95,9 @@ class Reading(Protocol):
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
 
+    def thread_of(self, workspace: str, item_id: UUID) -> Sequence[NoteRecord]:
+        """Return the item's thread with who wrote each note, oldest first."""
+
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, newest first."""
 
@@ -93,6 +105,26 @@ class Reading(Protocol):
         self, workspace: str, where: EventFilter, *, limit: int, after: UUID | None
     ) -> Sequence[AuditEvent]:
         """Return up to ``limit`` events in order of id, those behind ``after``: for exports."""
+
+    def log_head(self, workspace: str) -> LogHead | None:
+        """Return the workspace's log as its latest checkpoint signed it."""
+
+    def log_heads(self) -> Sequence[LogHead]:
+        """Return the head of every workspace's log."""
+
+    def last_sealed(self) -> int:
+        """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
+
+    def backlog(self, *, limit: int) -> Backlog:
+        """Return what waits to be sealed, of every workspace, counting no further than ``limit``."""
+
+    def sealed_events(
+        self, workspace: str, where: EventFilter, *, begin: int, size: int, limit: int
+    ) -> Sequence[SealedEvent]:
+        """Return up to ``limit`` events whose leaves stand at ``begin`` or behind it, before ``size``, by index."""
+
+    def log_hashes(self, workspace: str, level: int, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of one level of the tree, those of leaves (0) or of a multiple of eight."""
 
     def policy(self, workspace: str) -> Policy | None:
         """Return the policy in force."""
@@ -139,6 +171,9 @@ class Writing(Reading, Protocol):
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
 
+    def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""
+
     def add_decision(self, record: DecisionRecord) -> None:
         """Keep a person's decision."""
 
@@ -147,6 +182,12 @@ class Writing(Reading, Protocol):
 
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""
+
+    def leads_sealing(self) -> bool:
+        """Tell whether this transaction alone may seal until it ends; False where another process is at it."""
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep the leaves, the nodes and the checkpoint. The database refuses a leaf, node or number that is there."""
 
     def add_policy(self, policy: Policy) -> None:
         """Put a new version of the policy in force. Raises StaleItemError where the version exists already."""
@@ -202,10 +243,19 @@ class Store(Protocol):
     def write(self, work: Callable[[Writing], T]) -> T:
         """Run the work in one transaction; return after its commit, or raise with nothing kept."""
 
-    def begin(self, work: Callable[[Writing], T], *, key: FilingKey | None = None) -> Future[T]:
+    def begin(
+        self, work: Callable[[Writing], T], *, key: FilingKey | None = None, digest: str | None = None
+    ) -> Future[T]:
         """Queue the work of a ``write`` and return at once; the future answers as ``write`` does.
 
-        ``key`` announces what the work will ask ``item_by_key`` for, so that many are looked up together.
+        ``key`` announces what the work will ask ``item_by_key`` for, and ``digest`` of which call of the key's agent
+        it will ask ``rejections``, so that many are looked up together.
+        """
+
+    def unsealed(self, *, limit: int) -> Sequence[Arrival]:
+        """Return the oldest committed events that have no leaf yet, by ``seq``.
+
+        None is returned before an event that may still be committed under a lower ``seq``.
         """
 
     def is_ready(self) -> bool:

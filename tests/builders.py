@@ -33,6 +33,7 @@ ISSUER = "https://id.example.com"
 
 ada = Person(ISSUER, "ada", "Ada Lovelace", frozenset({Role.REVIEWER}))
 grace = Person(ISSUER, "grace", "Grace Hopper", frozenset({Role.REVIEWER, Role.LEAD}))
+lin = Person(ISSUER, "lin", "Lin Ming", frozenset({Role.REVIEWER}))
 mary = Person(ISSUER, "mary", "Mary Shelley", frozenset({Role.AUDITOR}))
 root = Person(ISSUER, "root", "Root", frozenset({Role.ADMIN}))
 

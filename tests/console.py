@@ -18,6 +18,7 @@ from review.pace import Pace
 from review.people import Person
 from review.policy import PolicyDocument
 from review.records import Records
+from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR
 from review.signing import Receipts
 from review.store import Store
@@ -37,7 +38,8 @@ class Console:
         self.keys = KeyRing(store)
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies)
-        self.records = Records(store)
+        self.sealer = Sealer(store, self.receipts)
+        self.records = Records(store, self.sealer)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -61,10 +63,10 @@ class Console:
 
 
 @contextmanager
-def served(console: Console) -> Iterator[Console]:
-    """Serve the console's door on a free port of this machine; its ``url`` says where."""
+def served(console: Console, *, port: int = 0) -> Iterator[Console]:
+    """Serve the console's door on this port of this machine, 0 for a free one; its ``url`` says where."""
     server = uvicorn.Server(
-        uvicorn.Config(console.asgi(), host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(console.asgi(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, name="console", daemon=True)
     thread.start()
@@ -74,8 +76,7 @@ def served(console: Console) -> Iterator[Console]:
             break
         waited.wait(0.01)
     assert server.started, "the console did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    console.url = f"http://127.0.0.1:{port}"
+    console.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield console
     finally:

@@ -1,5 +1,6 @@
 """The commands, as a person at a terminal runs them."""
 
+import asyncio
 import csv
 import io
 import json
@@ -7,22 +8,27 @@ import os
 import subprocess
 import sys
 import zipfile
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from joserfc.jwk import OKPKey
 
 from agents.protocol import Approve, Decision
-from app import WORKSPACE, House, main, open_house
+from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
+from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.desk import Seen
-from review.exports import AUDIT_COLUMNS, DECISION_COLUMNS, audit_cells
+from review.exports import DECISION_COLUMNS
 from review.intake import Submission
 from review.labels import PLAIN_COLUMNS
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
+from review.signing import Receipts, load_successor
+from review.verify import COLUMNS
 from tests.builders import a_request
 from tests.review.steps import an_edit
 
@@ -63,6 +69,12 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Return what a command prints, run in this process."""
     main(words)
     return capsys.readouterr().out
+
+
+def with_events(settings: Settings) -> None:
+    """Let something happen in the installation."""
+    with open_house(settings) as house:
+        house.sessions.create_link()
 
 
 def with_decisions(settings: Settings) -> None:
@@ -169,7 +181,7 @@ def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: p
         assert answer.split()[-1] == house.receipts.jwks()["keys"][0]["kid"]
 
 
-EXPORTS = {"audit": (AUDIT_COLUMNS, 8), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
+EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
 
 
 @pytest.mark.parametrize("what", list(EXPORTS))
@@ -195,10 +207,14 @@ def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(
 
     told(capsys, "export", "audit", "--out", str(out))
 
+    header, *exported, manifest = rows(out)
     with open_house(settings) as house:
-        kept = [audit_cells(event.leaf()) for event in recorded(house)]
-    assert rows(out)[1:] == kept
-    kinds = [row[AUDIT_COLUMNS.index("kind")] for row in kept]
+        kept = [event.leaf() for event in recorded(house)]
+    shown = [dict(zip(header, row, strict=True)) for row in exported]
+    assert [urlsafe_b64decode(row["leaf"] + "==") for row in shown] == kept
+    assert [json.loads(leaf)["id"] for leaf in kept] == [row["id"] for row in shown]
+    assert manifest[0] == "manifest"
+    kinds = [row["kind"] for row in shown]
     assert kinds == [
         EventKind.KEY_CREATED,
         *([EventKind.ACTION_SUBMITTED, EventKind.ITEM_CLAIMED, EventKind.ITEM_DECIDED] * 2),
@@ -249,3 +265,59 @@ def test_a_format_that_is_none_leaves_the_file_as_it_was(
 
     assert out.read_text() == "kept"
     assert settings.data_dir.exists()
+
+
+def test_a_pinned_key_verifies_the_log_after_the_key_was_replaced_twice(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, out = [], tmp_path / "audit.csv"
+    for number in range(3):
+        with_events(settings)
+        keys.append(tmp_path / f"{number}.pub")
+        told(capsys, "key", "public", "--out", str(keys[-1]))
+        if number < 2:
+            told(capsys, "key", "rotate")
+    stranger = tmp_path / "stranger.pub"
+    stranger.write_bytes(Receipts(OKPKey.generate_key("Ed25519"), issuer="").public_pem())
+
+    told(capsys, "export", "audit", "--out", str(out))
+
+    assert [verify.main([str(out), "--key", str(key)]) for key in (*keys, stranger)] == [0, 0, 0, 1]
+    assert len({key.read_bytes() for key in keys}) == 3
+    with open_house(settings) as house:
+        assert [event.kind for event in recorded(house)].count(EventKind.KEY_ROTATED) == 2
+
+
+def test_a_rotation_that_was_broken_off_is_finished_by_the_next(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_events(settings)
+    with open_house(settings) as house:
+        successor = Receipts(load_successor(settings.key_file), issuer=settings.issuer)
+        house.sealer.announce(successor.verifying_key, COMMAND_LINE)
+
+    answer = told(capsys, "key", "rotate")
+
+    assert answer.split()[-1] == successor.jwks()["keys"][0]["kid"]
+    with open_house(settings) as house:
+        assert [event.kind for event in recorded(house)].count(EventKind.KEY_ROTATED) == 1
+        assert house.receipts.jwks()["keys"][0]["kid"] == answer.split()[-1]
+
+
+def test_the_server_seals_what_happens(settings: Settings) -> None:
+    with_events(settings)
+
+    with open_house(settings) as house:
+        asyncio.run(_served_for_a_moment(house))
+        log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
+
+    assert log is not None
+    assert log.frontier.size >= 1
+
+
+async def _served_for_a_moment(house: House) -> None:
+    async with _lifespan(house, make_app(house)):
+        for _ in range(200):
+            if house.store.read(lambda tx: tx.log_head(WORKSPACE)) is not None:
+                return
+            await asyncio.sleep(0.05)

@@ -23,13 +23,15 @@ class Case:
 
     ``sender`` is a client's id, a boutique or a colleague, and None where nobody knows. ``tool`` is what a
     careful colleague would choose (None: none of the agent's tools fits); quality is measured with it, and no
-    agent reads it.
+    agent reads it. ``forwarded`` is what somebody outside the house wrote and the sender passed on: anybody may have
+    written it.
     """
 
     id: str
     sender: str | None
     text: str
     tool: str | None
+    forwarded: str | None = None
 
 
 def lines(name: str) -> list[dict[str, JsonValue]]:

@@ -297,12 +297,13 @@ def _asset(work: Draft, case: Case, store: HouseStore) -> tuple[str, Asset | Non
 
 
 def _quantity(work: Draft, case: Case, *, fallback: int) -> int:
-    counts = [abs(count) for count in reading.numbers(case.text) if count]
-    if not counts:
-        work.notes.append(f"quantity {fallback}: none was named")
-        return fallback
-    work.notes.append(f"quantity {counts[0]}: the first number of the message")
-    return min(1000, counts[0])
+    for text, name in ((case.text, "message"), (case.forwarded or "", "forwarded e-mail")):
+        counts = [abs(count) for count in reading.numbers(text) if count]
+        if counts:
+            work.notes.append(f"quantity {counts[0]}: the first number of the {name}")
+            return min(1000, counts[0])
+    work.notes.append(f"quantity {fallback}: none was named")
+    return fallback
 
 
 def _place(case: Case) -> str | None:

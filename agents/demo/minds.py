@@ -76,7 +76,7 @@ class ClassifierMind:
             confidence=min(1.0, choice.probability),
             confidence_source="calibrated classifier",
             rationale=". ".join(reason[0].upper() + reason[1:] for reason in reasons) + ".",
-            context=[_message(case, self._store), *work.records],
+            context=[*_heard(case, self._store), *work.records],
             impact=work.impact,
         )
 
@@ -95,7 +95,7 @@ class ChatMind:
 
     def propose(self, case: Case, heard: Sequence[str]) -> Proposal | None:
         """Return the call that most answers agree on, or None where most make none."""
-        context = [_message(case, self._store), *self._records(case)]
+        context = [*_heard(case, self._store), *self._records(case)]
         prompt = self._prompt(context, heard)
         answers = [answer for answer in self._model.batch([prompt] * SAMPLES) if isinstance(answer, AIMessage)]
         agreed, votes = Counter(_gist(answer) for answer in answers).most_common(1)[0]
@@ -161,7 +161,16 @@ def _subject(args: dict[str, Any]) -> str | None:
     return next((str(value)[:256] for value in named if value is not None), None)
 
 
-def _message(case: Case, store: HouseStore) -> dict[str, JsonValue]:
+def _heard(case: Case, store: HouseStore) -> list[dict[str, JsonValue]]:
     client = store.client(case.sender) if case.sender is not None else None
     writer = client.name if client is not None else case.sender or "Someone unknown"
-    return {"kind": "message", "role": "user", "title": f"{writer} writes ({case.id})", "content": case.text}
+    message: dict[str, JsonValue] = {
+        **{"kind": "message", "role": "user"},
+        **{"title": f"{writer} writes ({case.id})", "content": case.text},
+    }
+    if case.forwarded is None:
+        return [message]
+    return [
+        message,
+        {"kind": "document", "title": "The forwarded e-mail", "content": case.forwarded, "trusted": False},
+    ]

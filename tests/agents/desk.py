@@ -9,9 +9,10 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool
 
 from agents import Gate
-from agents.protocol import Action, ActionStatus, Args, Decision, Edit
+from agents.protocol import Action, ActionStatus, Args, Decision, Edit, Outcome
 from review.desk import Seen
-from review.items import ReviewItem
+from review.items import ReasonCode, ReviewItem
+from review.policy import Autonomy, PolicyDocument, ToolRule
 from tests.clock import MovableClock
 from tests.console import Console
 
@@ -58,7 +59,9 @@ def a_gate(console: Console, clock: MovableClock, **settings: Any) -> Gate:  # n
     return Gate(console.url, console.agent_key(AGENT), **{**usual, **settings})
 
 
-def decide_each(console: Console, decisions: dict[str, Decision]) -> dict[str, ReviewItem]:
+def decide_each(
+    console: Console, decisions: dict[str, Decision], *, reason_codes: tuple[ReasonCode, ...] = ()
+) -> dict[str, ReviewItem]:
     """Decide on one call of each order as it comes to the desk; return the items as they were decided."""
     decided: dict[str, ReviewItem] = {}
     pause = threading.Event()
@@ -66,7 +69,9 @@ def decide_each(console: Console, decisions: dict[str, Decision]) -> dict[str, R
         item = console.desk.claim(console.person)
         if item is not None:
             order = str(item.request.action.args["order_id"])
-            decided[order] = console.desk.decide(item.id, decisions[order], console.person, seen=Seen.of(item))
+            decided[order] = console.desk.decide(
+                item.id, decisions[order], console.person, seen=Seen.of(item), reason_codes=reason_codes
+            )
             if len(decided) == len(decisions):
                 return decided
         else:
@@ -77,6 +82,19 @@ def decide_each(console: Console, decisions: dict[str, Decision]) -> dict[str, R
 def edited(order_id: str, **args: str) -> Edit:
     changed: Args = {"order_id": order_id, "amount": "49.00", **args}
     return Edit(edited_action=Action(name="refund", args=changed))
+
+
+def let_run(console: Console, *tools: str) -> None:
+    """Let the agent use these tools without asking anybody."""
+    rules = tuple(ToolRule(agent=AGENT, tool=name, autonomy=Autonomy.AUTONOMOUS) for name in tools)
+    console.save_policy(PolicyDocument(tools=rules, audit_rate=0.0))
+
+
+def outcome(console: Console, gate: Gate) -> Outcome:
+    """Return what the agent reported of its latest item."""
+    reported = console.desk.whole(console.person, items(gate)[0].id).item.outcome
+    assert reported is not None, "nothing was reported"
+    return reported
 
 
 def items(gate: Gate) -> tuple[ActionStatus, ...]:

@@ -92,12 +92,13 @@ def test_a_refusal_without_a_problem_document_is_named_after_its_status(client: 
         ("3", 3.0, 3.0),
         ("0", 0.0, 0.0),
         ("86400", MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS),
-        (
+        pytest.param(
             format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True),
             MAX_PAUSE_SECONDS,
             MAX_PAUSE_SECONDS,
+            id="tomorrow",
         ),
-        (format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 0.0, 0.0),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 0.0, 0.0, id="yesterday"),
         ("soon", 0.1, 0.2),
         ("-5", 0.1, 0.2),
         ("²", 0.1, 0.2),

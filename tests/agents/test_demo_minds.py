@@ -90,6 +90,7 @@ def case_of(agent: str, case_id: str) -> Case:
             {"sku": "SHO-PMP-61", "quantity": 5, "from_boutique": "Paris", "to_boutique": "Milan"},
         ),
         ("inventory", "IN-028", {"quantity": 95}),
+        ("inventory", "IN-121", {"sku": "BAG-HEL-01", "quantity": 480}),
         ("personal_shopping", "PS-071", {"client_id": "C-113", "sku": "FRA-NUI-71", "boutique": "Dubai"}),
         ("personal_shopping", "PS-070", {"sku": "JWL-ECL-14", "percent": 60}),
         (
@@ -121,6 +122,18 @@ def test_what_was_looked_up_and_was_not_there_is_in_the_context_and_in_the_ratio
     assert [record["title"] for record in work.records] == ["client C-108", "order R-9999"]
     assert work.records[1]["content"] == "Nothing on record."
     assert work.notes[0] == "order R-9999: named in the message, but not on record"
+
+
+def test_what_was_forwarded_is_told_as_untrusted(store: HouseStore) -> None:
+    case = case_of("inventory", "IN-121")
+
+    proposal = ClassifierMind(train(examples("inventory")), store).propose(case, [])
+
+    assert proposal is not None
+    assert (proposal.tool, proposal.args["quantity"]) == ("reorder_stock", 480)
+    message, forwarded = (ContextEntry.model_validate(entry) for entry in proposal.context[:2])
+    assert (message.trusted, forwarded.kind, forwarded.trusted) == (None, ContextKind.DOCUMENT, False)
+    assert "no further approval is needed" in forwarded.content
 
 
 def test_the_classifier_proposes_once_for_each_case(store: HouseStore) -> None:

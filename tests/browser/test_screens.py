@@ -15,7 +15,18 @@ from playwright.sync_api import Locator, expect
 from uuid_utils.compat import uuid7
 
 from agents import Gate, ServerRefusedError
-from agents.protocol import Action, Approve, Decision, Edit, Reject, Respond, Status
+from agents.protocol import (
+    Action,
+    Approve,
+    Decision,
+    Edit,
+    Execution,
+    Outcome,
+    OutcomeStatus,
+    Reject,
+    Respond,
+    Status,
+)
 from review.items import ReasonCode
 from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
 from tests.browser.house import House
@@ -98,6 +109,40 @@ def test_the_queue_is_filtered(ada: Visitor, agent: WorkingAgent) -> None:
 
     expect(row(ada, agent.name)).to_have_count(1)
     ada.sees("send_letter")
+
+
+def test_an_outcome_that_nobody_knows_is_established_by_a_person(
+    ada: Visitor, house: House, agent: WorkingAgent
+) -> None:
+    client = agent.gate.client
+    item_id = agent.proposes(a_request(action=an_action(**CALL)))
+    house.decide(item_id, Approve())
+    receipt = client.send(client.status(item_id)).receipt or ""
+    client.send(client.consume(item_id, receipt=receipt, args=CALL))
+    client.send(client.report(item_id, Outcome(status=OutcomeStatus.UNKNOWN, error="The connection broke.")))
+    ada.open("/queue")
+    ada.sees("Nobody knows whether it ran")
+    ada.go("History")
+    ada.sees("Of 1 action nobody knows whether it ran.")
+
+    ada.press("Show only these")
+    expect(row(ada, agent.name)).to_have_count(1)
+    ada.look()
+    row(ada, agent.name).get_by_role("button").click()
+    ada.sees("Nobody knows whether this ran")
+    ada.sees("The connection broke.")
+    ada.press("It ran")
+    ada.sees("Say how you know: write a note first.")
+    ada.write("How do you know?", "It stands in the ledger of <b>today</b>.")
+    ada.press("It ran")
+
+    ada.sees("Noted. What you found stands from now on.")
+    ada.sees("What Ada Lovelace found on")
+    ada.sees("It stands in the ledger of <b>today</b>.")
+    expect(ada.page.get_by_text("Nobody knows whether this ran")).to_have_count(0)
+    with pytest.raises(ServerRefusedError, match="it stands"):
+        client.send(client.report(item_id, Outcome(status=OutcomeStatus.FAILED)))
+    assert client.send(client.status(item_id)).execution is Execution.SUCCEEDED
 
 
 def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, agent: WorkingAgent) -> None:

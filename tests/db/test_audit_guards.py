@@ -10,8 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.store import SqlStore
-from review.audit import EventFilter
+from review.audit import EventFilter, LogHead, Seal
+from review.merkle import Frontier, Node
 from tests.builders import WORKSPACE, an_event
+from tests.clock import START
 
 COLUMNS = "workspace, id, at, kind, actor_id, actor_name, item_id, leaf"
 SAME = f"SELECT {COLUMNS} FROM audit_events"  # noqa: S608 -- a constant
@@ -88,4 +90,75 @@ def test_postgres_does_not_empty_the_log_even_for_a_replica(
         connection.execute(f"SET session_replication_role = {role}".encode())
         with pytest.raises(psycopg.errors.RestrictViolation, match="audit events are never"):
             connection.execute(statement.encode())
+        connection.rollback()
+
+
+SEALED = ("audit_leaves", "audit_nodes", "checkpoints")
+COPIED = {
+    "audit_leaves": ("seq, workspace, leaf_index, hash", "seq"),
+    "audit_nodes": ("workspace, level, number, hash", "workspace, level, number"),
+    "checkpoints": ("workspace, number, size, frontier, origin, note, at", "workspace, number"),
+}
+
+
+def with_seal(store: SqlStore) -> SqlStore:
+    """Keep a leaf, a node and a checkpoint, so that there is a row of each to attack."""
+    head = LogHead(WORKSPACE, 1, Frontier(1, (bytes(32),)), "desk.example/default", "a note", START)
+    store.write(lambda tx: tx.add_seal(Seal(head, ((1, 0, bytes(32)),), (Node(8, 0, bytes(32)),))))
+    return store
+
+
+def contents(store: SqlStore) -> list[list[tuple[object, ...]]]:
+    with store._engines.reading.begin() as connection:  # noqa: SLF001 -- no question of ours shows every row
+        return [[tuple(row) for row in connection.execute(text(f"SELECT * FROM {table}"))] for table in SEALED]  # noqa: S608 -- constants
+
+
+@pytest.mark.parametrize("table", SEALED)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {table} SET workspace = 'x'",
+        "DELETE FROM {table}",
+        "INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE true ON CONFLICT ({key}) DO UPDATE "
+        "SET workspace = 'x'",
+    ],
+)
+def test_what_was_sealed_is_not_changed_on_either_database(store: SqlStore, statement: str, table: str) -> None:
+    columns, key = COPIED[table]
+    before = contents(with_seal(store))
+
+    engine = store._engines.writing  # noqa: SLF001 -- as the app's own role
+    with pytest.raises(DBAPIError, match="the audit log is never changed"), engine.begin() as connection:
+        connection.execute(text(statement.format(table=table, columns=columns, key=key)))
+
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("recursive", ["ON", "OFF"])
+@pytest.mark.parametrize("table", SEALED)
+@pytest.mark.parametrize("words", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE"])
+def test_sqlite_does_not_replace_what_was_sealed_for_a_stranger_either(
+    sqlite_store: SqlStore, sqlite_url: str, words: str, table: str, recursive: str
+) -> None:
+    with_seal(sqlite_store)
+    columns = COPIED[table][0]
+
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA recursive_triggers={recursive}")
+        with pytest.raises(sqlite3.IntegrityError, match="the audit log is never changed"):
+            connection.execute(f"{words} INTO {table} ({columns}) SELECT {columns} FROM {table}")  # noqa: S608 -- constants
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("table", SEALED)
+@pytest.mark.parametrize("role", ["origin", "replica"])
+def test_postgres_does_not_empty_what_was_sealed_even_for_a_replica(
+    postgres_store: SqlStore, postgres_url: str, table: str, role: str
+) -> None:
+    with_seal(postgres_store)
+
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(f"SET session_replication_role = {role}".encode())
+        with pytest.raises(psycopg.errors.RestrictViolation, match="the audit log is never changed"):
+            connection.execute(f"TRUNCATE {table}".encode())
         connection.rollback()

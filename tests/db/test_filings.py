@@ -7,12 +7,13 @@ from threading import Event
 
 import pytest
 
-from agents.protocol import Status
+from agents.protocol import Reject, Status
 from db.store import SqlStore
 from review.audit import EventFilter
-from review.items import ItemFilter, Order, ReviewItem
+from review.items import ItemFilter, Order, Rejection, ReviewItem
 from review.store import DuplicateKeyError, FilingKey, Writing
-from tests.builders import AGENT, WORKSPACE, an_event, an_item
+from tests.builders import AGENT, WORKSPACE, a_request, an_action, an_event, an_item, keeping
+from tests.clock import START
 
 WAITING = ItemFilter(statuses=(Status.WAITING,))
 
@@ -144,6 +145,21 @@ def test_a_key_that_another_process_takes_after_the_look_up_is_filed_once(
     assert raced.result(10).id == theirs.id
     assert fine.result(10) == other
     assert keys_kept(here) == ["other", "raced"]
+
+
+def test_only_a_call_that_was_rejected_is_asked_for(store: SqlStore) -> None:
+    rejected = an_item(status=Status.SETTLED, decision=Reject(message="No."), settled_at=START)
+    other = an_item(request=a_request(action=an_action(order_id="B-2")))
+    store.write(keeping(rejected))
+
+    def asking(item: ReviewItem) -> Future[list[Rejection]]:
+        key = FilingKey(item.workspace, item.agent, item.id.hex)
+        return store.begin(lambda tx: list(tx.rejections(*key[:2], item.digest)), key=key, digest=item.digest)
+
+    with held(store):
+        begun = [asking(item) for item in (rejected, other)]
+
+    assert [each.result(10) for each in begun] == [[Rejection(rejected.id, None)], []]
 
 
 def test_a_work_that_was_begun_cannot_be_cancelled(store: SqlStore) -> None:

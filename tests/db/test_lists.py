@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event, text
 
-from agents.protocol import Status
+from agents.protocol import Execution, Reject, Status
+from db.filings import Asked
 from db.store import SqlStore, open_store
 from review.audit import EventFilter
 from review.items import ItemFilter, ItemSummary, Order, Page, ReviewItem
-from review.store import Reading
+from review.store import FilingKey, Reading
 from tests.builders import AGENT, ISSUER, WORKSPACE, a_claim, a_decision, a_note, ada, an_event, an_item, keeping
 from tests.clock import START, MovableClock
 
@@ -145,16 +146,22 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
     "what a person holds": (lambda tx: tx.held_by(WORKSPACE, ISSUER, ada.sub), set()),
     "lapsed claims": (lambda tx: tx.lapsed_claims(limit=20), {"ix_items_claim_until"}),
     "overdue items": (lambda tx: tx.overdue_items(limit=20), {"ix_items_expires_at"}),
+    "overdue outcomes": (lambda tx: tx.overdue_outcomes(limit=20), {"ix_items_outcome_due_at"}),
+    "list what nobody knows": (
+        lambda tx: listed(tx, Order.SETTLED, statuses=FINAL, execution=Execution.UNKNOWN),
+        {"ix_items_unknown"},
+    ),
+    "rejections of a call": (lambda tx: tx.rejections(WORKSPACE, AGENT, an_item().digest), {"ix_items_rejected"}),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
-    "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"pk_audit_events"}),
+    "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"uq_audit_events_workspace_id"}),
     "events of an item": (
         lambda tx: tx.events(WORKSPACE, EventFilter(item_id=an_item().id), limit=20),
         {"ix_audit_events_item"},
     ),
     "events to export": (
         lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=20, after=an_event().id),
-        {"pk_audit_events"},
+        {"uq_audit_events_workspace_id"},
     ),
 }
 
@@ -163,7 +170,7 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
 SQLITE_NAMES = {
     "pk_items": "sqlite_autoindex_items_1",
     "uq_items_workspace_agent_idempotency_key": "sqlite_autoindex_items_2",
-    "pk_audit_events": "sqlite_autoindex_audit_events_1",
+    "uq_audit_events_workspace_id": "sqlite_autoindex_audit_events_1",
 }
 
 
@@ -198,6 +205,31 @@ def test_every_question_is_answered_from_its_index_on_postgres(crowded_postgres:
     assert not [line for line in plans if "Seq Scan on" in line or "Sort" in line], plans
 
 
+ANNOUNCED = [Asked(FilingKey(WORKSPACE, AGENT, "k7"), an_item().digest)]
+KNOWN_BY = {"uq_items_workspace_agent_idempotency_key", "ix_items_rejected"}
+
+
+def look_up_announced(tx: Any) -> object:  # noqa: ANN401 -- what a work is given
+    return tx._filings.expect(ANNOUNCED)  # noqa: SLF001 -- whoever commits asks for it, before any work
+
+
+def test_what_is_known_of_submissions_is_answered_from_indexes_on_sqlite(crowded_sqlite: SqlStore) -> None:
+    plans = explained(crowded_sqlite, look_up_announced, "EXPLAIN QUERY PLAN ")
+
+    used = [SQLITE_NAMES.get(name, name) for name in KNOWN_BY]
+    assert [name for name in used if not any(name in line for line in plans)] == [], plans
+    # What was asked is itself a table, and the only one that is read through.
+    assert not [line for line in plans if line.startswith("SCAN") and "VIRTUAL TABLE" not in line], plans
+
+
+@pytest.mark.postgres
+def test_what_is_known_of_submissions_is_answered_from_indexes_on_postgres(crowded_postgres: SqlStore) -> None:
+    plans = explained(crowded_postgres, look_up_announced, "EXPLAIN ")
+
+    assert [name for name in KNOWN_BY if not any(name in line for line in plans)] == [], plans
+    assert not [line for line in plans if "Seq Scan on" in line], plans
+
+
 def explained(store: SqlStore, ask: Callable[[Any], object], word: str) -> list[str]:
     """The plans of all that the question asks of the database, but for the look at what it wrote itself."""
     plans: list[str] = []
@@ -217,6 +249,15 @@ def explained(store: SqlStore, ask: Callable[[Any], object], word: str) -> list[
     return plans
 
 
+# One in four of the settled each: still running, of nobody knows what became, rejected, run.
+SETTLED_AS: tuple[dict[str, Any], ...] = (
+    {"execution": Execution.STARTED, "outcome_due_at": START + timedelta(minutes=15)},
+    {"execution": Execution.UNKNOWN},
+    {"decision": Reject(message="No.")},
+    {"execution": Execution.SUCCEEDED},
+)
+
+
 def crowd(store: SqlStore) -> SqlStore:
     """Fill the store with enough for a planner to prefer an index: most settled, many waiting, a few claimed."""
 
@@ -229,6 +270,8 @@ def crowd(store: SqlStore) -> SqlStore:
                 settled_at=START + timedelta(seconds=n) if status in FINAL else None,
                 claim=None,
             )
+            if status is Status.SETTLED:
+                item = replace(item, **SETTLED_AS[n // 3 % len(SETTLED_AS)], digest=f"sha256:{n:064}")
             if status is Status.CLAIMED:
                 item = replace(item, claim=a_claim(sub=f"person {n}", until=START + timedelta(minutes=n + 1)))
             tx.add_item(item)

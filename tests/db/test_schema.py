@@ -6,17 +6,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import insert, text
 
-from db import schema
+from agents.protocol import Execution
+from db import rows, schema, tables
 from db.check import check_migrations, main
 from db.engine import open_engines
 from db.store import SqlStore, open_store
 from db.tables import Base
+from tests.builders import an_item
+from tests.clock import START
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +66,29 @@ def test_upgrading_again_changes_nothing(store_url: str) -> None:
         assert schema.is_current(connection)
         assert schema.differences(connection) == []
     engines.dispose()
+
+
+def test_an_execution_that_an_earlier_release_started_gets_a_time_for_its_outcome(
+    store_url: str, opened: Callable[[str], SqlStore]
+) -> None:
+    running = an_item(execution=Execution.STARTED, consumed_at=START)
+    waiting = an_item()
+    later = ("outcome_due_at", "reconciliation", "repeats_id", "rejections")
+    engines = open_engines(store_url)
+    with engines.writing.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(schema.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for item in (running, waiting):
+            kept = {name: value for name, value in rows.item_values(item).items() if name not in later}
+            connection.execute(insert(tables.items).values(kept))
+    engines.dispose()
+
+    store = opened(store_url)
+
+    found = store.read(lambda tx: [tx.item(item.workspace, item.id) for item in (running, waiting)])
+    assert found == [replace(running, outcome_due_at=START + timedelta(minutes=15)), waiting]
 
 
 def test_several_that_start_at_once_upgrade_once(store_url: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -16,6 +17,8 @@ from agents.protocol import (
     Outcome,
     OutcomeStatus,
     Reject,
+    Route,
+    Run,
     Status,
 )
 from db.batch import NestedWorkError
@@ -23,7 +26,7 @@ from db.store import SqlStore, open_store
 from db.writer import StoreClosedError
 from review.audit import Actor, AuditEvent, EventFilter, EventKind
 from review.errors import InvalidCursorError
-from review.items import ItemFilter, Order, ReasonCode, ReviewItem
+from review.items import ItemFilter, Order, Purpose, ReasonCode, Reconciliation, Rejection, ReviewItem
 from review.people import SignInLink
 from review.policy import PolicyDocument
 from review.store import COUNT_LIMIT, DuplicateKeyError, Reading, StaleItemError, Writing
@@ -106,6 +109,12 @@ def test_an_item_comes_back_as_it_was_kept(store: SqlStore) -> None:
         consumed_at=START + timedelta(seconds=2),
         outcome=Outcome(status=OutcomeStatus.SUCCEEDED, result={"said": HOSTILE}),
         notes=4,
+        outcome_due_at=START + timedelta(minutes=15),
+        reconciliation=Reconciliation(
+            status=OutcomeStatus.FAILED, note=HOSTILE, iss=ISSUER, sub=HOSTILE, name=HOSTILE, at=START
+        ),
+        repeats_id=plain.id,
+        rejections=2,
     )
 
     store.write(keeping(plain, whole))
@@ -278,6 +287,43 @@ def test_overdue_items_are_the_undecided_past_their_time_in_every_workspace(
     assert store.write(lambda tx: list(tx.overdue_items(limit=1))) == [other]
 
 
+def test_overdue_outcomes_are_those_of_what_was_started_and_not_heard_of_again(
+    store: SqlStore, clock: MovableClock
+) -> None:
+    soon = START + timedelta(minutes=1)
+    begun = kept(store, an_item(execution=Execution.STARTED, outcome_due_at=soon))
+    other = kept(store, an_item(execution=Execution.STARTED, outcome_due_at=START, workspace="other"))
+    kept(store, an_item(execution=Execution.SUCCEEDED, outcome_due_at=soon))
+    kept(store, an_item(execution=Execution.STARTED, outcome_due_at=soon + timedelta(seconds=1)))
+
+    before = store.write(lambda tx: list(tx.overdue_outcomes(limit=10)))
+    clock.advance(timedelta(minutes=1))
+
+    assert before == [other]
+    assert store.write(lambda tx: list(tx.overdue_outcomes(limit=10))) == [other, begun]
+
+
+def a_rejection(**fields: Any) -> ReviewItem:  # noqa: ANN401 -- whatever the item takes
+    given: dict[str, Any] = {"status": Status.SETTLED, "decision": Reject(message="No."), "settled_at": START}
+    return an_item(**(given | fields))
+
+
+def test_rejections_are_peoples_own_of_this_very_call_newest_first(store: SqlStore) -> None:
+    first = kept(store, a_rejection(request=a_request(run=Run(thread_id=HOSTILE))))
+    second = kept(store, a_rejection(settled_at=START + timedelta(seconds=1)))
+    kept(store, a_rejection(route=Route.DENY))
+    kept(store, a_rejection(status=Status.EXPIRED))
+    kept(store, a_rejection(purpose=Purpose.AUDIT))
+    kept(store, a_rejection(decision=Approve()))
+    kept(store, a_rejection(agent="stock"))
+    kept(store, a_rejection(workspace="other"))
+    kept(store, a_rejection(request=a_request(action=an_action(order_id="B-2"))))
+
+    found = store.read(lambda tx: list(tx.rejections(WORKSPACE, AGENT, first.digest)))
+
+    assert found == [Rejection(second.id, None), Rejection(first.id, HOSTILE)]
+
+
 def test_decisions_come_back_in_order_with_and_without_their_items(store: SqlStore) -> None:
     item = kept(store, an_item(status=Status.SETTLED, decision=Approve(), settled_by=ada.name, settled_at=START))
     first = a_decision(item, decision=Reject(message=HOSTILE), reason_codes=(ReasonCode.UNSAFE, ReasonCode.TONE))
@@ -303,6 +349,7 @@ def test_notes_come_back_oldest_first(store: SqlStore) -> None:
     store.write(keeping(second, first))
 
     assert store.read(lambda tx: list(tx.notes_of(WORKSPACE, item.id))) == [first.note, second.note]
+    assert store.read(lambda tx: list(tx.thread_of(WORKSPACE, item.id))) == [first, second]
 
 
 def test_events_are_filtered_and_paged_newest_first(store: SqlStore) -> None:
@@ -434,6 +481,8 @@ def test_a_link_is_good_once_and_in_time(store: SqlStore, clock: MovableClock) -
         (ItemFilter(tool="reorder"), "b"),
         (ItemFilter(queue="stock"), "b"),
         (ItemFilter(decision=DecisionType.APPROVE), "d"),
+        (ItemFilter(execution=Execution.UNKNOWN), "e"),
+        (ItemFilter(execution=Execution.NONE), "abcd"),
         (ItemFilter(settled_by=HOSTILE), "d"),
         (ItemFilter(since=START + timedelta(seconds=1), until=START + timedelta(seconds=3)), "bc"),
         (ItemFilter(text="CUP-77"), "c"),
@@ -461,7 +510,7 @@ def test_a_list_shows_what_the_filter_asks_for(store: SqlStore, where: ItemFilte
         ),
         "c": an_item(request=a_request(action=told)),
         "d": an_item(status=Status.SETTLED, decision=Approve(), settled_by=HOSTILE, settled_at=START),
-        "e": an_item(agent="stock", status=Status.EXPIRED),
+        "e": an_item(agent="stock", status=Status.EXPIRED, execution=Execution.UNKNOWN),
     }
     for n, (name, item) in enumerate(made.items()):
         made[name] = kept(store, replace(item, submitted_at=START + timedelta(seconds=n)))

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from db.batch import Batch, open_batch
+from db.batch import Batch, WritingConnection
 from db.store import SqlStore
 from db.writer import TRIES, CommitUnknownError, StoreClosedError, Writer
 from review.items import ReviewItem
@@ -29,12 +29,13 @@ class Bench:
         self.batches = 0
         self.woken: list[UUID] = []
         self.before_commit: Callable[[], None] = lambda: None
+        self.connection = WritingConnection(store._engines, None, origin="bench")  # noqa: SLF001 -- the same database
         self.writer = Writer(self._open, self._wake)
 
     @contextmanager
     def _open(self) -> Iterator[Batch]:
         self.batches += 1
-        with open_batch(self.store._engines, None, origin="bench") as batch:  # noqa: SLF001 -- the same database
+        with self.connection.open_batch() as batch:
             commit = batch.commit
 
             def commit_late() -> None:
@@ -43,6 +44,10 @@ class Bench:
 
             batch.commit = commit_late  # type: ignore[method-assign]  # this is where a test cuts the connection
             yield batch
+
+    def close(self) -> None:
+        self.writer.close()
+        self.connection.close()
 
     def _wake(self, item_ids: Any) -> None:  # noqa: ANN401 -- whatever was woken
         self.woken += item_ids
@@ -85,7 +90,7 @@ class Bench:
 def bench(store: SqlStore) -> Iterator[Bench]:
     bench = Bench(store)
     yield bench
-    bench.writer.close()
+    bench.close()
 
 
 def add(item: ReviewItem) -> Callable[[Any], None]:
@@ -208,7 +213,7 @@ def test_a_connection_lost_while_committing_is_told_as_such(postgres_store: SqlS
     bench.before_commit = lambda: None
     bench.writer.write(add(item))
     assert bench.has(item)
-    bench.writer.close()
+    bench.close()
 
 
 @pytest.mark.postgres

@@ -24,6 +24,7 @@ from pages.rendering import (
     humanised,
     json_view,
     money,
+    ordinal,
     place_name,
     same,
     span,
@@ -170,6 +171,34 @@ def test_arguments_beyond_the_first_rows_count_as_hidden() -> None:
 
     assert view.hidden == 2 * len("n000value")
     assert "2 more arguments are hidden" in view.markup
+
+
+def test_marks_stand_at_the_very_value() -> None:
+    value: dict[str, JsonValue] = {"order": {"id": "R-1", "lines": ["one", "two"]}}
+    marks = {("order", "id"): chip("first"), ("order", "lines", 1): chip("second")}
+
+    shown = args_view(value, marks=marks).markup
+
+    assert shown.index("R-1") < shown.index("first") < shown.index("lines")
+    assert shown.index("one") < shown.index("two") < shown.index("second")
+
+
+def test_what_is_drawn_as_one_piece_has_all_its_marks_once() -> None:
+    deep: JsonValue = {"a": {"b": {"c": {"d": {"e": ["x", "y"]}}}}}
+    places = [("deep", "a", "b", "c", "d", "e", number) for number in range(2)]
+
+    whole = args_view({"deep": deep}, marks=dict.fromkeys(places, chip("same"))).markup
+    cut = args_view({"long": ["a" * CUT_AT]}, is_whole=False, marks={("long", 0): chip("same")}).markup
+
+    assert (whole.count("same"), cut.count("same")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (21, "21st"), (101, "101st")],
+)
+def test_a_rank_is_read_as_it_is_said(number: int, said: str) -> None:
+    assert ordinal(number) == said
 
 
 def test_marks_stand_beside_the_argument_that_they_are_about() -> None:

@@ -30,6 +30,7 @@ from review.policy import (
     PolicyDocument,
     Preview,
     Rule,
+    Signals,
     ToolRule,
     compiled,
     preview,
@@ -313,6 +314,7 @@ TOOLS = (
         queue="stock",
         due_in=90,
         permit_for=3601,
+        outcome_within=61,
         approve_on_expiry=True,
     ),
 )
@@ -419,7 +421,7 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
     items = [an_item(route=Route.EXECUTE), an_item(route=Route.REVIEW), an_item(route=Route.REVIEW)]
     draft = PolicyDocument(tools=(ToolRule(agent="support", tool="refund_order"),))
 
-    found: Preview = preview(compiled(draft), items, grounding=lambda _: None)
+    found: Preview = preview(compiled(draft), items, signals=lambda _: Signals())
 
     assert policy_page.preview_facts(found) == [
         ("Execute (runs)", "1 → 0"),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,10 @@ from agents.protocol import ActionPage, ActionStatus, Approve, Reject
 from agents.receipts import receipt_keys, verify_receipt
 from db.store import SqlStore
 from review.audit import EventKind
+from review.checkpoints import Checkpoint, parse_note
 from review.intake import Intake, Submission
 from review.pace import Pace
+from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
 from tests.builders import a_request, ada
 from tests.clock import MovableClock
 from tests.console import Console, served
@@ -173,6 +176,17 @@ def test_waiting_for_what_is_settled_answers_at_once(agent: Agent, console: Cons
     assert answer.json()["status"] == "settled"
 
 
+def test_a_note_that_is_not_known_yet_is_not_waited_for(agent: Agent, console: Console) -> None:
+    item_id = agent.submit().json()["id"]
+    console.desk.ask(console.person, UUID(item_id), "Which cup?")
+
+    new = agent.http.get(f"/actions/{item_id}", params={"wait": 60, "notes": 0}, timeout=5)
+    known = agent.http.get(f"/actions/{item_id}", params={"wait": 0.2, "notes": 1})
+
+    assert [note["text"] for note in new.json()["notes"]] == ["Which cup?"]
+    assert known.json() == new.json()
+
+
 def test_waiting_in_vain_answers_with_the_item_as_it_is(agent: Agent) -> None:
     item_id = agent.submit().json()["id"]
 
@@ -206,6 +220,37 @@ def test_health_says_whether_the_store_answers(console: Console) -> None:
     assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok\n"), (200, "ready\n")]
 
 
+def test_a_missing_heartbeat_is_an_alarm_after_two_intervals(
+    agent: Agent, console: Console, clock: MovableClock
+) -> None:
+    agent.submit()
+    clock.advance(ALARM_AFTER * CHECKPOINT_EVERY - timedelta(seconds=1))
+    before = httpx2.get(f"{console.url}/readyz")
+    clock.advance(timedelta(seconds=1))
+
+    alarmed = httpx2.get(f"{console.url}/readyz")
+
+    console.sealer.tick()
+    after = httpx2.get(f"{console.url}/readyz")
+    assert [answer.status_code for answer in (before, alarmed, after)] == [200] * 3
+    assert alarmed.text == "ready\nalarm: the audit log is not being sealed\n"
+    assert (before.text, after.text) == ("ready\n", "ready\n")
+
+
+def test_the_latest_checkpoint_is_public(agent: Agent, console: Console) -> None:
+    none_yet = httpx2.get(f"{console.url}/api/v1/checkpoint")
+    agent.submit()
+    console.sealer.seal()
+
+    answer = httpx2.get(f"{console.url}/api/v1/checkpoint")
+
+    assert (none_yet.status_code, none_yet.json()["code"]) == (404, "no_checkpoint")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.headers["last-modified"] == "Mon, 02 Nov 2026 09:30:15 GMT"
+    checkpoint = Checkpoint.parse(parse_note(answer.text).text)
+    assert (checkpoint.origin, checkpoint.size) == ("console.test/default", 2)
+
+
 def test_metrics_count_without_an_agents_words(agent: Agent, console: Console) -> None:
     agent.submit()
     decide(console, Approve())
@@ -227,6 +272,7 @@ def test_the_document_and_its_page_come_from_here_alone(console: Console) -> Non
         "/v1/actions/{item_id}",
         *(f"/v1/actions/{{item_id}}/{what}" for what in ("cancel", "consume", "notes", "outcome")),
         "/v1/policy",
+        "/v1/checkpoint",
         "/v1/.well-known/jwks.json",
     }
     assert (page.status_code, [part.status_code for part in parts]) == (200, [200, 200, 200])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
 from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
@@ -14,7 +15,7 @@ from review.desk import Seen
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ReviewItem
 from review.people import AgentKey
-from review.policy import Autonomy, PolicyDocument, Rule
+from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
 from tests.builders import WORKSPACE, a_request, ada, grace
 from tests.clock import MovableClock
@@ -65,6 +66,11 @@ class Scene:
         self.house.intake.consume(self.agent, item.id, item.receipt or "", ARGS)
         return kept(self.house, item.id)
 
+    def lost(self) -> ReviewItem:
+        item = self.started()
+        self.passing(timedelta(seconds=DEFAULT_OUTCOME_WITHIN))()
+        return kept(self.house, item.id)
+
     def deciding(self, decision: Any) -> Callable[[], object]:  # noqa: ANN401 -- any of the four decisions
         item = self.held()
         return lambda: self.house.desk.decide(item.id, decision, ada, seen=Seen.of(item))
@@ -104,6 +110,11 @@ def _approved_by_silence(scene: Scene) -> Callable[[], object]:
     scene.under(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
     scene.waiting(expires_in=1, on_expiry="approve")
     return scene.passing(timedelta(seconds=1))
+
+
+def _missed(scene: Scene) -> Callable[[], object]:
+    scene.started()
+    return scene.passing(timedelta(seconds=DEFAULT_OUTCOME_WITHIN))
 
 
 def _swapped(scene: Scene) -> Callable[[], object]:
@@ -194,9 +205,21 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         ),
         [K.OUTCOME_REPORTED],
     ),
+    "miss an outcome": (_missed, [K.OUTCOME_MISSED]),
+    "reconcile": (
+        _on(
+            Scene.lost,
+            lambda scene, item: scene.house.desk.reconcile(ada, item.id, OutcomeStatus.FAILED, "Out of stock"),
+        ),
+        [K.OUTCOME_RECONCILED],
+    ),
     "save a policy": (lambda scene: lambda: scene.house.save_policy(a_document()), [K.POLICY_SAVED]),
     "create a key": (lambda scene: lambda: scene.house.keys.create_by(LOCAL_OPERATOR, "new"), [K.KEY_CREATED]),
     "revoke a key": (_revoked, [K.KEY_REVOKED]),
+    "rotate the signing key": (
+        lambda scene: lambda: scene.house.sealer.announce(Ed25519PrivateKey.generate().public_key(), SYSTEM),
+        [K.KEY_ROTATED],
+    ),
     "create a link": (lambda scene: scene.sessions.create_link, [K.LINK_CREATED]),
     "sign in": (_signed_in, [K.SIGNED_IN]),
     "sign out": (_signed_out, [K.SIGNED_OUT]),

@@ -38,7 +38,7 @@ from review.errors import (
 from review.items import CLAIM_DURATION, Claim, ItemFilter, Order, ReasonCode
 from review.people import Person, Role
 from review.policy import Autonomy, Rule
-from tests.builders import ISSUER, WORKSPACE, a_request, ada, an_action, grace
+from tests.builders import ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
@@ -464,6 +464,23 @@ def test_nobody_approves_twice(either_house: Console) -> None:
     with pytest.raises(OwnWorkError):
         either_house.desk.claim_item(ada, status.id)
     assert kept(either_house, status.id).execution is Execution.NONE
+
+
+def test_who_approved_before_an_edit_may_approve_the_edit_and_its_editor_may_not(either_house: Console) -> None:
+    either_house.save_policy(FOUR_EYES)
+    status = submit(either_house)
+    decide(either_house, Approve(), ada)
+    edit = an_edit(order_id="A", amount="10.00")
+    edited = decide(either_house, edit, grace)
+
+    assert either_house.desk.claim(grace) is None
+    with pytest.raises(OwnWorkError):
+        either_house.desk.claim_item(grace, status.id)
+    approved_again = decide(either_house, Approve(), ada)
+    settled = decide(either_house, Approve(), lin)
+
+    assert (edited.version, approved_again.status) == (2, Status.WAITING)
+    assert (settled.status, settled.decision) == (Status.SETTLED, edit)
 
 
 def test_the_same_approval_again_does_not_count_twice(either_house: Console) -> None:

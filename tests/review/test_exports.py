@@ -14,22 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents.protocol import Approve, ContextEntry, ContextKind, Edit, Reject
-from review.audit import Actor, AuditEvent, EventKind
-from review.exports import (
-    AUDIT_COLUMNS,
-    CHUNK_BYTES,
-    DECISION_COLUMNS,
-    MAX_CELL,
-    audit_cells,
-    audit_csv,
-    cell,
-    decisions_csv,
-    labels_csv,
-    labels_jsonl,
-)
+from review.audit import Actor, AuditEvent, EventFilter, EventKind
+from review.exports import CHUNK_BYTES, DECISION_COLUMNS, audit_csv, decisions_csv, labels_csv, labels_jsonl
 from review.items import ReasonCode
 from review.labels import PLAIN_COLUMNS, label_of, plain_row
-from tests.builders import a_decision, a_request, an_action, an_event, an_item
+from review.verify import COLUMNS, MAX_CELL, cell, event_line
+from tests.builders import WORKSPACE, a_decision, a_request, an_action, an_event, an_item, keeping
+from tests.console import Console
 
 FORMULA_SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 -- the full-width forms are what is tested
 ITEM = UUID("019a0000-0000-7000-8000-000000000001")
@@ -37,6 +28,12 @@ ITEM = UUID("019a0000-0000-7000-8000-000000000001")
 
 def read(content: bytes, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(), newline=""), delimiter=delimiter))
+
+
+def exported(house: Console, *events: AuditEvent) -> bytes:
+    """The audit log of a house in which just this happened."""
+    house.store.write(keeping(*events))
+    return whole(audit_csv(house.sealer.export(WORKSPACE, EventFilter())))
 
 
 def whole(chunks: Iterator[bytes]) -> bytes:
@@ -105,7 +102,7 @@ def is_formula(text: str) -> bool:
 def test_no_cell_becomes_a_formula_in_comma_or_semicolon_locales(texts: list[str]) -> None:
     event = an_event(actor=Actor("agent", *(texts * 2)[:2]), data={"told": texts})
 
-    content = whole(audit_csv([event]))
+    content = event_line(0, 0, event.leaf(), proof=b"")
 
     rows = [row for delimiter in ",;" for row in read(content, delimiter)]
     pieces = [piece for row in content.decode().split("\r\n") for piece in row.split(";")]
@@ -120,18 +117,43 @@ def test_a_cell_is_one_line_without_a_hidden_sign(text: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", shown)
 
 
-def test_the_audit_export_is_rfc_4180_with_every_field_quoted() -> None:
-    content = whole(audit_csv([an_event()]))
+@given(
+    name=st.text(max_size=30),
+    data=st.dictionaries(
+        st.text(st.characters(codec="ascii"), max_size=8),
+        st.one_of(st.text(max_size=20), st.floats(allow_nan=False, allow_infinity=False), st.none()),
+        max_size=4,
+    ),
+)
+@example(name="Ada", data={"data": ',"id":"x"', "id": '"data":{}'})
+@example(name=';"=1"', data={"\\": "\\u0000", "confidence": 1e-7})
+def test_the_columns_of_an_event_are_the_cells_of_what_its_leaf_says(name: str, data: dict[str, Any]) -> None:
+    event = an_event(actor=Actor("person", f"#{name}", name), data=data)
+    leaf = event.leaf()
+
+    (row,) = read(event_line(7, 2, leaf, proof=bytes(64)))
+
+    told = json.loads(leaf)
+    shown = (told["id"], told["at"], "default", "action_submitted", "person", f"#{name}", name, "")
+    assert row[1:9] == [cell(each) for each in shown]
+    assert row[9] == cell(leaf.decode()[leaf.decode().index('"data":') + 7 :].rpartition(',"id":"' + told["id"])[0])
+    assert row[0] == "7"
+    assert row[10] == "2"
+    assert (base64.urlsafe_b64decode(row[11] + "=="), row[12]) == (leaf, "sha256:" + "A" * 86)
+
+
+def test_the_audit_export_is_rfc_4180_with_every_field_quoted(house: Console) -> None:
+    content = exported(house, an_event())
 
     lines = content.decode().split("\r\n")
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[-1] == ""
-    assert lines[0] == ",".join(f'"{name}"' for name in AUDIT_COLUMNS)
-    assert "\n" not in lines[1]
-    assert all(len(row) == len(AUDIT_COLUMNS) for row in read(content))
+    assert lines[0] == ",".join(f'"{name}"' for name in COLUMNS)
+    assert "\n" not in "".join(lines)
+    assert all(len(row) == len(COLUMNS) for row in read(content))
 
 
-def test_an_audit_row_is_the_rendering_of_its_leaf() -> None:
+def test_an_audit_row_is_the_rendering_of_its_leaf(house: Console) -> None:
     event = an_event(
         kind=EventKind.ITEM_DECIDED,
         actor=Actor("person", "https://id.example.com#ada", '=HYPERLINK("http://evil.example")'),
@@ -139,13 +161,12 @@ def test_an_audit_row_is_the_rendering_of_its_leaf() -> None:
         data={"decision": "approve", "dwell_ms": 5250},
     )
 
-    row = dict(zip(*read(whole(audit_csv([event]))), strict=True))
+    header, first, _ = read(exported(house, event))
 
-    leaf = base64.urlsafe_b64decode(row["leaf"] + "=" * (-len(row["leaf"]) % 4))
-    assert leaf == event.leaf()
-    assert list(row.values()) == audit_cells(leaf)
+    row = dict(zip(header, first, strict=True))
+    assert base64.urlsafe_b64decode(row["leaf"] + "=" * (-len(row["leaf"]) % 4)) == event.leaf()
     assert row | {"leaf": ""} == {
-        "leaf": "",
+        "index": "0",
         "id": str(event.id),
         "at": "2026-11-02T09:30:15.123456+00:00",
         "workspace": "default",
@@ -155,27 +176,20 @@ def test_an_audit_row_is_the_rendering_of_its_leaf() -> None:
         "actor_name": '\'=HYPERLINK("http://evil.example")',
         "item": str(ITEM),
         "data": '{"decision":"approve","dwell_ms":5250}',
+        "left_out": "0",
+        "leaf": "",
+        "proof": "sha256:",
     }
 
 
-def test_an_export_of_nothing_has_its_header() -> None:
-    assert whole(audit_csv([])) == (",".join(f'"{name}"' for name in AUDIT_COLUMNS) + "\r\n").encode()
+def test_an_export_streams_in_chunks(house: Console) -> None:
+    house.store.write(keeping(*(an_event() for _ in range(2_000))))
 
-
-def test_an_export_streams_in_chunks() -> None:
-    read_so_far: list[AuditEvent] = []
-
-    def events() -> Iterator[AuditEvent]:
-        for _ in range(1_000):
-            read_so_far.append(an_event())
-            yield read_so_far[-1]
-
-    chunks = audit_csv(events())
+    chunks = audit_csv(house.sealer.export(WORKSPACE, EventFilter()))
     first = next(chunks)
 
     assert CHUNK_BYTES <= len(first) < CHUNK_BYTES * 2
-    assert len(read_so_far) < 200
-    assert len(read(first + whole(chunks))) == 1_001
+    assert len(read(first + whole(chunks))) == 2_002
 
 
 def test_a_decision_is_exported_with_who_when_what_was_shown_and_why() -> None:

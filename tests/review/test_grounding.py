@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.protocol import ContextEntry, ContextKind
-from review.grounding import MAX_VALUES, Grounding, grounding
+from review.grounding import MAX_VALUES, Grounding, Source, grounding, has_untrusted, provenance, source_of
 from tests.builders import a_request, an_action
 
 
@@ -77,7 +77,7 @@ def test_a_value_is_looked_for_as_a_person_would(value: object, content: str, fo
         (ContextKind.TOOL_RESULT, None, HERE),
         (ContextKind.RECORD, None, HERE),
         (ContextKind.DOCUMENT, None, HERE),
-        (ContextKind.LINK, None, NOWHERE),
+        (ContextKind.LINK, None, HERE),
         (ContextKind.IMAGE, None, NOWHERE),
     ],
 )
@@ -155,3 +155,82 @@ def test_what_stands_in_the_context_is_found(text: str, around: str) -> None:
     found = grounded(text, seen(around), seen(text, ContextKind.RECORD))
 
     assert found in (HERE, NOT_SOUGHT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "unsaid", "trusted", "untrusted"),
+    [
+        (ContextKind.MESSAGE, "user", Source.USER, Source.USER, Source.UNTRUSTED),
+        (ContextKind.MESSAGE, "Customer", Source.USER, Source.USER, Source.UNTRUSTED),
+        (ContextKind.MESSAGE, "assistant", Source.NOWHERE, Source.NOWHERE, Source.NOWHERE),
+        (ContextKind.MESSAGE, None, Source.NOWHERE, Source.NOWHERE, Source.NOWHERE),
+        (ContextKind.TOOL_RESULT, None, Source.TOOL, Source.TOOL, Source.UNTRUSTED),
+        (ContextKind.RECORD, None, Source.TOOL, Source.TOOL, Source.UNTRUSTED),
+        (ContextKind.DOCUMENT, None, Source.UNTRUSTED, Source.TOOL, Source.UNTRUSTED),
+        (ContextKind.LINK, None, Source.UNTRUSTED, Source.TOOL, Source.UNTRUSTED),
+        (ContextKind.IMAGE, None, Source.NOWHERE, Source.NOWHERE, Source.NOWHERE),
+    ],
+)
+def test_the_agent_may_say_what_it_trusts_and_else_the_kind_says_it(
+    kind: ContextKind, role: str | None, unsaid: Source, trusted: Source, untrusted: Source
+) -> None:
+    entries = [ContextEntry(kind=kind, role=role, content="A-1001", trusted=said) for said in (None, True, False)]
+
+    assert [source_of(entry) for entry in entries] == [unsaid, trusted, untrusted]
+    assert [has_untrusted((entry,)) for entry in entries] == [
+        source is Source.UNTRUSTED for source in (unsaid, trusted, untrusted)
+    ]
+
+
+USER = seen("Order A-1001, please.")
+RECORD = seen('{"order": "A-1001", "client": "C-2002"}', ContextKind.RECORD)
+PAGE = seen("A-1001 C-2002 FR76-1234", ContextKind.DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("value", "context", "source", "entry"),
+    [
+        ("A-1001", (PAGE, RECORD, USER), Source.USER, USER),
+        ("C-2002", (PAGE, RECORD, USER), Source.TOOL, RECORD),
+        ("FR76-1234", (PAGE, RECORD, USER), Source.UNTRUSTED, PAGE),
+        ("FR76-9999", (PAGE, RECORD, USER), Source.NOWHERE, None),
+        ("A-1001", (), Source.NOWHERE, None),
+    ],
+)
+def test_a_value_comes_from_the_first_that_has_it(
+    value: str, context: tuple[ContextEntry, ...], source: Source, entry: ContextEntry | None
+) -> None:
+    found = provenance(a_request(action=an_action(value=value), context=context))
+
+    assert [(origin.path, origin.source, origin.entry) for origin in found.origins] == [(("value",), source, entry)]
+
+
+def test_the_origins_are_counted() -> None:
+    action = an_action(one="A-1001", two="C-2002", three=["FR76-1234", "FR76-1234"], four="made up", five=True)
+
+    counts = provenance(a_request(action=action, context=(USER, RECORD, PAGE))).counts
+
+    assert counts == {"user": 1, "tool": 1, "untrusted": 2, "nowhere": 1}
+
+
+def test_an_action_without_values_has_no_origins() -> None:
+    assert provenance(a_request(action=an_action(value=True))).counts == dict.fromkeys(Source, 0)
+
+
+def test_values_behind_the_first_thousand_may_come_from_what_is_untrusted() -> None:
+    request = a_request(action=an_action(value=["A-1001"] * MAX_VALUES + ["FR76-1234"]), context=(USER, PAGE))
+
+    counts = provenance(request).counts
+
+    assert counts == {"user": MAX_VALUES, "tool": 0, "untrusted": 1, "nowhere": 0}
+
+
+def test_many_entries_are_searched_quickly() -> None:
+    context = tuple(seen(f"entry {number} " * 90, ContextKind.TOOL_RESULT) for number in range(200))
+    values = [f"word{number} again" for number in range(1_000)]
+    began = time.perf_counter()
+
+    counts = provenance(a_request(action=an_action(value=values), context=context)).counts
+
+    assert counts["nowhere"] == 1_000
+    assert time.perf_counter() - began < 5

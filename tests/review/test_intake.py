@@ -477,7 +477,8 @@ def test_the_thread_is_told_to_both_sides_in_order(either_house: Console) -> Non
     thread = [("reviewer", "Which order?"), ("agent", "Order A-1001.")]
     assert [(note.author, note.text) for note in answer.notes] == thread
     whole = either_house.desk.whole(ada, status.id)
-    assert [(note.author, note.text) for note in whole.notes] == thread
+    assert [(kept.note.author, kept.note.text) for kept in whole.notes] == thread
+    assert [kept.author_name for kept in whole.notes] == [ada.name, agent.agent]
 
 
 ON_ANOTHERS: dict[str, Callable[[Console, Any, Any], object]] = {

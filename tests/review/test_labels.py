@@ -30,7 +30,6 @@ from review.labels import (
     plain_row,
     pseudonym,
     training_archive,
-    training_jsonl,
     training_row,
 )
 from tests.builders import a_decision, a_request, ada, an_action, an_item, grace
@@ -211,14 +210,6 @@ DECISIONS: tuple[Decision, ...] = (
     Edit(edited_action=BETTER),
     Respond(message="Größe M"),
 )
-
-
-def test_the_lines_of_one_form_are_its_rows() -> None:
-    labels = [a_label(decision) for decision in DECISIONS]
-
-    lines = b"".join(training_jsonl(labels, TrainingFormat.UNPAIRED)).splitlines()
-
-    assert [json.loads(line)["label"] for line in lines] == [True, False]
 
 
 def test_the_archive_has_the_layout_of_a_hugging_face_dataset() -> None:

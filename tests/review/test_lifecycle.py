@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from agents.canonical import action_digest
 from agents.protocol import Approve, Decision, Execution, Outcome, OutcomeStatus, Reject, Respond, Status
 from review import lifecycle
-from review.items import Purpose, ReviewItem
+from review.items import Purpose, Reconciliation, ReviewItem
 from tests.builders import a_claim, a_request, an_action, an_item
 from tests.clock import START
 from tests.review.steps import TOOL, an_edit
@@ -119,11 +119,26 @@ def test_an_edit_before_others_is_a_new_version_to_look_at() -> None:
 def test_what_was_started_ends_as_its_outcome_says(status: OutcomeStatus) -> None:
     permitted = settle(an_item(), Approve())
 
-    begun = lifecycle.started(permitted, START + HOUR)
+    begun = lifecycle.started(permitted, START + HOUR, outcome_within=HOUR)
     done = lifecycle.finished(begun, Outcome(status=status))
 
-    assert changed(permitted, begun) == {"execution": Execution.STARTED, "consumed_at": START + HOUR}
+    assert changed(permitted, begun) == {
+        "execution": Execution.STARTED,
+        "consumed_at": START + HOUR,
+        "outcome_due_at": START + 2 * HOUR,
+    }
     assert changed(begun, done) == {"execution": Execution(status.value), "outcome": Outcome(status=status)}
+
+
+def test_an_outcome_that_nobody_told_is_found_by_a_person() -> None:
+    begun = lifecycle.started(settle(an_item(), Approve()), START, outcome_within=HOUR)
+    found = Reconciliation(status=OutcomeStatus.FAILED, note="Not in the ledger.", iss="i", sub="s", name="n", at=START)
+
+    lost = lifecycle.unaccounted(begun)
+    known = lifecycle.reconciled(lost, found)
+
+    assert changed(begun, lost) == {"execution": Execution.UNKNOWN}
+    assert changed(lost, known) == {"execution": Execution.FAILED, "reconciliation": found}
 
 
 def test_a_hold_is_of_one_person_until_its_moment() -> None:

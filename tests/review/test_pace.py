@@ -1,7 +1,5 @@
 """How fast an agent may submit."""
 
-import time
-
 import pytest
 
 from review.audit import EventKind
@@ -14,9 +12,24 @@ from tests.review.steps import all_at_once, caller, events
 PER_MINUTE = 5
 
 
+class Seconds:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def pace(house: Console) -> Pace:
-    return Pace(house.store, per_minute=PER_MINUTE)
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def pace(house: Console, seconds: Seconds) -> Pace:
+    return Pace(house.store, per_minute=PER_MINUTE, clock=seconds)
 
 
 def admitted(pace: Pace, agent: AgentKey, times: int) -> list[bool]:
@@ -39,26 +52,40 @@ def test_a_key_may_submit_as_often_as_its_pace_says(pace: Pace, house: Console) 
     assert admissions == [True] * PER_MINUTE + [False] * 3
 
 
-def test_who_is_too_fast_leaves_one_event_a_minute(pace: Pace, house: Console) -> None:
+def test_the_pace_comes_back_share_by_share(pace: Pace, house: Console, seconds: Seconds) -> None:
     agent = caller(house)
-    began = time.time() // 60
+    admitted(pace, agent, PER_MINUTE)
 
+    seconds.now += 60 / PER_MINUTE
+    after_a_share = admitted(pace, agent, 2)
+    seconds.now += 60
+    after_a_minute = admitted(pace, agent, PER_MINUTE + 1)
+
+    assert after_a_share == [True, False]
+    assert after_a_minute == [True] * PER_MINUTE + [False]
+
+
+def test_who_is_too_fast_leaves_one_event_a_minute(pace: Pace, house: Console, seconds: Seconds) -> None:
+    agent = caller(house)
+
+    admitted(pace, agent, PER_MINUTE + 20)
+    seconds.now += 60
     admitted(pace, agent, PER_MINUTE + 20)
 
     told = [(event.actor.id, event.data) for event in events(house) if event.kind is EventKind.PACE_EXCEEDED]
-    minutes = int(time.time() // 60 - began) + 1
-    assert 1 <= len(told) <= minutes
-    assert told == [(agent.agent, {"prefix": agent.prefix, "per_minute": PER_MINUTE})] * len(told)
+    assert told == [(agent.agent, {"prefix": agent.prefix, "per_minute": PER_MINUTE})] * 2
 
 
-def test_who_is_too_fast_is_told_when_to_come_back(pace: Pace, house: Console) -> None:
+def test_who_is_too_fast_is_told_when_to_come_back(pace: Pace, house: Console, seconds: Seconds) -> None:
     agent = caller(house)
     admitted(pace, agent, PER_MINUTE)
 
     with pytest.raises(TooManyRequestsError) as refused:
         pace.require(agent)
+    seconds.now += refused.value.retry_after
 
-    assert 1 <= refused.value.retry_after <= 120
+    assert refused.value.retry_after == 60 / PER_MINUTE
+    assert admitted(pace, agent, 1) == [True]
 
 
 def test_each_key_has_its_own_pace(pace: Pace, house: Console) -> None:

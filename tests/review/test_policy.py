@@ -17,6 +17,7 @@ from review.policy import (
     PolicyDocument,
     Routing,
     Rule,
+    Signals,
     ToolRule,
     compiled,
     default_policy,
@@ -27,6 +28,7 @@ from tests.clock import START
 
 TOOL = "refund_order"
 EVERYTHING = "true"
+COUNTS = {"user": 1, "tool": 0, "untrusted": 0, "nowhere": 2}
 
 
 def a_rule(when: str = EVERYTHING, route: Route = Route.REVIEW, **fields: Any) -> Rule:  # noqa: ANN401 -- whatever the rule takes
@@ -137,7 +139,6 @@ def test_the_first_rule_that_holds_wins() -> None:
         expires_in=24 * 3600,
         audited=False,
         permit_for=24 * 3600,
-        approve_on_expiry=False,
     )
 
 
@@ -198,6 +199,41 @@ def test_every_reason_that_applies_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ({"provenance": COUNTS | {"untrusted": 1}}, "untrusted_source"),
+        ({"rejections": 1}, "repeated_after_rejection"),
+    ],
+)
+@pytest.mark.parametrize("autonomy", [Autonomy.GUARDED, Autonomy.AUTONOMOUS])
+def test_no_rule_and_no_autonomy_waives_a_signal_of_ours(
+    autonomy: Autonomy, signals: dict[str, Any], code: str
+) -> None:
+    policy = a_compiled(a_rule(route=Route.EXECUTE), tool=a_tool_rule(autonomy))
+    patient = a_request(confidence=1.0, on_expiry=OnExpiry.APPROVE)
+
+    routing = routed(policy, patient, **signals)
+
+    assert (routing.route, codes(routing), routing.audited) == (Route.REVIEW, [code], False)
+    assert not policy.approves_on_expiry(an_item(request=patient, route=routing.route, reasons=routing.reasons))
+    assert codes(routed(policy, patient, provenance=COUNTS)) == ["rule"]
+
+
+def test_a_denied_repeat_says_that_it_is_one() -> None:
+    policy = a_compiled(a_rule("rejections >= 2", Route.DENY))
+
+    assert codes(routed(policy, rejections=2)) == ["rule", "repeated_after_rejection"]
+    assert codes(routed(policy, rejections=1)) == ["repeated_after_rejection"]
+
+
+def test_a_tool_has_a_quarter_of_an_hour_to_tell_its_outcome_unless_its_rule_says_otherwise() -> None:
+    policy = a_compiled(tool=a_tool_rule(outcome_within=90))
+
+    assert policy.outcome_within(AGENT, TOOL) == timedelta(seconds=90)
+    assert policy.outcome_within(AGENT, "unknown") == timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
     "when",
     [
         "args.missing == 'x'",
@@ -207,6 +243,7 @@ def test_every_reason_that_applies_is_told() -> None:
         "null",
         "grounding < 0.5",
         "novelty > 0.5",
+        "provenance.untrusted > 0",
         "impact.amount > 'many'",
         "args.order_id[0] == 'A'",
         "args.order_id.matches('(')",
@@ -244,6 +281,8 @@ def test_a_rule_that_failed_still_asks_for_its_quorum_and_urgency() -> None:
         "tool.name == action.name && tool.known",
         "!has(usage.cost)",
         "novelty == 0.25 && grounding == 0.5",
+        "provenance.untrusted == 0 && provenance.nowhere >= 2 && provenance['user'] == 1",
+        "rejections == 3 && rejections >= 2",
         "now > timestamp('2026-01-01T00:00:00Z') && now.getHours() == 9",
         "args.exists(name, args[name] == '49.90')",
         "args . order_id != 'x' // a comment",
@@ -252,7 +291,7 @@ def test_a_rule_that_failed_still_asks_for_its_quorum_and_urgency() -> None:
 def test_rules_read_what_is_known_of_the_action(when: str) -> None:
     policy = a_compiled(a_rule(when, Route.DENY))
 
-    routing = routed(policy, grounding=0.5, novelty=0.25)
+    routing = routed(policy, grounding=0.5, novelty=0.25, provenance=COUNTS, rejections=3)
 
     assert routing.route is Route.DENY, routing.reasons
 
@@ -429,7 +468,7 @@ def test_an_item_is_approved_on_expiry_only_where_its_autonomy_alone_held_it_up(
     routing = routed(policy, request, **signals)
 
     item = an_item(request=request, reasons=routing.reasons)
-    assert (routing.approve_on_expiry, policy.approves_on_expiry(item)) == (approves, approves)
+    assert policy.approves_on_expiry(item) is approves
 
 
 @pytest.mark.parametrize(
@@ -444,8 +483,11 @@ def test_an_item_that_needs_more_than_one_look_is_not_approved_on_expiry(fields:
 
 def test_a_rule_that_held_keeps_the_item_from_being_approved_on_expiry() -> None:
     policy = a_compiled(a_rule(), tool=a_tool_rule(approve_on_expiry=True))
+    request = a_request(on_expiry=OnExpiry.APPROVE)
 
-    assert not routed(policy, a_request(on_expiry=OnExpiry.APPROVE)).approve_on_expiry
+    item = an_item(request=request, reasons=routed(policy, request).reasons)
+
+    assert not policy.approves_on_expiry(item)
 
 
 def test_values_that_the_engine_cannot_hold_bring_a_person_in() -> None:
@@ -472,7 +514,7 @@ def test_a_preview_compares_a_draft_with_what_was_answered() -> None:
         request=a_request(confidence=0.95), reasons=(Reason(code="invalid_args", text="They do not fit."),)
     )
 
-    found = preview(draft, [small, huge, invalid], grounding=lambda _: None)
+    found = preview(draft, [small, huge, invalid], signals=lambda _: Signals())
 
     assert [(row.item_id, row.routing.route, row.is_changed) for row in found.rows] == [
         (small.id, Route.EXECUTE, True),

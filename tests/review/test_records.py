@@ -1,6 +1,8 @@
 """The records: pages to look at, and streams that hold everything once."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from review.errors import InvalidCursorError
 from review.items import DecisionRecord, ReviewItem
 from review.labels import Verdict
 from review.records import EXPORT_BATCH, Records
+from review.sealer import AuditExport
 from review.store import Writing
 from tests.builders import WORKSPACE, a_decision, ada, an_event, an_item, mary
 from tests.clock import START, MovableClock
@@ -21,7 +24,11 @@ MANY = 2 * EXPORT_BATCH + 7
 
 @pytest.fixture
 def records(either_house: Console) -> Records:
-    return Records(either_house.store)
+    return either_house.records
+
+
+def leaves(export: AuditExport) -> list[dict[str, Any]]:
+    return [json.loads(event.leaf) for event in export]
 
 
 def keep(house: Console, item: ReviewItem | None, decisions: list[DecisionRecord], events: list[AuditEvent]) -> None:
@@ -44,9 +51,11 @@ def test_every_event_is_exported_once_and_in_order_and_the_export_itself_is_one(
 
     exported = list(records.audit_events(mary, EventFilter()))
 
-    assert exported[:-1] == made
-    assert (exported[-1].kind, exported[-1].actor.id) == (EventKind.EXPORT_MADE, mary.id)
-    assert exported[-1].data == {"what": "audit", "since": None, "until": None}
+    assert [event.leaf for event in exported[:-1]] == [event.leaf() for event in made]
+    assert [event.index for event in exported] == list(range(MANY + 1))
+    last = json.loads(exported[-1].leaf)
+    assert (last["kind"], last["actor"]["id"]) == (EventKind.EXPORT_MADE, mary.id)
+    assert last["data"] == {"what": "audit", "since": None, "until": None}
 
 
 def test_every_decision_is_exported_once_and_in_order(records: Records, either_house: Console) -> None:
@@ -68,10 +77,10 @@ def test_an_export_between_two_moments_takes_the_first_and_leaves_the_last(
     keep(either_house, item, decisions, happened)
     since, until = moments[1], moments[3]
 
-    exported = list(records.audit_events(mary, EventFilter(since=since, until=until)))
+    exported = [event.leaf for event in records.audit_events(mary, EventFilter(since=since, until=until))]
 
     # The export is itself an event, at the start of the clock, and so before the time that was asked for.
-    assert exported == happened[1:3]
+    assert exported == [event.leaf() for event in happened[1:3]]
     assert [record for _, record in records.decisions(mary, since=since, until=until)] == decisions[1:3]
     assert [label.id for label in records.labels(mary, since=since, until=until)] == [r.id for r in decisions[1:3]]
 
@@ -89,7 +98,7 @@ def test_another_workspaces_records_are_not_shown(records: Records, either_house
     exported = [*records.decisions(mary), *records.labels(mary)]
 
     assert (exported, records.label_preview(mary)) == ([], [])
-    assert {event.workspace for event in records.audit_events(mary, EventFilter())} == {WORKSPACE}
+    assert {leaf["workspace"] for leaf in leaves(records.audit_events(mary, EventFilter()))} == {WORKSPACE}
 
 
 def test_the_log_is_paged_newest_first_and_filtered(records: Records, either_house: Console) -> None:

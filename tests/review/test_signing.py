@@ -16,11 +16,20 @@ from joserfc.jwk import OKPKey
 from uuid_utils.compat import uuid7
 
 from agents.protocol import Approve, Status
-from agents.receipts import RECEIPT_TYPE
+from agents.receipts import MAX_RECEIPT_CHARACTERS, RECEIPT_TYPE
 from review import lifecycle
 from review.errors import NotPermittedError, ReceiptRefusedError
 from review.items import Purpose, ReviewItem
-from review.signing import RECEIPT_LIFE, Receipts, load_signing_key, new_permission_id
+from review.signing import (
+    MAX_CARRIED,
+    RECEIPT_LIFE,
+    Receipts,
+    adopt_successor,
+    load_former_keys,
+    load_signing_key,
+    load_successor,
+    new_permission_id,
+)
 from tests.builders import AGENT, WORKSPACE, an_item
 from tests.clock import START
 from tests.review.steps import all_at_once, an_edit
@@ -215,3 +224,46 @@ def test_a_receipt_is_renewed_after_its_end_but_not_after_its_permissions() -> N
     assert recognise(last or "", item, now=until - SECOND).exp == int(until.timestamp())
     assert after is None
     assert RECEIPTS.renewed(item, START) is None
+
+
+def test_a_former_keys_receipts_are_still_recognised_and_renewed_with_the_new_key() -> None:
+    new = OKPKey.generate_key("Ed25519")
+    receipts = Receipts(new, issuer="https://console.example", former=[OKPKey.import_key(KEY.as_pem(private=False))])
+    item = permitted()
+    item = replace(item, receipt=issued(item))
+    later = START + RECEIPT_LIFE * 0.75
+
+    claims = receipts.recognise(item.receipt or "", workspace=WORKSPACE, agent=AGENT, item_id=item.id, now=START)
+    renewed = receipts.renewed(item, later)
+
+    assert claims.jti == item.jti
+    header = json.loads(urlsafe_b64decode((renewed or "").partition(".")[0] + "=="))
+    assert header["kid"] == new.thumbprint()
+    assert [key["kid"] for key in receipts.jwks()["keys"]] == [new.thumbprint(), KEY.thumbprint()]
+
+
+def test_a_key_is_replaced_by_its_successor_and_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    kids = [load_signing_key(path).thumbprint()]
+
+    for _ in range(2):
+        assert load_successor(path).thumbprint() == load_successor(path).thumbprint()
+        kids.append(load_successor(path).thumbprint())
+        adopt_successor(path)
+
+    assert load_signing_key(path).thumbprint() == kids[-1]
+    assert [key.thumbprint() for key in load_former_keys(path)] == kids[:-1]
+    assert not any(key.is_private for key in load_former_keys(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_receipt_carries_the_checkpoint_and_stays_within_its_length() -> None:
+    receipts = Receipts(KEY, issuer="https://console.example")
+    receipts.carry(WORKSPACE, "x" * MAX_CARRIED)
+    item = permitted()
+
+    token = receipts.issue(item, reviewers=("a#ada",), now=START)
+
+    claims = receipts.recognise(token, workspace=WORKSPACE, agent=AGENT, item_id=item.id, now=START)
+    assert claims.checkpoint == "x" * MAX_CARRIED
+    assert len(token) < MAX_RECEIPT_CHARACTERS / 2

@@ -49,7 +49,7 @@ from agents.protocol import (
 from agents.receipts import receipt_keys, verify_receipt
 from db.store import SqlStore, open_store
 from db.wakeups import Hub
-from review.audit import SYSTEM, AuditEvent, EventFilter, EventKind
+from review.audit import SYSTEM, Arrival, AuditEvent, EventFilter, EventKind
 from review.desk import ReviewDesk, Seen
 from review.errors import IdempotencyMismatchError, ReviewError
 from review.governance import KeyRing, PolicyBook
@@ -133,6 +133,9 @@ class MortalStore:
             raise DiedError
 
         return self.store.begin(unfinished, **known)
+
+    def unsealed(self, *, limit: int) -> Sequence[Arrival]:
+        return self.store.unsealed(limit=limit)
 
     def is_ready(self) -> bool:
         return self.store.is_ready()
