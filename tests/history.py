@@ -109,7 +109,7 @@ Data = dict[str, Any]
 
 
 def _submitted(data: Data) -> Standing:
-    if data["route"] == Route.REVIEW:
+    if data["route"] == Route.REVIEW or data.get("observed"):
         return Standing(Status.WAITING, Execution.NONE)
     permits = data["route"] == Route.EXECUTE
     return Standing(Status.SETTLED, Execution.PERMITTED if permits else Execution.NONE)
@@ -165,6 +165,14 @@ _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standi
     ),
     EventKind.OUTCOME_REPORTED: (
         lambda was, _: was.execution in (Execution.STARTED, Execution.UNKNOWN),
+        lambda was, data: replace(was, execution=Execution(data["execution"])),
+    ),
+    EventKind.OUTCOME_MISSED: (
+        lambda was, _: was.execution is Execution.STARTED,
+        lambda was, _: replace(was, execution=Execution.UNKNOWN),
+    ),
+    EventKind.OUTCOME_RECONCILED: (
+        lambda was, _: was.execution is Execution.UNKNOWN,
         lambda was, data: replace(was, execution=Execution(data["execution"])),
     ),
 }
