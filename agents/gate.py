@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, Unpack
@@ -292,16 +292,20 @@ class Gate:
         timeout: float | None = None,
         plan: RunPlan | None = None,
         answer: Answer | None = None,
+        untrusted: Collection[str] = (),
         **about: Unpack[About],
     ) -> "AgentMiddleware[Any, Any, Any]":
         """Return a middleware for LangChain's ``create_agent`` that guards these tools, or all if none is named.
 
         It does what `guard` does, to tools that the agent has already; it needs the package ``langchain``.
         List it after middlewares that exchange tools or their arguments, so that what it guards is what runs.
+        The agent's conversation is told as the context, unless ``context`` is; ``untrusted`` names the tools whose
+        results anybody may have written (mail, web pages), so that what a call takes from them alone is reviewed.
         """
         from .middleware import GateMiddleware
 
-        return GateMiddleware(self, tools, about=about, terms=Terms(timeout, plan or RunPlan(), answer))
+        terms = Terms(timeout, plan or RunPlan(), answer)
+        return GateMiddleware(self, tools, about=about, terms=terms, untrusted=untrusted)
 
     def conduct(self, proposal: Proposal, ways: Sequence[Way]) -> Ran | Told:
         """Take a proposal through the gate; the ways are run at most as its plan allows, with what is permitted."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack, cast
 from uuid import UUID
@@ -25,6 +25,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from .answering import Answer, Answering
 from .client import Steps
+from .conversation import context_of
 from .errors import AlreadyConsumedError, EditRefusedError, GateError
 from .gate import (
     About,
@@ -156,7 +157,8 @@ class GraphDesk:
 
     The tools of the graph's own ToolNodes are known, and those given as ``tools``: their schemas are shown to
     reviewers, and an edit that they would refuse is not run. ``answer`` answers reviewers' questions while `resume` or
-    `run` waits; see `Gate.guard`.
+    `run` waits; see `Gate.guard`. Unless the context of a call is told, it is the thread's ``messages``; ``untrusted``
+    names the tools whose results anybody may have written, see `context_of`.
     """
 
     def __init__(
@@ -166,10 +168,12 @@ class GraphDesk:
         *,
         tools: Iterable[BaseTool] = (),
         answer: Answer | None = None,
+        untrusted: Collection[str] = (),
         **about: Unpack[About],
     ) -> None:
         self._gate = gate
         self._graph = graph
+        self._untrusted = frozenset(untrusted)
         self._about = about
         self._answer = answer
         nodes = [node.bound for node in graph.nodes.values() if isinstance(node.bound, ToolNode)]
@@ -394,6 +398,7 @@ class GraphDesk:
         known: dict[str, object] = {
             "description": (call.description or "")[:_MAX_TEXT] or None,
             "args_schema": args_schema_of(tool) if tool else None,
+            "context": context_of(snapshot.values, untrusted=self._untrusted),
         }
         about = self._about
         if call.request is not None:

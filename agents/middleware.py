@@ -7,21 +7,26 @@ from langchain.agents.middleware import AgentMiddleware, ToolCallRequest
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
+from .conversation import context_of
 from .gate import About, Gate, Terms
 
 
 class GateMiddleware(AgentMiddleware[Any, Any, Any]):
     """Each call of the named tools, or of all where none is named, is run by a guarded tool; see `Gate.guard`.
 
-    A tool that the agent does not have is not run, also where a later middleware would supply it.
+    A tool that the agent does not have is not run, also where a later middleware would supply it. Unless ``about``
+    tells the context, it is the agent's conversation; see `context_of` for the tools in ``untrusted``.
     """
 
-    def __init__(self, gate: Gate, tools: Collection[str], *, about: About, terms: Terms) -> None:
+    def __init__(
+        self, gate: Gate, tools: Collection[str], *, about: About, terms: Terms, untrusted: Collection[str]
+    ) -> None:
         super().__init__()
         self._gate = gate
         self._named = frozenset(tools)
         self._about = about
         self._terms = terms
+        self._untrusted = frozenset(untrusted)
 
     @property
     def name(self) -> str:
@@ -53,7 +58,6 @@ class GateMiddleware(AgentMiddleware[Any, Any, Any]):
             return ToolMessage(text, name=name, tool_call_id=request.tool_call["id"], status="error")
         # The tool is exchanged, not the call: the agent's state is injected, and errors are handled, as ever.
         terms = self._terms
-        guarded = self._gate.guard(
-            request.tool, timeout=terms.timeout, plan=terms.plan, answer=terms.answer, **self._about
-        )
+        about: About = {"context": context_of(request.state, untrusted=self._untrusted), **self._about}
+        guarded = self._gate.guard(request.tool, timeout=terms.timeout, plan=terms.plan, answer=terms.answer, **about)
         return request.override(tool=guarded)

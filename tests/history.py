@@ -109,7 +109,7 @@ Data = dict[str, Any]
 
 
 def _submitted(data: Data) -> Standing:
-    if data["route"] == Route.REVIEW or "observed" in data:
+    if data["route"] == Route.REVIEW or data.get("observed"):
         return Standing(Status.WAITING, Execution.NONE)
     permits = data["route"] == Route.EXECUTE
     return Standing(Status.SETTLED, Execution.PERMITTED if permits else Execution.NONE)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from agents.protocol import (
     Action,
+    ActionRequest,
     Approve,
     Args,
     Decision,
@@ -44,18 +45,24 @@ from review.errors import (
     ReceiptRefusedError,
     ReviewError,
 )
-from review.intake import AUDIT_LIFE, AUDIT_PRIORITY
+from review.intake import AUDIT_LIFE, AUDIT_PRIORITY, OBSERVED_PRIORITY
 from review.items import CLAIM_DURATION, DEFAULT_PRIORITY, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 
 PERMIT_FOR = timedelta(hours=1)
-OUTCOME_WITHIN = timedelta(minutes=5)
+OUTCOME_WITHIN = timedelta(minutes=15)
 ROUTES: Mapping[str, Route] = {
     "reply": Route.EXECUTE,
     "refund": Route.REVIEW,
     "pay": Route.REVIEW,
     "stock": Route.REVIEW,
     "wipe": Route.DENY,
+}
+
+_PRIORITIES = {
+    Purpose.GATE: DEFAULT_PRIORITY,
+    Purpose.AUDIT: AUDIT_PRIORITY,
+    Purpose.SHADOW: OBSERVED_PRIORITY,
 }
 
 Happened: TypeAlias = tuple[EventKind, UUID]
@@ -72,14 +79,6 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Established:
-    """What a person found out of an unknown outcome."""
-
-    person: str
-    status: OutcomeStatus
-
-
-@dataclass(frozen=True, slots=True)
 class Expected:
     """An item as it must be. ``action`` is the proposal, ``draft`` an edit of it that awaits approvals."""
 
@@ -91,7 +90,7 @@ class Expected:
     quorum: int = 1
     may_expire_approved: bool = False
     allowed: tuple[DecisionType, ...] = tuple(DecisionType)
-    parent: UUID | None = None
+    purpose: Purpose = Purpose.GATE
     status: Status = Status.WAITING
     execution: Execution = Execution.NONE
     epoch: int = 0
@@ -104,19 +103,14 @@ class Expected:
     decision: Decision | None = None
     permitted: Action | None = None
     permitted_until: datetime | None = None
-    outcome: Outcome | None = None
     outcome_due_at: datetime | None = None
-    established: Established | None = None
-
-    @property
-    def purpose(self) -> Purpose:
-        """An item with a parent is looked at afterwards; nothing waits for it and nothing may come of it."""
-        return Purpose.AUDIT if self.parent else Purpose.GATE
+    outcome: Outcome | None = None
+    found: tuple[str, OutcomeStatus, str] | None = None
 
     @property
     def urgency(self) -> tuple[int, UUID]:
         """The order in which items are handed out."""
-        return (AUDIT_PRIORITY if self.parent else DEFAULT_PRIORITY, self.id)
+        return (_PRIORITIES[self.purpose], self.id)
 
     @property
     def shown(self) -> Action:
@@ -274,49 +268,49 @@ class Model:
         ended = replace(item, execution=Execution(outcome.status.value), outcome=outcome)
         return Step(changed=(ended,), events=((EventKind.OUTCOME_REPORTED, item.id),))
 
-    def reconcile(self, person: str, item: Expected, status: OutcomeStatus) -> Step:
-        """Only an unknown outcome is for a person to establish, and only once."""
-        found = Established(person, status)
-        if item.established == found:
+    def reconcile(self, person: str, item: Expected, status: OutcomeStatus, note: str) -> Step:
+        """What a person finds out of an unknown outcome; the same finding again changes nothing."""
+        if item.found == (person, status, note):
             return NOTHING
         if item.execution is not Execution.UNKNOWN:
             return Step(OutcomeNotUnknownError)
-        known = replace(item, execution=Execution(status.value), established=found)
+        known = replace(item, execution=Execution(status.value), found=(person, status, note))
         return Step(changed=(known,), events=((EventKind.OUTCOME_RECONCILED, item.id),))
 
     def sweep(self) -> Step:
-        """Free what lapsed, then close what is overdue, then give up on missing outcomes."""
+        """Free what lapsed, close what is overdue, and give up on outcomes that are missing."""
         freed = {item.id: replace(item, status=Status.WAITING, holder=None, until=None) for item in self._lapsed()}
         events = [(EventKind.CLAIM_LAPSED, item) for item in freed]
         for item in {**self.items, **freed}.values():
             if not item.status.is_final and item.expires_at <= self.now:
                 freed[item.id] = self._expired(item)
                 events.append((EventKind.ITEM_EXPIRED, item.id))
-        for item in self.items.values():
-            is_begun = item.execution is Execution.STARTED
-            if is_begun and item.outcome_due_at is not None and item.outcome_due_at <= self.now:
+            due = item.outcome_due_at if item.execution is Execution.STARTED else None
+            if due is not None and due <= self.now:
                 freed[item.id] = replace(item, execution=Execution.UNKNOWN)
                 events.append((EventKind.OUTCOME_MISSED, item.id))
         return Step(changed=tuple(freed.values()), events=tuple(events))
 
-    def submitted(self, item_id: UUID, agent: str, action: Action, on_expiry: OnExpiry, life: timedelta) -> Expected:
+    def submitted(self, item_id: UUID, agent: str, request: ActionRequest, life: timedelta) -> Expected:
         """A new item: what the policy answers at once, or what waits for a person."""
+        tool = request.action.name
         item = Expected(
             id=item_id,
             agent=agent,
-            action=action,
-            route=ROUTES[action.name],
+            action=request.action,
+            route=ROUTES[tool],
             expires_at=self.now + life,
-            quorum=2 if action.name == "pay" else 1,
-            may_expire_approved=on_expiry is OnExpiry.APPROVE and action.name == "refund" and not self.in_shadow,
-            allowed=allowed_for(action),
+            allowed=request.allowed_decisions,
         )
+        if request.observed:
+            return replace(item, purpose=Purpose.SHADOW)
         match item.route:
             case Route.EXECUTE:
                 return self._settled(item, Approve())
             case Route.DENY:
                 return replace(item, status=Status.SETTLED)
-        return item
+        is_askable = request.on_expiry is OnExpiry.APPROVE and tool == "refund" and not self.in_shadow
+        return replace(item, quorum=2 if tool == "pay" else 1, may_expire_approved=is_askable)
 
     def looked_at(self, item: Expected, item_id: UUID) -> Expected:
         """The copy of what the policy let run that a person looks at afterwards."""
@@ -327,7 +321,7 @@ class Model:
             route=item.route,
             expires_at=self.now + AUDIT_LIFE,
             allowed=item.allowed,
-            parent=item.id,
+            purpose=Purpose.AUDIT,
         )
 
     def held_by(self, person: str) -> Expected | None:
@@ -351,7 +345,7 @@ class Model:
     def _settled(self, item: Expected, decision: Decision) -> Expected:
         done = replace(item, status=Status.SETTLED, decision=decision, holder=None, until=None)
         is_yes = isinstance(decision, Approve | Edit)
-        if not is_yes or item.parent is not None or self._is_in_shadow(item.action.name):
+        if not is_yes or item.purpose is not Purpose.GATE or self._is_in_shadow(item.action.name):
             return done
         action = decision.edited_action if isinstance(decision, Edit) else item.action
         return replace(done, execution=Execution.PERMITTED, permitted=action, permitted_until=self.now + PERMIT_FOR)
@@ -362,19 +356,12 @@ class Model:
     def _expired(self, item: Expected) -> Expected:
         if item.may_expire_approved and not self._is_in_shadow(item.action.name):
             return self._settled(item, Approve())
-        reject = Reject(message=EXPIRED_MESSAGE)
-        return replace(item, status=Status.EXPIRED, decision=reject, holder=None, until=None)
-
-
-def allowed_for(action: Action) -> tuple[DecisionType, ...]:
-    """Which answers the agent takes; of small refunds it takes no edit."""
-    if action.name == "refund" and action.args["amount"] == "1":
-        return (DecisionType.APPROVE, DecisionType.REJECT)
-    return tuple(DecisionType)
+        decision = None if item.purpose is Purpose.SHADOW else Reject(message=EXPIRED_MESSAGE)
+        return replace(item, status=Status.EXPIRED, decision=decision, holder=None, until=None)
 
 
 def _is_foreign(agent: str, item: Expected) -> bool:
-    return item.agent != agent or item.parent is not None
+    return item.agent != agent or item.purpose is Purpose.AUDIT
 
 
 def _is_for(person: str, item: Expected) -> bool:

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for number, database in enumerate(databases):
                 if not asked.no_races:
                     broken += sum(not _raced(database, name) for name in RACES)
-                folder = Path(scratch) / database.name
+                folder = Path(scratch) / f"{database.name}-kills"
                 folder.mkdir()
                 kills = asked.kills // len(databases) + (number < asked.kills % len(databases))
                 report = torture(database.fresh(), folder, kills=kills, seed=asked.seed + number)

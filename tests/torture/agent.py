@@ -19,6 +19,8 @@ from tests.torture.ledger import Effect, Journal, Ledger
 
 TOOLS = ("reply", "refund", "reply", "pay", "reply", "refund", "reply", "reply", "reply", "wipe")
 POLL_SECONDS = 1
+# Few, because the agent itself comes back for its call until the console is there again.
+ATTEMPTS = 2
 PAUSE_SECONDS = 0.2
 _STANDARD_ERROR = 2
 # How long a tool works before its effect is there, and again before it returns.
@@ -65,7 +67,7 @@ class KeepingClient(Client):
     """The client, which writes down what it was told before anybody acts on it."""
 
     def __init__(self, url: str, key: str, journal: Journal) -> None:
-        super().__init__(url, key)
+        super().__init__(url, key, attempts=ATTEMPTS)
         self._journal = journal
         self.in_hand = threading.local()
 

@@ -28,11 +28,11 @@ from tests.torture.decider import Decider, Made, furnish
 from tests.torture.ledger import Effect, Ledger, journals
 from tests.torture.server import Server
 
-LONGEST_LIFE_SECONDS = 0.6
+LONGEST_LIFE_SECONDS = 0.8
 CALM_SECONDS = 1.5
 END_SECONDS = 120.0
 # A server takes seconds to start and an agent none, so most kills are of agents.
-SERVER_SHARE = 0.15
+SERVER_SHARE = 0.1
 WHILE_STARTING_SHARE = 0.3
 LONGEST_START_SECONDS = 3.0
 
@@ -51,7 +51,7 @@ class Report:
     broken: list[str] = field(default_factory=list)
 
 
-def torture(url: str, folder: Path, *, kills: int, seed: int, agents: int = 3, threads: int = 4) -> Report:
+def torture(url: str, folder: Path, *, kills: int, seed: int, agents: int = 3, threads: int = 8) -> Report:
     """Run the house on the database, kill its processes so many times, and return what came of it."""
     began = time.monotonic()
     report = Report(seed)
