@@ -121,10 +121,8 @@ def test_an_answer_stands_in_for_the_result_and_nothing_runs(ada: Visitor, agent
     ada.write("Your answer, which stands in for the action's result", "It was refunded on Monday.")
     ada.press("Send the answer")
 
-    assert (
-        answer.result(PATIENCE_SECONDS)
-        == "refund_order was not run; a person answered in its place: It was refunded on Monday."
-    )
+    said = answer.result(PATIENCE_SECONDS)
+    assert said.startswith("refund_order was not run; a person answered in its place: It was refunded on Monday.")
     assert agent.runs == []
 
 
@@ -235,7 +233,7 @@ def test_a_langchain_agent_goes_on_with_what_the_person_decided(ada: Visitor, ag
     told = [str(message.content) for message in messages if isinstance(message, ToolMessage)]
     assert told[0] == "Refunded 49.00 on R-0001."
     assert "rejected it, so it was not run. The reviewer gave no reason." in told[1]
-    assert told[2].startswith("A person changed this call to refund_order before it ran")
+    assert told[2].startswith("A person changed this call before it ran")
     assert told[2].endswith("Refunded 5.00 on R-0003.")
     assert messages[-1].content == "Done."
     assert agent.runs == [

@@ -5,12 +5,16 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from joserfc.jwk import OKPKey
 from playwright.sync_api import Locator, expect
 from uuid_utils.compat import uuid7
 
@@ -28,6 +32,7 @@ from agents.protocol import (
     Status,
 )
 from review.items import ReasonCode
+from review.verify import MANIFEST
 from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
 from tests.browser.house import House
 from tests.browser.visitor import Visitor
@@ -61,6 +66,20 @@ def decided(house: House, agent: WorkingAgent) -> None:
 
 def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def key_of(house: House, folder: Path) -> Path:
+    """Return the console's public key as an outsider keeps it: a file."""
+    (key,) = httpx2.get(f"{house.url}/api/v1/.well-known/jwks.json").json()["keys"]
+    path = folder / "signoff.pub"
+    path.write_bytes(OKPKey.import_key(key).as_pem(private=False))
+    return path
+
+
+def verified(verifier: Path, log: Path, key: Path) -> subprocess.CompletedProcess[str]:
+    """Verify the downloaded log with the downloaded verifier, in a process that knows nothing of the house."""
+    command = [sys.executable, "-I", str(verifier), str(log), "--key", str(key)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_an_item_is_taken_out_of_the_queue(ada: Visitor, agent: WorkingAgent) -> None:
@@ -204,14 +223,19 @@ def test_the_audit_log_is_read_and_downloaded(ada: Visitor, house: House, agent:
 
     ada.write("Item", str(item))
     expect(row(ada, "Item decided")).to_have_count(1)
-    events = rows_of(ada.downloaded("Download what matches (CSV)", tmp_path).read_bytes().decode())
+    log = ada.downloaded("Download what matches (CSV)", tmp_path)
+    verifier = ada.downloaded("Download the verifier", tmp_path)
     ada.look()
     row(ada, "Item decided").get_by_role("button").click()
 
     dialog = ada.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Grace Hopper")
     expect(dialog).to_contain_text("The story of this item, oldest first")
+    *events, manifest = rows_of(log.read_bytes().decode())
     assert {event["kind"] for event in events} >= {"action_submitted", "item_claimed", "item_decided"}
+    assert manifest["index"] == MANIFEST
+    verdict = verified(verifier, log, key_of(house, tmp_path))
+    assert verdict.returncode == 0, verdict.stdout
     for event in events:
         leaf = json.loads(base64.urlsafe_b64decode(event["leaf"] + "=="))
         assert (leaf["id"], leaf["kind"], leaf["item"]) == (event["id"], event["kind"], str(item))
