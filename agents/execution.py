@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -275,9 +276,14 @@ def tried(plan: RunPlan, names: Sequence[str], traffic: Traffic, run: Run, *, is
             break
         _logger.warning("%s failed or is out of order; %s is run in its place.", names[0], name)
         is_in_order, fallback = True, name
-        course.kept((yield replace(run, way=number)))
+        course.kept((yield replace(_fresh(run), way=number)))
     is_open = course.seen.error is not None and course.is_doubtful
     return replace(course.seen, attempts=course.attempts, fallback=fallback, is_doubtful=is_open)
+
+
+def _fresh(run: Run) -> Run:
+    # A tool may change its arguments in place; each try gets them as they were permitted.
+    return replace(run, args=deepcopy(run.args))
 
 
 def _tried_tool(course: _Course, traffic: Traffic, run: Run) -> Steps[Ran]:
@@ -295,7 +301,7 @@ def _tried_tool(course: _Course, traffic: Traffic, run: Run) -> Steps[Ran]:
         if isinstance(doing, DoAttempt):
             if state.attempt_number > 1:
                 yield from traffic.paced(plan.rate)
-            state.set_result(course.kept((yield run)))
+            state.set_result(course.kept((yield _fresh(run))))
         elif isinstance(doing, DoSleep):
             _logger.info("Try %d of a permitted call failed and is made again: %s", course.attempts, course.seen.error)
             state.prepare_for_next_attempt()

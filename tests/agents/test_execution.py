@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,6 +150,23 @@ def test_an_idempotent_tool_is_tried_again_under_one_key(console: Console, gate:
     assert shop.keys == [consumed_key(console, gate)] * 3
     assert (outcome(console, gate).status, outcome(console, gate).attempts) == (OutcomeStatus.SUCCEEDED, 3)
     assert len(items(gate)) == 1
+
+
+def test_every_try_and_fallback_gets_the_arguments_as_they_were_permitted() -> None:
+    given: Args = {"lines": [{"order_id": "R-1"}]}
+    plan = RunPlan(idempotent=True, fallbacks=(print, print))
+    seen: list[Args] = []
+
+    steps = tried(plan, ("refund", "by hand", "by mail"), Traffic(), Run(given))
+    step = next(steps)
+    for _ in range(2):
+        assert isinstance(step, Run)
+        seen.append(deepcopy(step.args))
+        step.args["lines"].clear()  # type: ignore[union-attr]  # a list, as given above
+        step = steps.send(Ran(error=ConnectionError()))
+
+    assert isinstance(step, Run)
+    assert [*seen, step.args, given] == [{"lines": [{"order_id": "R-1"}]}] * 4
 
 
 def test_a_tool_that_keeps_failing_is_given_up_and_the_error_is_raised_on(console: Console, gate: Gate) -> None:
