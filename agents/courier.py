@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from .client import Client, Steps, body_of, is_passing
+from .client import Client, Steps, body_of, may_be_taken_later
 from .errors import ServerAwayError, ServerRefusedError
 from .protocol import ActionRequest, Outcome
 from .spool import Spool, Spooled
@@ -22,7 +22,6 @@ CLOSING_SECONDS = 2.0
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
-_UNAUTHORIZED = 401
 
 _logger = logging.getLogger(__name__)
 
@@ -82,6 +81,8 @@ class Courier:
             self._close_by = time.monotonic() + seconds
             self._awake.notify_all()
             thread = self._thread
+        if thread is threading.current_thread():
+            return  # Garbage was collected here, of all threads; it ends by itself.
         if thread is not None:
             thread.join(seconds)
             if thread.is_alive():
@@ -140,7 +141,7 @@ class Courier:
         try:
             self._client.send(self._steps(spooled))
         except (ServerAwayError, ServerRefusedError) as error:
-            if is_passing(error) or (isinstance(error, ServerRefusedError) and error.status == _UNAUTHORIZED):
+            if may_be_taken_later(error):
                 if not self._is_away:
                     _logger.warning("%s %d requests wait in the spool until then.", error, len(self._spool))
                 self._is_away = True
