@@ -408,7 +408,7 @@ class Gate:
         except GateError as error:
             if may_be_taken_later(error):
                 _logger.warning("The outcome of item %s (%s) is reported later: %s", item_id, outcome.status, error)
-                self.courier.post(lambda: outcome_report(item_id, outcome))
+                self.courier.post(lambda: outcome_report(item_id, outcome), is_outcome=True)
             else:
                 _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
 
@@ -482,7 +482,7 @@ class Gate:
             _logger.warning(
                 "A run of item %s came back after its time; the console is told how it went.", permit.item_id
             )
-            self.courier.post(lambda: outcome_report(permit.item_id, outcome))
+            self.courier.post(lambda: outcome_report(permit.item_id, outcome), is_outcome=True)
 
         run = Run(permit.args, permit.key, seconds=plan.seconds, late=late)
         is_consumed, is_run = False, False
