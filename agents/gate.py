@@ -70,6 +70,8 @@ EDIT_NOTICE = (
     "Do not make your own call again and do not undo the change."
 )
 
+MAX_REMEMBERED = 1_000
+
 _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
 _LAST_WORD_SECONDS = 2.0
@@ -79,6 +81,7 @@ _MAX_TEXT = 20_000
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
 Said: TypeAlias = T | Callable[[Args], T]
 
 
@@ -525,6 +528,14 @@ def idempotency_key_for(about: About, args: Args) -> str | None:
     """Return the key that the caller gave to this call, if any."""
     key = _said(about.get("idempotency_key"), args)
     return None if key is None else str(key)
+
+
+def remember(known: dict[K, Proposal], key: K, proposal: Proposal) -> None:
+    """Keep a proposal among the latest; the oldest give way, and are filed again under their keys if need be."""
+    known.pop(key, None)
+    known[key] = proposal
+    while len(known) > MAX_REMEMBERED:
+        del known[next(iter(known))]
 
 
 def is_undecided(item: ActionStatus) -> bool:

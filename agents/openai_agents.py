@@ -32,6 +32,7 @@ from .gate import (
     Told,
     idempotency_key_for,
     is_undecided,
+    remember,
     request_for,
     succeeded,
     told_instead,
@@ -180,7 +181,7 @@ class GuardedTools:
         # By their digests, because to Python 1 and true are the same.
         if corrected.meaning == call.meaning:
             return None
-        self._corrected[corrected.meaning] = proposal
+        remember(self._corrected, corrected.meaning, proposal)
         return (
             f"A person reviewed this call to {call.tool} and corrected it, so it was not run as you made it. "
             f"Call {call.tool} once more with exactly these arguments, and do not change or undo them afterwards: "
@@ -215,7 +216,7 @@ class GuardedTools:
         known = self._filed.get(call.key) or self._corrected.get(call.meaning)
         if known is None:
             known = await self._new_proposal(call)
-        self._filed[call.key] = known
+        remember(self._filed, call.key, known)
         self._corrected.pop(call.meaning, None)
         return known
 

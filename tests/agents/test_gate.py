@@ -30,7 +30,7 @@ from agents.errors import (
     UndecidedError,
 )
 from agents.execution import Breaker, OvertimeError, Ran, RunPlan, Traffic
-from agents.gate import Gate, Proposal, Told, failed, request_for, succeeded
+from agents.gate import MAX_REMEMBERED, Gate, Proposal, Told, failed, remember, request_for, succeeded
 from agents.protocol import MAX_DEPTH, Action, ActionRequest, Args, Impact, Outcome, OutcomeStatus
 from tests.agents.answers import (
     ARGS,
@@ -472,6 +472,15 @@ def test_what_is_told_may_be_functions_of_the_arguments() -> None:
     assert request.impact == Impact(amount="49.00", currency="EUR")
     assert request.rationale == "The client asked."
     assert request.description == "Refund an order."
+
+
+def test_of_the_remembered_proposals_the_oldest_give_way() -> None:
+    known: dict[int, Proposal] = {}
+
+    for number in [*range(MAX_REMEMBERED), 0, MAX_REMEMBERED]:
+        remember(known, number, a_proposal())
+
+    assert list(known) == [*range(2, MAX_REMEMBERED), 0, MAX_REMEMBERED]
 
 
 def test_what_the_agent_says_goes_before_what_the_framework_knows() -> None:
