@@ -25,7 +25,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from .canonical import NotCanonicalError, canonical, parse
-from .errors import AnswerUnreadableError, RequestInvalidError, ServerAwayError, ServerRefusedError
+from .errors import AnswerUnreadableError, GateError, RequestInvalidError, ServerAwayError, ServerRefusedError
 from .protocol import (
     MAX_BODY_BYTES,
     ActionPage,
@@ -46,6 +46,8 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 15.0
+
+_UNSAID = "http_"
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -384,7 +386,7 @@ def _trouble(reply: Reply) -> ServerAwayError | ServerRefusedError | None:
     try:
         problem = Problem.model_validate(_object(reply))
     except (AnswerUnreadableError, ValidationError):
-        return ServerRefusedError(f"http_{reply.status}", "The answer does not say why.", reply.status)
+        return ServerRefusedError(f"{_UNSAID}{reply.status}", "The answer does not say why.", reply.status)
     return ServerRefusedError(problem.code, problem.detail, reply.status)
 
 
@@ -393,6 +395,17 @@ def is_passing(trouble: ServerAwayError | ServerRefusedError) -> bool:
     if isinstance(trouble, ServerAwayError):
         return True
     return trouble.status == httpx2.codes.TOO_MANY_REQUESTS or trouble.code == "in_flight"
+
+
+def may_be_taken_later(trouble: GateError) -> bool:
+    """Tell whether it is worth keeping what met this: the console is away, or what answered may not be the console."""
+    if not isinstance(trouble, ServerRefusedError):
+        return isinstance(trouble, ServerAwayError | AnswerUnreadableError)
+    if trouble.status == httpx2.codes.CONTENT_TOO_LARGE:
+        return False
+    # Without a problem document somebody on the way refused; a key that is refused may be the wrong one for now.
+    is_unsaid = trouble.code.startswith(_UNSAID)
+    return is_passing(trouble) or is_unsaid or trouble.status == httpx2.codes.UNAUTHORIZED
 
 
 def _backoff(attempt: int) -> float:

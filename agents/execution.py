@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ class RunPlan:
 
     ``fallbacks`` are other tools, or functions of the same arguments, that are tried in their order after the tool
     failed: where it is idempotent after any error, else only after those in ``nothing_done``, which say that the call
-    had no effect. Errors in ``doubtful`` leave that open, so that the outcome is ``unknown``.
+    had no effect. Errors in ``doubtful`` leave that open, so that the outcome is ``unknown``, as it always is after a
+    run past its time.
 
     ``breaker`` and ``rate`` hold for the tool, whoever guards it: all guards of one Gate share their state.
     """
@@ -130,7 +132,14 @@ class RunPlan:
 
     def leaves_open(self, error: Exception) -> bool:
         """Tell whether the call may have taken effect although it failed."""
-        return isinstance(error, self.doubtful) and not isinstance(error, self.nothing_done)
+        if isinstance(error, OvertimeError):
+            return True
+        return isinstance(error, self.doubtful) and not self.did_nothing(error)
+
+    def did_nothing(self, error: Exception) -> bool:
+        """Tell whether the call surely had no effect."""
+        # OvertimeError is an OSError, which may well be declared; but nobody knows how such a run ended.
+        return isinstance(error, self.nothing_done) and not isinstance(error, OvertimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +190,7 @@ class Traffic:
         self._lock = threading.Lock()
         self._failures = 0
         self._failed_at = 0.0
-        self._trying = False
+        self._trial: object = None
         self._limiters: dict[Rate, InMemoryRateLimiter] = {}
 
     def rest(self, breaker: Breaker | None) -> float:
@@ -189,20 +198,21 @@ class Traffic:
         with self._lock:
             return self._rest(breaker)
 
-    def enter(self, breaker: Breaker | None) -> bool:
-        """Take part in the traffic, if the breaker lets it; after a rest it lets one through at a time."""
+    def enter(self, breaker: Breaker | None, call: object = ()) -> bool:
+        """Let ``call`` take part in the traffic, if the breaker does; after a rest it lets one through at a time."""
         with self._lock:
             if breaker is None or self._failures < breaker.failures:
                 return True
-            if self._rest(breaker) > 0 or self._trying:
+            if self._rest(breaker) > 0 or self._trial is not None:
                 return False
-            self._trying = True
+            self._trial = call
             return True
 
-    def left(self, breaker: Breaker | None, ran: Ran | None = None) -> None:
-        """Tell how the run went; None where nothing was run."""
+    def left(self, breaker: Breaker | None, ran: Ran | None = None, call: object = ()) -> None:
+        """Tell how the run of ``call``, the object that entered, went; None where nothing was run."""
         with self._lock:
-            self._trying = False
+            if self._trial is call:
+                self._trial = None
             if ran is None or breaker is None:
                 return
             if ran.error is None:
@@ -244,6 +254,19 @@ class _Course:
     is_doubtful: bool = False
     seen: Ran = field(default_factory=Ran)
 
+    def next_try(self, run: Run, *, fallback: str | None = None) -> Run:
+        attempts, was_doubtful = self.attempts + 1, self.is_doubtful
+
+        def late(ran: Ran) -> None:
+            # A late error says no more than was said at its time, unless it tells for sure that nothing was done.
+            if ran.error is not None and (was_doubtful or not self.plan.did_nothing(ran.error)):
+                return
+            if run.late is not None:
+                run.late(replace(ran, attempts=attempts, fallback=fallback))
+
+        # A tool may change its arguments in place; each try gets them as they were permitted.
+        return replace(run, args=deepcopy(run.args), late=late)
+
     def kept(self, ran: Ran) -> Ran:
         self.attempts += 1
         self.is_doubtful = self.is_doubtful or (ran.error is not None and self.plan.leaves_open(ran.error))
@@ -256,26 +279,28 @@ class _Course:
     def may_fall_back(self) -> bool:
         if self.seen.error is None or self.seen.is_going_on:
             return False
-        return self.plan.idempotent or isinstance(self.seen.error, self.plan.nothing_done)
+        return self.plan.idempotent or self.plan.did_nothing(self.seen.error)
 
 
-def tried(plan: RunPlan, names: Sequence[str], traffic: Traffic, run: Run, *, is_in_order: bool = True) -> Steps[Ran]:
+def tried(
+    plan: RunPlan, names: Sequence[str], traffic: Traffic, run: Run, *, is_in_order: bool = True, call: object = ()
+) -> Steps[Ran]:
     """Run a permitted call as the plan says: the tool, again where it may be, then its fallbacks.
 
     ``names`` are those of the tool and of its fallbacks, ``run`` is the first try. A tool that is out of order is
-    passed over. Only the tool's own runs count for its breaker and its pace.
+    passed over. Only the tool's own runs count for its breaker and its pace; ``call`` is what entered the traffic.
     """
     course = _Course(plan)
     fallback = None
     if is_in_order:
         ran = yield from _tried_tool(course, traffic, run)
-        traffic.left(plan.breaker, ran)
+        traffic.left(plan.breaker, ran, call)
     for number, name in enumerate(names[1:], start=1):
         if is_in_order and not course.may_fall_back():
             break
         _logger.warning("%s failed or is out of order; %s is run in its place.", names[0], name)
         is_in_order, fallback = True, name
-        course.kept((yield replace(run, way=number)))
+        course.kept((yield course.next_try(replace(run, way=number), fallback=name)))
     is_open = course.seen.error is not None and course.is_doubtful
     return replace(course.seen, attempts=course.attempts, fallback=fallback, is_doubtful=is_open)
 
@@ -295,7 +320,7 @@ def _tried_tool(course: _Course, traffic: Traffic, run: Run) -> Steps[Ran]:
         if isinstance(doing, DoAttempt):
             if state.attempt_number > 1:
                 yield from traffic.paced(plan.rate)
-            state.set_result(course.kept((yield run)))
+            state.set_result(course.kept((yield course.next_try(run))))
         elif isinstance(doing, DoSleep):
             _logger.info("Try %d of a permitted call failed and is made again: %s", course.attempts, course.seen.error)
             state.prepare_for_next_attempt()
@@ -322,7 +347,7 @@ async def arun_way(step: Run, ways: Sequence[Way]) -> Ran:
     way = ways[step.way]
     with known_by(step.key):
         if step.seconds is None:
-            return await _aran(way.wait(step.args))
+            return await _aran(way, step.args)
         if way.is_async:
             return await _arun_cancellable(way, step)
         # What runs in a thread cannot be cancelled, and one of the event loop's own would keep the loop from closing.
@@ -352,9 +377,9 @@ def _ran(run: Callable[[], Any]) -> Ran:
         return Ran(error=error)
 
 
-async def _aran(waiting: Awaitable[Any]) -> Ran:
+async def _aran(way: Way, args: Args) -> Ran:
     try:
-        return Ran(await waiting)
+        return Ran(await way.wait(args))
     except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
         return Ran(error=error)
 
@@ -388,7 +413,7 @@ def _overtime(way: Way, step: Run, future: "Future[Ran]") -> Ran:
 
 
 async def _arun_cancellable(way: Way, step: Run) -> Ran:
-    task = asyncio.ensure_future(_aran(way.wait(step.args)))
+    task = asyncio.ensure_future(_aran(way, step.args))
     try:
         done, _ = await asyncio.wait({task}, timeout=step.seconds)
     except BaseException:
@@ -402,7 +427,8 @@ async def _arun_cancellable(way: Way, step: Run) -> Ran:
     if not task.done():
 
         def came_back(ended: "asyncio.Task[Ran]") -> None:
-            if step.late is not None and not ended.cancelled():
+            # What it raised after it was cancelled says nothing of what it had done before.
+            if step.late is not None and not ended.cancelled() and ended.result().error is None:
                 step.late(ended.result())
 
         task.add_done_callback(came_back)

@@ -22,7 +22,7 @@ from pydantic import JsonValue, ValidationError
 
 from .answering import Answer, Answering
 from .canonical import NotCanonicalError, action_digest, canonical
-from .client import ATTEMPTS, Client, Pause, Run, Steps
+from .client import ATTEMPTS, Client, Pause, Run, Steps, body_of, may_be_taken_later
 from .courier import Courier, outcome_report
 from .errors import (
     AlreadyConsumedError,
@@ -33,7 +33,6 @@ from .errors import (
     ReceiptClaimError,
     ReceiptDigestError,
     RequestInvalidError,
-    ServerAwayError,
     ServerRefusedError,
     UndecidedError,
 )
@@ -71,6 +70,8 @@ EDIT_NOTICE = (
     "Do not make your own call again and do not undo the change."
 )
 
+MAX_REMEMBERED = 1_000
+
 _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
 _LAST_WORD_SECONDS = 2.0
@@ -80,6 +81,7 @@ _MAX_TEXT = 20_000
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
 Said: TypeAlias = T | Callable[[Args], T]
 
 
@@ -330,10 +332,11 @@ class Gate:
             return told
         permit = yield from self.permitted(item, proposal)
         yield from traffic.paced(plan.rate)
-        is_in_order = traffic.enter(plan.breaker)
+        call = object()
+        is_in_order = traffic.enter(plan.breaker, call)
         if not is_in_order and not plan.fallbacks:
             return _told_out_of_order(name, traffic.rest(plan.breaker), "It was permitted, but it was not run.")
-        ran = yield from self._executed(permit, proposal, is_in_order=is_in_order)
+        ran = yield from self._executed(permit, proposal, call, is_in_order=is_in_order)
         if isinstance(ran.error, OvertimeError):
             return _told_overtime(name, ran.error)
         return replace(ran, edited=permit.args) if isinstance(item.decision, Edit) else ran
@@ -405,11 +408,12 @@ class Gate:
                 yield from client.report(item_id, outcome, seconds=_LAST_WORD_SECONDS, attempts=1)
             else:
                 yield from client.report(item_id, outcome)
-        except ServerAwayError as error:
-            _logger.warning("The outcome of item %s (%s) is reported later: %s", item_id, outcome.status, error)
-            self.courier.post(lambda: outcome_report(item_id, outcome))
         except GateError as error:
-            _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
+            if may_be_taken_later(error):
+                _logger.warning("The outcome of item %s (%s) is reported later: %s", item_id, outcome.status, error)
+                self.courier.post(lambda: outcome_report(item_id, outcome), is_outcome=True)
+            else:
+                _logger.warning("The outcome of item %s (%s) was not reported: %s", item_id, outcome.status, error)
 
     def withdrawn(self, item_id: UUID) -> Steps[ActionStatus]:
         """Withdraw the item; where somebody decided it meanwhile, return it as it was decided."""
@@ -470,32 +474,36 @@ class Gate:
             elif self._agent != name:
                 raise ReceiptClaimError(claim="audience", said=name, wanted=self._agent)
 
-    def _executed(self, permit: Permit, proposal: Proposal, *, is_in_order: bool) -> Steps[Ran]:
+    def _executed(self, permit: Permit, proposal: Proposal, call: object, *, is_in_order: bool) -> Steps[Ran]:
         plan = proposal.plan
         traffic = self._traffic_of(proposal.request.action.name)
 
         def late(ran: Ran) -> None:
+            outcome = _outcome(ran, proposal)
+            if ran.error is None and outcome.status is not OutcomeStatus.SUCCEEDED:
+                return  # A late error that the tool handled itself says no more than was said at its time.
             _logger.warning(
                 "A run of item %s came back after its time; the console is told how it went.", permit.item_id
             )
-            self.courier.post(lambda: outcome_report(permit.item_id, _outcome(ran, proposal)))
+            self.courier.post(lambda: outcome_report(permit.item_id, outcome), is_outcome=True)
 
         run = Run(permit.args, permit.key, seconds=plan.seconds, late=late)
-        is_run = False
+        is_consumed, is_run = False, False
         try:
             yield from self.consumed(permit)
-            ran = yield from tried(plan, proposal.ways, traffic, run, is_in_order=is_in_order)
+            is_consumed = True
+            ran = yield from tried(plan, proposal.ways, traffic, run, is_in_order=is_in_order, call=call)
             is_run = True
-        except (Exception, GeneratorExit):
+        except GeneratorExit:
             raise
-        except BaseException:
-            # Interrupted between the permission and the end: whether it ran is for a person to find out.
-            interrupted = Outcome(status=OutcomeStatus.UNKNOWN, error="The agent was interrupted.")
-            yield from self.reported(permit.item_id, interrupted, hurried=True)
+        except BaseException as trouble:
+            # Stopped between the permission and the end: whether it ran is for a person to find out.
+            if is_consumed or not isinstance(trouble, Exception):
+                yield from self.reported(permit.item_id, _stopped(trouble), hurried=True)
             raise
         finally:
             if is_in_order and not is_run:
-                traffic.left(plan.breaker)
+                traffic.left(plan.breaker, call=call)
         yield from self.reported(permit.item_id, _outcome(ran, proposal))
         return ran
 
@@ -520,6 +528,14 @@ def idempotency_key_for(about: About, args: Args) -> str | None:
     """Return the key that the caller gave to this call, if any."""
     key = _said(about.get("idempotency_key"), args)
     return None if key is None else str(key)
+
+
+def remember(known: dict[K, Proposal], key: K, proposal: Proposal) -> None:
+    """Keep a proposal among the latest; the oldest give way, and are filed again under their keys if need be."""
+    known.pop(key, None)
+    known[key] = proposal
+    while len(known) > MAX_REMEMBERED:
+        del known[next(iter(known))]
 
 
 def is_undecided(item: ActionStatus) -> bool:
@@ -588,8 +604,10 @@ def succeeded(result: Any) -> Outcome:  # noqa: ANN401 -- whatever a tool return
     """Return the outcome that tells of a result: as it is where it is small JSON, else as cut text."""
     try:
         if len(canonical(result)) <= _MAX_RESULT_BYTES:
-            return Outcome(status=OutcomeStatus.SUCCEEDED, result=result)
-    except (NotCanonicalError, ValidationError):
+            outcome = Outcome(status=OutcomeStatus.SUCCEEDED, result=result)
+            body_of(outcome)  # A result that is JSON by itself may be nested too deep for the report.
+            return outcome
+    except (NotCanonicalError, ValidationError, RequestInvalidError):
         pass
     return Outcome(status=OutcomeStatus.SUCCEEDED, result=_text(result))
 
@@ -636,6 +654,13 @@ def _outcome(ran: Ran, proposal: Proposal) -> Outcome:
     tried_more = {"attempts": ran.attempts} if ran.attempts > 1 else {}
     outcome = _plain_outcome(ran, proposal).model_copy(update={**tried_more, "fallback": ran.fallback})
     return outcome.model_copy(update={"status": OutcomeStatus.UNKNOWN}) if ran.is_doubtful else outcome
+
+
+def _stopped(trouble: BaseException) -> Outcome:
+    why = "The agent was interrupted."
+    if isinstance(trouble, Exception):
+        why = f"The run could not be followed to its end: {type(trouble).__name__}: {trouble}"
+    return Outcome(status=OutcomeStatus.UNKNOWN, error=_text(why))
 
 
 def _plain_outcome(ran: Ran, proposal: Proposal) -> Outcome:

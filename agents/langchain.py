@@ -1,5 +1,6 @@
 """The gate for LangChain: a tool that looks like the one it guards and runs only what is permitted."""
 
+import asyncio
 import contextvars
 import functools
 import hashlib
@@ -110,7 +111,9 @@ class GuardedTool(_Double):
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.arun
         """Take the call through the gate, then run the guarded tool as it would have been run."""
         call = _Call(self._tool, tool_input, kwargs)
-        answer = await self._gate.aconduct(*self._conducted(call, args, kwargs))
+        # In a thread, because a confidence may have to ask a model.
+        conducted = await asyncio.to_thread(self._conducted, call, args, kwargs)
+        answer = await self._gate.aconduct(*conducted)
         return _as_result(answer, self.name, call.tool_call_id)
 
     def _conducted(

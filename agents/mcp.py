@@ -44,6 +44,7 @@ from .gate import (
     failed,
     idempotency_key_for,
     is_undecided,
+    remember,
     request_for,
     succeeded,
     told_instead,
@@ -98,7 +99,7 @@ class _Approvals:
             request = request_for(action, args, about, run=run)
             proposal = Proposal(request, _derived_key(call_id, action, args), None, _take_any, succeeded)
             item = await self._gate.client.asend(self._gate.filed(proposal))
-        self._proposals[item.id] = proposal
+        remember(self._proposals, item.id, proposal)
         return {"id": str(item.id), "status": "filed", "text": "Call check_approval with this id."}
 
     async def check_approval(

@@ -32,6 +32,7 @@ from .gate import (
     Told,
     idempotency_key_for,
     is_undecided,
+    remember,
     request_for,
     succeeded,
     told_instead,
@@ -176,9 +177,11 @@ class GuardedTools:
         if told is not None:
             return told.text
         permit: Permit = await self._gate.client.asend(self._gate.permitted(item, proposal))
-        if permit.args == call.args:
+        corrected = dataclasses.replace(call, args=permit.args)
+        # By their digests, because to Python 1 and true are the same.
+        if corrected.meaning == call.meaning:
             return None
-        self._corrected[dataclasses.replace(call, args=permit.args).meaning] = proposal
+        remember(self._corrected, corrected.meaning, proposal)
         return (
             f"A person reviewed this call to {call.tool} and corrected it, so it was not run as you made it. "
             f"Call {call.tool} once more with exactly these arguments, and do not change or undo them afterwards: "
@@ -192,7 +195,7 @@ class GuardedTools:
             return _unreadable(tool.name, error)
 
         def check_edit(args: Args) -> None:
-            if args != call.args:
+            if dataclasses.replace(call, args=args).meaning != call.meaning:
                 raise EditRefusedError(tool.name, why="the SDK cannot run other arguments than the model's own.")
 
         proposal = dataclasses.replace(await self._proposal(call), check_edit=check_edit)
@@ -213,7 +216,7 @@ class GuardedTools:
         known = self._filed.get(call.key) or self._corrected.get(call.meaning)
         if known is None:
             known = await self._new_proposal(call)
-        self._filed[call.key] = known
+        remember(self._filed, call.key, known)
         self._corrected.pop(call.meaning, None)
         return known
 

@@ -87,6 +87,10 @@ class GuardedToolset(WrapperToolset[AgentDepsT]):
             return await self.wrapped.call_tool(name, _validated(args, ctx, tool), ctx, tool)
 
         proposal = _proposal(metadata, self.timeout, check_edit)
+        filed = proposal.request.action.name
+        if filed != name:
+            # The permission of one tool's call must not run another's.
+            raise RequestInvalidError(why=f"the metadata of this call to {name} is that of a call to {filed[:80]!r}.")
         answer = await self.gate.aconduct(proposal, [Way.awaited(name, run)])
         return answer.text if isinstance(answer, Told) else answer.result
 

@@ -39,6 +39,8 @@ class Spooled:
 class Spool:
     """Keeps requests for one console until they are delivered; the oldest give way when there are too many.
 
+    Those without an idempotency key, outcomes of what ran, come out first and give way last.
+
     ``path`` of None keeps them in memory. ``clock`` tells the seconds since the epoch. Safe to share between threads,
     and a file also between processes. Raises OSError or sqlite3.Error where the file cannot be a spool.
     """
@@ -54,7 +56,7 @@ class Spool:
     ) -> None:
         if path is not None:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._is_in_memory = path is None
+        self.is_in_memory = path is None
         self._console = console
         self._max_bytes = max_bytes
         self._max_age_seconds = max_age_seconds
@@ -71,7 +73,7 @@ class Spool:
 
     def close(self) -> int:
         """Close it, and return how many requests are lost with it: those that it kept in memory alone."""
-        left = len(self) if self._is_in_memory else 0
+        left = len(self) if self.is_in_memory else 0
         with self._lock:
             self._database.close()
         return left
@@ -92,10 +94,11 @@ class Spool:
                     [self._clock(), self._console, path, idempotency_key, body],
                 )
                 dropped = self._dropped(cursor)
+                cursor.execute("COMMIT")
             except BaseException:
-                cursor.execute("ROLLBACK")
+                if self._database.in_transaction:  # A full disk may have ended it.
+                    cursor.execute("ROLLBACK")
                 raise
-            cursor.execute("COMMIT")
         self._tell(dropped)
 
     def oldest(self) -> Spooled | None:
@@ -103,7 +106,8 @@ class Spool:
         with self._lock, closing(self._database.cursor()) as cursor:
             too_old = cursor.execute("DELETE FROM kept WHERE at < ?", [self._clock() - self._max_age_seconds]).rowcount
             row = cursor.execute(
-                "SELECT number, path, idempotency_key, body FROM kept WHERE console = ? ORDER BY number LIMIT 1",
+                "SELECT number, path, idempotency_key, body FROM kept WHERE console = ? "
+                "ORDER BY idempotency_key IS NOT NULL, number LIMIT 1",
                 [self._console],
             ).fetchone()
         self._tell(too_old)
@@ -120,7 +124,8 @@ class Spool:
         dropped = cursor.rowcount
         cursor.execute(
             "DELETE FROM kept WHERE number IN (SELECT number FROM (SELECT number, "
-            "sum(length(body) + 256) OVER (ORDER BY number DESC) AS total FROM kept) WHERE total > ?)",
+            "sum(length(body) + 256) OVER (ORDER BY idempotency_key IS NOT NULL, number DESC) AS total "
+            "FROM kept) WHERE total > ?)",
             [self._max_bytes],
         )
         return dropped + cursor.rowcount

@@ -25,10 +25,10 @@ class Visit:
     """The context of a run, as applications of the SDK have one."""
 
     id: str
-    runs: list[dict[str, str]] = field(default_factory=list)
+    runs: list[dict[str, str | bool | int]] = field(default_factory=list)
 
 
-async def refund(context: Any, order_id: str, amount: str) -> str:  # noqa: ANN401 -- a type of the SDK
+async def refund(context: Any, order_id: str, amount: str | bool | int) -> str:  # noqa: ANN401, FBT001 -- a type of the SDK, which names all arguments
     """Refund an order."""
     context.context.runs.append({"order_id": order_id, "amount": amount})
     return f"Refunded {amount} on {order_id}."

@@ -4,8 +4,9 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from agents import Breaker, Gate, IdempotencyKey, Rate, RunPlan, idempotency_key
 from agents.client import Pause, Run
-from agents.execution import Ran, Traffic, tried
+from agents.execution import Ran, Traffic, Way, arun_way, tried
 from agents.protocol import Approve, Args, Execution, OutcomeStatus
 from review.desk import Seen
 from tests.agents.answers import taken
@@ -149,6 +150,23 @@ def test_an_idempotent_tool_is_tried_again_under_one_key(console: Console, gate:
     assert shop.keys == [consumed_key(console, gate)] * 3
     assert (outcome(console, gate).status, outcome(console, gate).attempts) == (OutcomeStatus.SUCCEEDED, 3)
     assert len(items(gate)) == 1
+
+
+def test_every_try_and_fallback_gets_the_arguments_as_they_were_permitted() -> None:
+    given: Args = {"lines": [{"order_id": "R-1"}]}
+    plan = RunPlan(idempotent=True, fallbacks=(print, print))
+    seen: list[Args] = []
+
+    steps = tried(plan, ("refund", "by hand", "by mail"), Traffic(), Run(given))
+    step = next(steps)
+    for _ in range(2):
+        assert isinstance(step, Run)
+        seen.append(deepcopy(step.args))
+        step.args["lines"].clear()  # type: ignore[union-attr]  # a list, as given above
+        step = steps.send(Ran(error=ConnectionError()))
+
+    assert isinstance(step, Run)
+    assert [*seen, step.args, given] == [{"lines": [{"order_id": "R-1"}]}] * 4
 
 
 def test_a_tool_that_keeps_failing_is_given_up_and_the_error_is_raised_on(console: Console, gate: Gate) -> None:
@@ -465,6 +483,92 @@ def test_a_breaker_opens_rests_and_lets_one_call_try() -> None:
     assert traffic.enter(breaker)
     traffic.left(breaker, Ran("done"))
     assert all(traffic.enter(breaker) for _ in range(9))
+
+
+def test_somebody_elses_run_does_not_end_the_trial_of_a_tool() -> None:
+    now = 0.0
+    traffic, breaker = Traffic(lambda: now), Breaker(failures=1, seconds=60.0)
+    slow, trial = object(), object()
+    assert traffic.enter(breaker, slow)
+    traffic.left(breaker, Ran(error=OSError()))
+    now = 60.0
+    assert traffic.enter(breaker, trial)
+
+    traffic.left(breaker, Ran(error=OSError()), slow)
+    now = 120.0
+
+    assert not traffic.enter(breaker, object())
+    traffic.left(breaker, call=trial)
+    assert traffic.enter(breaker, object())
+
+
+@pytest.mark.parametrize(
+    ("late", "told"),
+    [
+        (Ran("done"), [Ran("done", attempts=2, fallback="by hand")]),
+        (Ran(error=ConnectionRefusedError("shut")), []),
+        (Ran(error=TimeoutError("no answer")), []),
+        (Ran(error=KeyError("no such order")), []),
+    ],
+    ids=["success", "refused", "no answer", "error"],
+)
+def test_a_late_run_is_told_only_where_it_makes_sure(late: Ran, told: list[Ran]) -> None:
+    heard: list[Ran] = []
+    plan = RunPlan(idempotent=True, nothing_done=(ConnectionRefusedError,), fallbacks=(print,))
+    steps = tried(plan, ("refund", "by hand"), Traffic(), Run(CALL, late=heard.append))
+    next(steps)
+
+    step = steps.send(Ran(error=TimeoutError("no answer")))
+    assert isinstance(step, Run)
+    assert step.late is not None
+    step.late(late)
+
+    assert heard == told
+
+
+def test_a_late_error_that_says_that_nothing_was_done_is_told() -> None:
+    heard: list[Ran] = []
+    refused = Ran(error=ConnectionRefusedError("shut"))
+    plan = RunPlan(nothing_done=(ConnectionRefusedError,))
+
+    step = next(tried(plan, ("refund",), Traffic(), Run(CALL, late=heard.append)))
+    assert isinstance(step, Run)
+    assert step.late is not None
+    step.late(refused)
+
+    assert heard == [refused]
+
+
+def test_what_a_coroutine_raises_after_its_cancellation_is_not_told() -> None:
+    heard: list[Ran] = []
+
+    async def stubborn(_: Args) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1.2)
+            raise ConnectionRefusedError
+
+    async def agent() -> Ran:
+        ran = await arun_way(Run(CALL, seconds=BRIEF, late=heard.append), [Way.awaited("refund", stubborn)])
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=PATIENCE_SECONDS)
+        return ran
+
+    ran = asyncio.run(agent())
+
+    assert ran.is_going_on
+    assert heard == []
+
+
+def test_a_way_that_fails_before_it_can_be_awaited_failed_like_any_other() -> None:
+    def broken(_: Args) -> Awaitable[None]:
+        raise LookupError
+
+    ways = [Way.awaited("refund", broken)]
+
+    rans = [asyncio.run(arun_way(Run(CALL, seconds=seconds), ways)) for seconds in (None, PATIENCE_SECONDS)]
+
+    assert [type(ran.error) for ran in rans] == [LookupError] * 2
 
 
 def test_a_success_between_failures_keeps_the_breaker_closed() -> None:

@@ -10,7 +10,7 @@ import pytest
 from joserfc.jwk import OKPKey
 
 from agents.canonical import action_digest
-from agents.client import Exchange, Pause, Reply, Run
+from agents.client import Exchange, Pause, Reply, Run, body_of
 from agents.errors import (
     AlreadyConsumedError,
     AnswerUnreadableError,
@@ -29,9 +29,9 @@ from agents.errors import (
     ServerRefusedError,
     UndecidedError,
 )
-from agents.execution import Breaker, Ran, RunPlan, Traffic
-from agents.gate import Gate, Proposal, Told, failed, request_for, succeeded
-from agents.protocol import Action, ActionRequest, Args, Impact, Outcome, OutcomeStatus
+from agents.execution import Breaker, OvertimeError, Ran, RunPlan, Traffic
+from agents.gate import MAX_REMEMBERED, Gate, Proposal, Told, failed, remember, request_for, succeeded
+from agents.protocol import MAX_DEPTH, Action, ActionRequest, Args, Impact, Outcome, OutcomeStatus
 from tests.agents.answers import (
     ARGS,
     ITEM_ID,
@@ -353,6 +353,53 @@ def test_an_error_of_the_tool_is_reported_and_raised_on() -> None:
     assert outcome(steps) == Outcome(status=OutcomeStatus.FAILED, error="OSError: the till is shut")
 
 
+@pytest.mark.parametrize("plan", [RunPlan(doubtful=(KeyError,)), RunPlan(nothing_done=(OSError,), fallbacks=(print,))])
+def test_a_run_past_its_time_is_unknown_and_ends_it_whatever_the_plan_declares(plan: RunPlan) -> None:
+    proposal = replace(a_proposal(), plan=plan, ways=(TOOL, "by hand")[: 1 + len(plan.fallbacks)])
+
+    steps, answer = went(
+        reply(status()), STARTED, Ran(error=OvertimeError(TOOL, 1.0)), REPORTED, gate=a_gate(), proposal=proposal
+    )
+
+    assert isinstance(answer, Told)
+    assert len(ran_with(steps)) == 1
+    assert outcome(steps).status is OutcomeStatus.UNKNOWN
+
+
+def test_an_error_after_the_permission_was_used_up_is_reported_as_unknown() -> None:
+    steps = a_gate().steps(a_proposal())
+    next(steps)
+    steps.send(reply(status()))
+    steps.send(STARTED)
+
+    last = steps.throw(RuntimeError("can't start new thread"))
+
+    assert outcome([last]).status is OutcomeStatus.UNKNOWN
+    assert "can't start new thread" in str(outcome([last]).error)
+    with pytest.raises(RuntimeError, match="new thread"):
+        steps.send(REPORTED)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "is_kept"),
+    [
+        (problem(401, "unauthorized"), True),
+        (problem(429, "too_many_requests"), True),
+        (Reply(403, b"<h1>Log in</h1>", None), True),
+        (Reply(200, b"<h1>Welcome</h1>", None), True),
+        (Reply(413, b"", None), False),
+        (problem(409, "outcome_conflict"), False),
+    ],
+)
+def test_an_outcome_is_kept_unless_the_console_itself_refuses_it(
+    trouble: Reply, caplog: pytest.LogCaptureFixture, *, is_kept: bool
+) -> None:
+    with a_gate() as gate:
+        went(reply(status()), STARTED, Ran("done"), trouble, gate=gate)
+
+    assert ("is reported later" in caplog.text) is is_kept
+
+
 def test_a_report_that_fails_is_logged_and_the_result_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     _, answer = went(reply(status()), STARTED, Ran("done"), ServerAwayError(why="gone"))
 
@@ -427,6 +474,15 @@ def test_what_is_told_may_be_functions_of_the_arguments() -> None:
     assert request.description == "Refund an order."
 
 
+def test_of_the_remembered_proposals_the_oldest_give_way() -> None:
+    known: dict[int, Proposal] = {}
+
+    for number in [*range(MAX_REMEMBERED), 0, MAX_REMEMBERED]:
+        remember(known, number, a_proposal())
+
+    assert list(known) == [*range(2, MAX_REMEMBERED), 0, MAX_REMEMBERED]
+
+
 def test_what_the_agent_says_goes_before_what_the_framework_knows() -> None:
     request = request_for(TOOL, ARGS, {"description": "As a gesture."}, description="Refund an order.")
 
@@ -472,6 +528,17 @@ def test_a_request_that_cannot_be_made_is_no_validation_error_of_the_tool() -> N
 )
 def test_a_result_is_told_as_json_where_it_is_json_else_as_text(result: object, told: object) -> None:
     assert succeeded(result) == Outcome(status=OutcomeStatus.SUCCEEDED, result=told)  # type: ignore[arg-type]  # JSON, by the table
+
+
+def test_a_result_that_is_too_deep_for_the_report_alone_is_told_as_text() -> None:
+    deep: Any = "bottom"
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+
+    told = succeeded(deep)
+
+    assert told.result == str(deep)
+    assert body_of(told)
 
 
 def test_a_large_result_is_cut() -> None:

@@ -233,6 +233,23 @@ def test_an_async_call_runs_as_it_was_edited_or_not_at_all(console: Console, gat
     assert [run["amount"] for run in till.runs] == ["10.00"]
 
 
+def test_a_slow_confidence_does_not_hold_up_the_event_loop(console: Console, gate: Gate, till: Till) -> None:
+    let_run(console, "refund")
+
+    async def agent() -> str:
+        loop, moved = asyncio.get_running_loop(), threading.Event()
+
+        def confidence(_: Args) -> float:
+            loop.call_soon_threadsafe(moved.set)
+            return 0.99 if moved.wait(5.0) else 0.98
+
+        return str(await gate.guard(till.tool(), confidence=confidence).ainvoke(dict(CALL)))
+
+    asyncio.run(agent())
+
+    assert console.desk.whole(console.person, items(gate)[0].id).item.request.confidence == 0.99
+
+
 def test_a_tool_with_a_coroutine_is_awaited(console: Console, gate: Gate) -> None:
     let_run(console, "greet")
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +18,8 @@ from pydantic import ValidationError
 
 from agents import Gate, IdempotencyKey, idempotency_key
 from agents.client import Client
-from agents.courier import MAX_QUEUED, Courier, Parcel
-from agents.protocol import Args, DecisionType, Execution, Reject, Route
+from agents.courier import MAX_QUEUED, Courier, Parcel, observation
+from agents.protocol import Action, ActionRequest, Args, DecisionType, Execution, Reject, Route
 from agents.spool import Spool
 from db.store import SqlStore
 from review.items import Purpose, ReviewItem
@@ -374,6 +375,58 @@ def test_a_courier_with_too_much_to_pack_gives_up_the_oldest(
 
     assert packed == list(range(2, MAX_QUEUED + 2))
     assert caplog.text.count("will not hear of the oldest") == 2
+
+
+def test_outcomes_are_packed_before_observations_and_never_given_up_for_them(console: Console) -> None:
+    packed: list[str] = []
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Parcel:
+        busy.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        raise LookupError
+
+    def pack(name: str) -> Callable[[], Parcel]:
+        def packing() -> Parcel:
+            packed.append(name)
+            raise LookupError
+
+        return packing
+
+    with Client(console.url, console.agent_key(AGENT)) as client:
+        courier = Courier(client, Spool(None, console=client.url))
+        courier.post(slow)
+        assert busy.wait(PATIENCE_SECONDS)
+        courier.post(pack("outcome"), is_outcome=True)
+        for _ in range(MAX_QUEUED + 1):
+            courier.post(pack("observation"))
+        courier.post(pack("outcome"), is_outcome=True)
+        go_on.set()
+        courier.close(PATIENCE_SECONDS)
+
+    assert packed == ["outcome"] * 2 + ["observation"] * (MAX_QUEUED - 2)
+
+
+def test_what_the_spool_cannot_take_now_is_put_into_it_later(console: Console, tmp_path: Path) -> None:
+    with Client(console.url, console.agent_key(AGENT)) as client:
+        spool = Spool(tmp_path / "spool.db", console=client.url)
+        spool._database.execute("PRAGMA busy_timeout=0")  # noqa: SLF001 -- else it waits for seconds
+        courier = Courier(client, spool)
+        with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            packed = threading.Event()
+
+            def pack() -> Parcel:
+                packed.set()
+                return observation(ActionRequest(action=Action(name="refund", args=CALL), observed=True), "call-1")
+
+            courier.post(pack)
+            assert packed.wait(PATIENCE_SECONDS)
+            threading.Event().wait(0.2)
+            other.execute("ROLLBACK")
+
+        assert observed(console)[0].request.action.args == CALL
+        courier.close()
 
 
 def test_an_observed_tool_of_one_text_takes_it_as_it_comes(console: Console, gate: Gate) -> None:

@@ -21,7 +21,7 @@ from tests.console import Console
 PATIENCE_SECONDS = 60.0
 CALL = {"order_id": "R-1042", "amount": "49.00"}
 PROGRAM = Path(__file__).with_name("openai_shop.py")
-Call = tuple[str, dict[str, str] | str]
+Call = tuple[str, dict[str, Any] | str]
 HOOK = Path(__file__).parents[2] / "agents"
 
 
@@ -81,7 +81,7 @@ def shop(console: Console, clock: MovableClock, tmp_path: Path) -> Shop:
     return Shop(console, clock, tmp_path)
 
 
-def edited(**args: str) -> Edit:
+def edited(**args: str | bool | int) -> Edit:
     return Edit(edited_action=Action(name="refund", args={**CALL, **args}))
 
 
@@ -123,6 +123,20 @@ def test_a_correction_is_good_for_one_call_and_for_no_other(shop: Shop) -> None:
 
     assert seen["runs"] == [corrected]
     assert len(shop.items()) == 3
+
+
+def test_an_edit_that_differs_to_json_alone_is_an_edit(shop: Shop) -> None:
+    said, corrected = {**CALL, "amount": 1}, {**CALL, "amount": True}
+
+    seen = shop.both([("call_1", said)], [("call_2", corrected)], decisions=(edited(amount=True),))
+
+    assert json.dumps(seen["runs"]) == json.dumps([corrected])
+
+
+def test_an_edit_that_differs_to_json_alone_does_not_run_the_call_as_it_was(shop: Shop) -> None:
+    seen = shop.both([("call_1", {**CALL, "amount": 1})], decisions=(edited(amount=True),), how="approved")
+
+    assert (seen["runs"], seen["error"]) == ([], "EditRefusedError")
 
 
 def test_a_run_that_is_taken_up_by_another_process_files_nothing_twice(shop: Shop) -> None:

@@ -310,6 +310,26 @@ def test_metadata_that_was_tampered_with_opens_nothing(console: Console, gate: G
     assert till.runs == []
 
 
+def test_the_permission_of_one_tools_call_does_not_run_another_tool(console: Console, gate: Gate, till: Till) -> None:
+    def refund_twice(order_id: str, amount: str, on: date) -> str:
+        """Refund an order, and once more."""
+        return till.refund(order_id, amount, on) + till.refund(order_id, amount, on)
+
+    guarded = GuardedToolset(FunctionToolset[None]([till.refund, refund_twice]), gate, timeout=PATIENCE_SECONDS)
+    calls = [ToolCallPart(name, CALL, tool_call_id=name) for name in ("refund", "refund_twice")]
+    shop = a_shop(scripted(ModelResponse(calls)), guarded)
+    result, requests = put_off(shop)
+    decided = deciding(console, guarded, requests, Approve(), Approve())
+
+    decided.metadata["refund_twice"] = decided.metadata["refund"]
+    decided.approvals["refund"] = False
+
+    with pytest.raises(RequestInvalidError, match="a call to 'refund'"):
+        resumed(shop, result, decided)
+    assert till.runs == []
+    assert [item.execution for item in items(gate)] == [Execution.PERMITTED] * 2
+
+
 def test_an_edit_that_the_tool_cannot_run_is_refused_before_anything_is_consumed(
     console: Console, gate: Gate, till: Till
 ) -> None:

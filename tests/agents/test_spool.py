@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -48,13 +49,13 @@ def test_what_is_kept_comes_out_whole_and_in_order(path: Path | None, clock: Mov
     spool = a_spool(path, clock)
 
     spool.keep("/actions", b'{"first":1}', idempotency_key="key-1")
-    spool.keep("/actions/7/outcome", b'{"second":2}')
+    spool.keep("/actions", b'{"second":2}', idempotency_key="key-2")
 
     first = spool.oldest()
     assert first is not None
     assert (first.path, first.body, first.idempotency_key) == ("/actions", b'{"first":1}', "key-1")
     assert first == spool.oldest()
-    assert emptied(spool) == ["/actions", "/actions/7/outcome"]
+    assert emptied(spool) == ["/actions", "/actions"]
     assert (spool.oldest(), len(spool)) == (None, 0)
     spool.close()
 
@@ -69,6 +70,35 @@ def test_the_oldest_give_way_to_what_is_too_much(
 
     assert emptied(spool) == ["/2", "/3", "/4"]
     assert caplog.text.count("dropped 1 of its oldest requests") == 2
+    spool.close()
+
+
+def test_outcomes_come_out_first_and_give_way_last(path: Path | None, clock: MovableClock) -> None:
+    spool = a_spool(path, clock, max_bytes=3 * (100 + 256))
+
+    spool.keep("/outcome", b"x" * 100)
+    for number in range(4):
+        spool.keep(f"/{number}", b"x" * 100, idempotency_key=f"key-{number}")
+    spool.keep("/later outcome", b"x" * 100)
+
+    assert emptied(spool) == ["/outcome", "/later outcome", "/3"]
+    spool.close()
+
+
+def test_a_write_that_cannot_be_ended_does_not_end_the_writing(tmp_path: Path, clock: MovableClock) -> None:
+    spool = a_spool(tmp_path / "spool.db", clock)
+    spool._database.execute("PRAGMA busy_timeout=0")  # noqa: SLF001 -- else it waits for seconds
+    with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as reader:
+        spool.keep("/first", b"{}")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM kept").fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            spool.keep("/second", b"{}")
+        reader.execute("COMMIT")
+
+    spool.keep("/second", b"{}")
+
+    assert emptied(spool) == ["/first", "/second"]
     spool.close()
 
 
