@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ from review.errors import (
     ReceiptFault,
     ReceiptRefusedError,
 )
-from review.governance import PolicyBook, PolicyInForce
+from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
 from review.items import ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
@@ -63,7 +64,7 @@ UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
 OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
-_SCHEMAS_REMEMBERED = 10_000
+_TOOLS_REMEMBERED = 10_000
 _SWEEP_LIMIT = 200
 _DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
 
@@ -95,7 +96,6 @@ class _Filing:
     key: FilingKey
     digest: str
     place: tuple[str, str, str]
-    schema: dict[str, Any] | None
     work: Callable[[Writing], tuple[ActionStatus, bool]]
     is_new_to_tool: bool
 
@@ -117,7 +117,7 @@ class Intake:
         self._policies = policies
         self._clock = clock
         self._draw = draw or secrets.SystemRandom().random
-        self._schemas: dict[tuple[str, str, str], dict[str, Any] | None] = {}
+        self._tools: dict[tuple[str, str, str], tuple[float, Tool]] = {}
         self._flying: set[tuple[str, str, str]] = set()
         self._flying_lock = threading.Lock()
 
@@ -293,8 +293,8 @@ class Intake:
         place = (caller.workspace, caller.agent, request.action.name)
         return (
             self._policies.is_fresh(caller.workspace)
-            and place in self._schemas
-            and (request.args_schema is None or request.args_schema == self._schemas[place])
+            and (tool := self._remembered(place)) is not None
+            and (request.args_schema is None or request.args_schema == tool.args_schema)
             and not _has_images(request)
         )
 
@@ -304,8 +304,9 @@ class Intake:
         policy = self._policies.in_force(caller.workspace)
         key = FilingKey(caller.workspace, caller.agent, submission.idempotency_key)
         place = (caller.workspace, caller.agent, request.action.name)
-        schema = self._registered(place)
-        is_new_to_tool = place not in self._schemas
+        tool = self._registered(place)
+        schema = tool.args_schema if tool else None
+        is_new_to_tool = tool is None
         if request.args_schema is not None:
             is_new_to_tool = is_new_to_tool or request.args_schema != schema
             schema = request.args_schema
@@ -334,14 +335,14 @@ class Intake:
                 tx.keep_tool(Tool(*place, schema, tx.now))
             return self._status(item, [], tx.now), False
 
-        return _Filing(key, digest, place, schema, work, is_new_to_tool=is_new_to_tool)
+        return _Filing(key, digest, place, work, is_new_to_tool=is_new_to_tool)
 
     def _told(self, filing: _Filing, answer: tuple[ActionStatus, bool]) -> tuple[ActionStatus, bool]:
-        """Remember what the committed filing taught, and return its answer."""
+        """Count the committed filing, forget the tool that it changed, and return its answer."""
         status, is_repeat = answer
-        if filing.is_new_to_tool:
-            self._schemas[filing.place] = filing.schema
         if not is_repeat:
+            if filing.is_new_to_tool:
+                self._tools.pop(filing.place, None)
             metrics.SUBMISSIONS.labels(status.route).inc()
         return answer
 
@@ -406,15 +407,21 @@ class Intake:
     def _is_drawn(self, policy: PolicyInForce) -> bool:
         return self._draw() < policy.document.audit_rate
 
-    def _registered(self, place: tuple[str, str, str]) -> dict[str, Any] | None:
-        if place not in self._schemas:
+    def _registered(self, place: tuple[str, str, str]) -> Tool | None:
+        """Return the tool as it is kept, at most a second old; None where it was never declared."""
+        tool = self._remembered(place)
+        if tool is None:
+            looked_at = time.monotonic()
             tool = self._store.read(lambda tx: tx.tool(*place))
-            if tool is None:
-                return None
-            if len(self._schemas) >= _SCHEMAS_REMEMBERED:
-                self._schemas.clear()
-            self._schemas[place] = tool.args_schema
-        return self._schemas[place]
+            if tool is not None:
+                if len(self._tools) >= _TOOLS_REMEMBERED:
+                    self._tools.clear()
+                self._tools[place] = (looked_at, tool)
+        return tool
+
+    def _remembered(self, place: tuple[str, str, str]) -> Tool | None:
+        known = self._tools.get(place)
+        return known[1] if known and time.monotonic() - known[0] < CACHE_SECONDS else None
 
     @contextmanager
     def _in_flight(self, caller: AgentKey, idempotency_key: str) -> Iterator[None]:

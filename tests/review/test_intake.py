@@ -271,6 +271,54 @@ def test_a_tool_keeps_the_schema_declared_last(house: Console) -> None:
     assert [(tool.name, tool.args_schema) for tool in tools] == [(TOOL, {"required": ["b"]})]
 
 
+def test_a_replayed_submission_does_not_bring_its_old_schema_back(house: Console) -> None:
+    house.save_policy(a_document())
+    agent = caller(house)
+    submit(house, agent, key="old", args_schema={"required": ["nothing"]})
+    submit(house, agent, args_schema={"required": ["order_id"]})
+
+    submit(house, agent, key="old", args_schema={"required": ["nothing"]})
+    status = submit(house, agent)
+
+    assert status.route is Route.EXECUTE
+
+
+def test_a_first_submission_without_a_schema_does_not_hide_the_one_declared_meanwhile(house: Console) -> None:
+    house.save_policy(a_document())
+    agent, slow = caller(house), Intake(house.store, house.receipts, house.policies, draw=lambda: 1.0)
+    overtaken = slow._filing(agent, Submission(a_request(), "slow", "body"))  # noqa: SLF001 -- between its two steps
+    submit(house, agent, args_schema={"required": ["nothing"]})
+    slow._told(overtaken, house.store.write(overtaken.work))  # noqa: SLF001 -- its second step
+
+    status, _ = slow.submit(agent, Submission(a_request(), "later", "body"))
+
+    assert [reason.code for reason in status.reasons] == [RoutingReason.INVALID_ARGS]
+
+
+def test_a_schema_declared_through_another_process_is_learnt(house: Console) -> None:
+    house.save_policy(a_document())
+    agent, other = caller(house), Intake(house.store, house.receipts, house.policies, draw=lambda: 1.0)
+    submit(house, agent)
+    submit(house, agent)
+    other.submit(agent, Submission(a_request(args_schema={"required": ["nothing"]}), "k", "body"))
+
+    Event().wait(CACHE_SECONDS + 0.1)
+    status = submit(house, agent)
+
+    assert [reason.code for reason in status.reasons] == [RoutingReason.INVALID_ARGS]
+
+
+def test_only_so_many_tools_are_remembered(house: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("review.intake._TOOLS_REMEMBERED", 3)
+    agent = caller(house)
+
+    for number in range(8):
+        for _ in range(2):
+            submit(house, agent, action=an_action(f"tool{number}"), args_schema={"required": ["a"]})
+
+    assert 1 <= len(house.intake._tools) <= 3  # noqa: SLF001 -- what is remembered shows nowhere else
+
+
 def test_a_picture_that_cannot_be_decoded_is_marked_uninspectable(house: Console) -> None:
     picture = ContextEntry(kind=ContextKind.IMAGE, content="bm90IGEgcGljdHVyZQ==", media_type="image/png")
 
