@@ -277,13 +277,16 @@ class Intake:
         return self._store.write(work)
 
     def _expire(self, tx: Writing, item: ReviewItem) -> None:
-        policy = self._policies.in_force(item.workspace, within=tx).compiled
-        if policy.approves_on_expiry(item):
-            permit_for = policy.permit_for(item.agent, item.request.action.name)
+        policy = self._policies.in_force(item.workspace, within=tx)
+        is_approved = policy.compiled.approves_on_expiry(item)
+        if is_approved:
+            permit_for = policy.compiled.permit_for(item.agent, item.request.action.name)
             done = self._permitted(item, Approve(), permit_for, tx.now)
         else:
             done = lifecycle.expired(item, tx.now)
         tx.save_item(done, was=item)
+        if is_approved and self._is_drawn(policy):
+            _queue_for_audit(tx, done, due_in=item.due_at - item.submitted_at)
         data = {"status": done.status.value, "decision": done.decision.type if done.decision else None}
         tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
         tx.wake(item.id)
@@ -330,7 +333,7 @@ class Intake:
             tx.add_item(item)
             tx.record(_submitted_event(item, tx.now))
             if is_drawn and routing.audited:
-                _queue_for_audit(tx, item, routing)
+                _queue_for_audit(tx, item, due_in=timedelta(seconds=routing.due_in))
             if is_new_to_tool:
                 tx.keep_tool(Tool(*place, schema, tx.now))
             return self._status(item, [], tx.now), False
@@ -535,7 +538,7 @@ def _observed(item: ReviewItem, routing: Routing) -> ReviewItem:
     )
 
 
-def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
+def _queue_for_audit(tx: Writing, item: ReviewItem, *, due_in: timedelta) -> None:
     """Put a copy of what the policy let run before a person, for a look afterwards."""
     why = Reason(code="audit_slice", text="The policy let this run; it was drawn at random for a look afterwards.")
     look = replace(
@@ -549,7 +552,11 @@ def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
         execution=Execution.NONE,
         reasons=(*item.reasons, why),
         priority=AUDIT_PRIORITY,
-        due_at=tx.now + timedelta(seconds=routing.due_in),
+        quorum=1,  # As with what was only observed, one person's judgement is a label.
+        epoch=0,
+        claim=None,
+        notes=0,
+        due_at=tx.now + due_in,
         expires_at=tx.now + AUDIT_LIFE,
         decision=None,
         settled_by=None,

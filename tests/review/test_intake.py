@@ -41,7 +41,7 @@ from review.errors import (
     ReviewError,
 )
 from review.governance import CACHE_SECONDS
-from review.intake import UNINSPECTABLE, Intake, Submission
+from review.intake import AUDIT_LIFE, UNINSPECTABLE, Intake, Submission
 from review.items import CLAIM_DURATION, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, RoutingReason, Rule
@@ -657,6 +657,10 @@ REFUSED_SILENCE: dict[str, tuple[Any, dict[str, Any]]] = {
         a_document(Autonomy.SUPERVISED, approve_on_expiry=True),
         {"args_schema": {"required": ["nothing"]}},
     ),
+    "people had less than the usual time": (
+        a_document(Autonomy.SUPERVISED, approve_on_expiry=True),
+        {"expires_in": 24 * HOUR - 1},
+    ),
 }
 
 
@@ -672,6 +676,33 @@ def test_silence_does_not_approve_otherwise(house: Console, clock: MovableClock,
 
     answer = house.intake.status(agent, status.id)
     assert (answer.status, answer.execution) == (Status.EXPIRED, Execution.NONE)
+
+
+def test_what_silence_approved_is_drawn_for_a_look_afterwards(either_house: Console, clock: MovableClock) -> None:
+    either_house.save_policy(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    status = submit(either_house, on_expiry=OnExpiry.APPROVE)
+    claim(either_house)
+    clock.advance(timedelta(hours=24))
+
+    Intake(either_house.store, either_house.receipts, either_house.policies, draw=lambda: 0.0).sweep()
+
+    look = claim(either_house)
+    assert (look.purpose, look.parent_id, look.epoch, look.receipt) == (Purpose.AUDIT, status.id, 1, None)
+    assert kept(either_house, status.id).execution is Execution.PERMITTED
+
+
+def test_a_look_afterwards_that_nobody_takes_says_nothing_of_what_ran(house: Console, clock: MovableClock) -> None:
+    two_people = Rule(name="r", when="true", route=Route.EXECUTE, quorum=2)
+    house.save_policy(a_document(Autonomy.AUTONOMOUS, two_people))
+    drawing = Intake(house.store, house.receipts, house.policies, draw=lambda: 0.0)
+    drawing.submit(caller(house), Submission(a_request(), "k", "body"))
+    (look,) = items(house, purpose=Purpose.AUDIT)
+    clock.advance(AUDIT_LIFE)
+
+    house.intake.sweep()
+
+    assert look.quorum == 1
+    assert (kept(house, look.id).status, kept(house, look.id).decision) == (Status.EXPIRED, None)
 
 
 def test_an_edit_that_awaits_approvals_is_never_approved_by_silence(house: Console, clock: MovableClock) -> None:
