@@ -66,6 +66,8 @@ OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
 _TOOLS_REMEMBERED = 10_000
 _SWEEP_LIMIT = 200
+# Characters of context that can be searched for the arguments' values without holding the others up.
+_QUICK_CONTEXT = 4_096
 _DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
 
 
@@ -292,13 +294,14 @@ class Intake:
         tx.wake(item.id)
 
     def _is_at_hand(self, caller: AgentKey, request: ActionRequest) -> bool:
-        """Tell whether nothing must be looked up, compiled or decoded before the request can be filed."""
+        """Tell whether nothing must be looked up, compiled, decoded or searched long before it can be filed."""
         place = (caller.workspace, caller.agent, request.action.name)
         return (
             self._policies.is_fresh(caller.workspace)
             and (tool := self._remembered(place)) is not None
             and (request.args_schema is None or request.args_schema == tool.args_schema)
             and not _has_images(request)
+            and sum(len(entry.content) for entry in request.context) <= _QUICK_CONTEXT
         )
 
     def _filing(self, caller: AgentKey, submission: Submission) -> _Filing:

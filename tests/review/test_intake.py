@@ -756,3 +756,16 @@ def started(house: Console) -> tuple[Any, Any]:
     """Return an agent and its item, whose receipt is consumed."""
     agent, status = permitted(house)
     return agent, house.intake.consume(agent, status.id, status.receipt or "", ARGS)
+
+
+@pytest.mark.parametrize(("length", "is_quick"), [(4_096, True), (4_097, False)])
+def test_a_long_context_is_not_searched_where_everybody_waits(house: Console, length: int, *, is_quick: bool) -> None:
+    agent = caller(house)
+    house.save_policy(a_document())
+    submit(house, agent)
+    submit(house, agent)
+    request = a_request(context=(ContextEntry(kind=ContextKind.DOCUMENT, content="x" * length),))
+
+    found = house.intake._is_at_hand(agent, request)  # noqa: SLF001 -- on which thread it is done shows nowhere else
+
+    assert found is is_quick
