@@ -88,6 +88,12 @@ _INSERTING = text(
 )
 
 
+def last_recorded(connection: Connection) -> int:
+    """Return the highest ``seq`` of an event; 0 where there is none."""
+    last: int = connection.execute(_LAST_SEEN).scalar_one()
+    return last
+
+
 def last_sealed(connection: Connection) -> int:
     """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
     last: int = connection.execute(_LAST_SEALED).scalar_one()
@@ -127,7 +133,7 @@ def _settled_horizon(engines: Engines) -> int:
     whatever others have begun since, the gaps below it stay.
     """
     with _looking(engines) as connection:
-        horizon: int = connection.execute(_LAST_SEEN).scalar_one()
+        horizon = last_recorded(connection)
     writing = _inserting(engines)
     until = time.monotonic() + SETTLE_SECONDS
     while writing:

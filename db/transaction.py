@@ -125,7 +125,9 @@ _KEYS = (
     .order_by(tables.agent_keys.c.id.desc())
 )
 _KEY = select(*tables.agent_keys.c).where(tables.agent_keys.c.prefix == bindparam("prefix"))
+_KEY_LOCKED = _KEY.with_for_update()
 _SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("id"))
+_SESSION_LOCKED = _SESSION.with_for_update()
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
@@ -368,6 +370,10 @@ class ReadTransaction:
         """Return the head of every workspace's log."""
         return sealing.heads(self._connection)
 
+    def last_recorded(self) -> int:
+        """Return the ``seq`` of the last event; 0 where there is none."""
+        return sealing.last_recorded(self._connection)
+
     def last_sealed(self) -> int:
         """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
         return sealing.last_sealed(self._connection)
@@ -416,12 +422,18 @@ class ReadTransaction:
 
     def key(self, prefix: str) -> AgentKey | None:
         """Return the key with this prefix, whatever its workspace."""
-        row = self._connection.execute(_KEY, {"prefix": prefix}).one_or_none()
-        return None if row is None else rows.key_from(row)
+        return self._key(_KEY, prefix)
 
     def session(self, session_id: str) -> Session | None:
         """Return the session, ended ones included."""
-        row = self._connection.execute(_SESSION, {"id": session_id}).one_or_none()
+        return self._session(_SESSION, session_id)
+
+    def _key(self, statement: Select[Any], prefix: str) -> AgentKey | None:
+        row = self._connection.execute(statement, {"prefix": prefix}).one_or_none()
+        return None if row is None else rows.key_from(row)
+
+    def _session(self, statement: Select[Any], session_id: str) -> Session | None:
+        row = self._connection.execute(statement, {"id": session_id}).one_or_none()
         return None if row is None else rows.session_from(row)
 
     def _item(self, statement: Select[Any] | Update, **asked: object) -> ReviewItem | None:
@@ -469,6 +481,14 @@ class WriteTransaction(ReadTransaction):
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item, its row locked until the end of the transaction."""
         return self._item(_ITEM_LOCKED, workspace=workspace, id=item_id)
+
+    def key(self, prefix: str) -> AgentKey | None:
+        """Return the key, its row locked until the end of the transaction: what is saved is not older than it."""
+        return self._key(_KEY_LOCKED, prefix)
+
+    def session(self, session_id: str) -> Session | None:
+        """Return the session, its row locked until the end of the transaction."""
+        return self._session(_SESSION_LOCKED, session_id)
 
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, this work's own among them."""

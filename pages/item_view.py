@@ -152,7 +152,8 @@ def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
     origins = provenance(item.request).origins if item.draft is None else ()
     marks = {
         origin.path: _origin_mark(origin)
-        for origin in origins
+        # A name in an object and its value share a path: the mark of what is untrusted stays.
+        for origin in sorted(origins, key=lambda origin: origin.source is Source.UNTRUSTED)
         if origin.source is not Source.NOWHERE or not _is_prose(item, origin.path)
     }
     heading = [element("span", "Arguments")]

@@ -445,7 +445,12 @@ def _tool_config() -> dict[str, Any]:
         "outcome_within": config.NumberColumn(
             "Outcome within (min)", min_value=0.02, help="A run that has told no outcome by then counts as unknown."
         ),
-        "approve_on_expiry": config.CheckboxColumn("Approve on expiry", default=False),
+        "approve_on_expiry": config.CheckboxColumn(
+            "Approve on expiry",
+            default=False,
+            help="What nobody decided is approved, where the agent asks for it and the action waited at least as long "
+            "as the policy's “Expires in”.",
+        ),
     }
 
 

@@ -377,7 +377,7 @@ class SealingBusyError(ReviewError):
     status = 503
 
     def __init__(self) -> None:
-        super().__init__("The audit log is being sealed by another process. Try again in a moment.")
+        super().__init__("The audit log is being sealed or written by another process. Try again in a moment.")
 
 
 class NoCheckpointError(ReviewError):

@@ -7,7 +7,7 @@ content, of an instruction that somebody slipped in (prompt injection). The agen
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -20,8 +20,12 @@ Path = tuple[str | int, ...]
 
 SHORTEST_TEXT = 4
 SMALLEST_NUMBER = 10
+SHORTEST_ID = 6
 MAX_VALUES = 1_000
 MAX_REFS = 16
+MAX_GROUPS = 10
+MAX_DIGITS = 30
+MAX_PLACES = 1_000
 
 _OF_TOOLS = frozenset({ContextKind.TOOL_RESULT, ContextKind.RECORD})
 _OF_STRANGERS = frozenset({ContextKind.DOCUMENT, ContextKind.LINK})
@@ -30,6 +34,12 @@ _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"(?<![\w.,])\d{1,30}(?:[,'’]\d{3})*(?:\.\d{1,30})?(?!\d)")
 _COMMA_DECIMAL = re.compile(r"(?<![\w.,])(\d{1,30}),(\d{1,2})(?!\d)")
 _NUMERIC_TEXT = re.compile(r"-?(?:0|[1-9]\d{0,29})(?:\.\d{1,30})?")
+_HIDDEN = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_PIECE = re.compile(r"[^\W_]+")
+_PIECE_OF_ONE_SORT = re.compile(r"[^\W\d_]+|\d+")
+_DIGITS = re.compile(r"\d+")
+_SEPARATORS = frozenset(".,'’ _\n\t")
+_FIELD_NAME = re.compile(r"[^\W\d]+\d{0,2}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[nrtbf])")
 
 
@@ -83,17 +93,72 @@ class Provenance:
         return Grounding(1 - len(ungrounded) / len(self.origins), ungrounded)
 
 
-class _Searched:
-    """An entry of the context, made ready to be searched when it first is."""
+class _Squeezed:
+    """A text with nothing between its pieces, and where each of them begins and ends."""
 
-    def __init__(self, entry: ContextEntry) -> None:
+    def __init__(self, pieces: Iterable[str]) -> None:
+        ends = [0]
+        listed = list(pieces)
+        for piece in listed:
+            ends.append(ends[-1] + len(piece))
+        self._text = "".join(listed)
+        self._edges = frozenset(ends)
+
+    def has(self, value: str) -> bool:
+        """Tell whether the value is a row of whole pieces; one that stands in too many places counts as such."""
+        at = -1
+        for _ in range(MAX_PLACES):
+            at = self._text.find(value, at + 1)
+            if at < 0:
+                return False
+            if at in self._edges and at + len(value) in self._edges:
+                return True
+        return True
+
+
+class _Searched:
+    """An entry of the context, made ready to be searched when it first is.
+
+    What is untrusted is searched in ``loose`` forms too: numbers that touch letters or are grouped in any way, ids with
+    spaces or hyphens inside. Who slips a value in chooses how it is written.
+    """
+
+    def __init__(self, entry: ContextEntry, *, loose: bool) -> None:
         self.entry = entry
+        self._is_loose = loose
 
     def has(self, value: str | Decimal) -> bool:
         """Tell whether the value stands in the entry: a number by its value, a text by its words in a row."""
         if isinstance(value, Decimal):
-            return value in self._numbers
-        return value in self._words if " " not in value else f" {value} " in self._text
+            return value in self._numbers or (self._is_loose and self._has_loose_number(value))
+        stands = value in self._words if " " not in value else f" {value} " in self._text
+        return stands or (self._is_loose and self._has_loose_text(value))
+
+    def _has_loose_number(self, value: Decimal) -> bool:
+        if value in self._loose_numbers:
+            return True
+        digits = f"{value:f}" if value == value.to_integral_value() else ""
+        return len(digits) >= SHORTEST_ID and self._pieces_of_one_sort.has(digits.partition(".")[0])
+
+    def _has_loose_text(self, value: str) -> bool:
+        squeezed = "".join(_PIECE.findall(value))
+        return len(squeezed) >= SHORTEST_TEXT and self._pieces.has(squeezed)
+
+    @cached_property
+    def _bare(self) -> str:
+        return _HIDDEN.sub("", _folded(self._given))
+
+    @cached_property
+    def _pieces(self) -> _Squeezed:
+        return _Squeezed(_PIECE.findall(self._bare))
+
+    @cached_property
+    def _pieces_of_one_sort(self) -> _Squeezed:
+        return _Squeezed(_PIECE_OF_ONE_SORT.findall(self._bare))
+
+    @cached_property
+    def _loose_numbers(self) -> frozenset[Decimal]:
+        return frozenset(_loose_numbers(self._bare))
 
     @cached_property
     def _given(self) -> str:
@@ -127,12 +192,14 @@ def provenance(request: ActionRequest) -> Provenance:
     """Find where each argument value comes from: the user, a tool, only untrusted content, or nowhere.
 
     Texts are compared by their words, whatever their case and punctuation; numbers by value, whatever their
-    sign. Looked at are messages of the user or customer, tool results, records, documents and links; which of them
-    are trusted is told at `source_of`. Not looked for are texts under 4 letters, whole numbers under 10, booleans,
-    and what the schema enumerates. The values behind the first 1,000 are not looked for; they count as standing
-    nowhere or, where there is untrusted content that they may come from, as coming from there.
+    sign; untrusted content is searched in looser forms too. Names in objects are values where they are data: where
+    the schema does not name them or, without one, where they do not look like the name of a field. Looked at are
+    messages of the user or customer, tool results, records, documents and links; which of them are trusted is told
+    at `source_of`. Not looked for are texts under 4 letters, whole numbers under 10, booleans, and what the schema
+    enumerates. The values behind the first 1,000 are not looked for; they count as standing nowhere or, where there
+    is untrusted content that they may come from, as coming from there.
     """
-    schema = request.args_schema or {}
+    schema: object = request.args_schema
     values = list(_values(request.action.args, (), schema, schema))
     if not values:
         return Provenance(())
@@ -151,12 +218,12 @@ def source_of(entry: ContextEntry) -> Source:
     """Return what a value that stands in the entry comes from; NOWHERE where the entry is no source at all.
 
     Where the agent does not say whether it trusts an entry, messages of the user or customer, tool results and
-    records are trusted, documents and links are not.
+    records are trusted, documents and links are not. A message that it does not trust is untrusted whoever wrote it.
     """
     if entry.kind is ContextKind.MESSAGE:
-        if (entry.role or "").casefold() not in _GIVERS:
-            return Source.NOWHERE
-        return Source.UNTRUSTED if entry.trusted is False else Source.USER
+        if entry.trusted is False:
+            return Source.UNTRUSTED
+        return Source.USER if (entry.role or "").casefold() in _GIVERS else Source.NOWHERE
     if entry.kind in _OF_TOOLS:
         return Source.UNTRUSTED if entry.trusted is False else Source.TOOL
     if entry.kind in _OF_STRANGERS:
@@ -172,7 +239,8 @@ def has_untrusted(context: tuple[ContextEntry, ...]) -> bool:
 def _searched(context: tuple[ContextEntry, ...]) -> list[tuple[Source, _Searched]]:
     by_source: dict[Source, list[_Searched]] = {source: [] for source in Source}
     for entry in context:
-        by_source[source_of(entry)].append(_Searched(entry))
+        source = source_of(entry)
+        by_source[source].append(_Searched(entry, loose=source is Source.UNTRUSTED))
     return [(source, searched) for source in _ORDER for searched in by_source[source]]
 
 
@@ -187,6 +255,29 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def _loose_numbers(text: str) -> Iterator[Decimal]:
+    """Yield each number that a row of digits may stand for, alone or with the groups and decimals that follow it."""
+    found = list(_DIGITS.finditer(text))
+    for first, match in enumerate(found):
+        digits = match.group()
+        for place in range(first + 1, first + 1 + MAX_GROUPS):
+            if len(digits) > MAX_DIGITS:
+                break
+            yield Decimal(digits)
+            if place >= len(found) or not _is_close(text, found[place - 1].end(), found[place].start()):
+                break
+            more = found[place].group()
+            if len(more) <= MAX_DIGITS:
+                yield Decimal(f"{digits}.{more}")
+            if len(more) != 3 or len(match.group()) > 3:
+                break
+            digits += more
+
+
+def _is_close(text: str, end: int, begin: int) -> bool:
+    return begin - end == 1 and text[end] in _SEPARATORS
+
+
 def _decimal(text: str) -> Decimal:
     return Decimal(re.sub(r"[,'’]", "", text))
 
@@ -194,8 +285,12 @@ def _decimal(text: str) -> Decimal:
 def _values(value: Any, path: Path, schema: object, root: object) -> Iterator[tuple[Path, str | Decimal]]:  # noqa: ANN401 -- any JSON value
     schema = _followed(schema, root)
     if isinstance(value, dict):
+        named = _named(schema, root)
         for name, member in value.items():
-            yield from _values(member, (*path, name), _part(schema, "properties", name), root)
+            sought = None if name in named else _sought_name(name, schema, root)
+            if sought is not None:
+                yield (*path, name), sought
+            yield from _values(member, (*path, name), named.get(name), root)
     elif isinstance(value, list):
         for place, member in enumerate(value):
             yield from _values(member, (*path, place), schema.get("items"), root)
@@ -203,6 +298,11 @@ def _values(value: Any, path: Path, schema: object, root: object) -> Iterator[tu
         sought = _sought(value)
         if sought is not None:
             yield path, sought
+
+
+def _sought_name(name: str, schema: dict[str, Any], root: object) -> str | Decimal | None:
+    is_field = root is None and _FIELD_NAME.fullmatch(name)
+    return None if is_field or _is_closed(_followed(schema.get("propertyNames"), root), root) else _sought(name)
 
 
 def _sought(value: object) -> str | Decimal | None:
@@ -213,6 +313,17 @@ def _sought(value: object) -> str | Decimal | None:
         return None
     number = Decimal(str(value)).copy_abs()
     return number if number >= SMALLEST_NUMBER or number % 1 else None
+
+
+def _named(schema: dict[str, Any], root: object, depth: int = 2) -> dict[str, object]:
+    """Return the properties that the schema or one of its forms names, with their schemas."""
+    named: dict[str, object] = {}
+    for keyword in ("anyOf", "oneOf", "allOf") if depth else ():
+        forms = schema.get(keyword)
+        for form in forms[:MAX_REFS] if isinstance(forms, list) else ():
+            named |= _named(_followed(form, root), root, depth - 1)
+    own = schema.get("properties")
+    return named | own if isinstance(own, dict) else named
 
 
 def _part(schema: dict[str, Any], keyword: str, name: str) -> object:

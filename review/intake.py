@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ from review.errors import (
     ReceiptFault,
     ReceiptRefusedError,
 )
-from review.governance import PolicyBook, PolicyInForce
+from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
 from review.items import ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
@@ -63,8 +64,10 @@ UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
 OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
-_SCHEMAS_REMEMBERED = 10_000
+_TOOLS_REMEMBERED = 10_000
 _SWEEP_LIMIT = 200
+# Characters of context that can be searched for the arguments' values without holding the others up.
+_QUICK_CONTEXT = 4_096
 _DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
 
 
@@ -95,7 +98,6 @@ class _Filing:
     key: FilingKey
     digest: str
     place: tuple[str, str, str]
-    schema: dict[str, Any] | None
     work: Callable[[Writing], tuple[ActionStatus, bool]]
     is_new_to_tool: bool
 
@@ -117,7 +119,7 @@ class Intake:
         self._policies = policies
         self._clock = clock
         self._draw = draw or secrets.SystemRandom().random
-        self._schemas: dict[tuple[str, str, str], dict[str, Any] | None] = {}
+        self._tools: dict[tuple[str, str, str], tuple[float, Tool]] = {}
         self._flying: set[tuple[str, str, str]] = set()
         self._flying_lock = threading.Lock()
 
@@ -277,25 +279,29 @@ class Intake:
         return self._store.write(work)
 
     def _expire(self, tx: Writing, item: ReviewItem) -> None:
-        policy = self._policies.in_force(item.workspace, within=tx).compiled
-        if policy.approves_on_expiry(item):
-            permit_for = policy.permit_for(item.agent, item.request.action.name)
+        policy = self._policies.in_force(item.workspace, within=tx)
+        is_approved = policy.compiled.approves_on_expiry(item)
+        if is_approved:
+            permit_for = policy.compiled.permit_for(item.agent, item.request.action.name)
             done = self._permitted(item, Approve(), permit_for, tx.now)
         else:
             done = lifecycle.expired(item, tx.now)
         tx.save_item(done, was=item)
+        if is_approved and self._is_drawn(policy):
+            _queue_for_audit(tx, done, due_in=item.due_at - item.submitted_at)
         data = {"status": done.status.value, "decision": done.decision.type if done.decision else None}
         tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
         tx.wake(item.id)
 
     def _is_at_hand(self, caller: AgentKey, request: ActionRequest) -> bool:
-        """Tell whether nothing must be looked up, compiled or decoded before the request can be filed."""
+        """Tell whether nothing must be looked up, compiled, decoded or searched long before it can be filed."""
         place = (caller.workspace, caller.agent, request.action.name)
         return (
             self._policies.is_fresh(caller.workspace)
-            and place in self._schemas
-            and (request.args_schema is None or request.args_schema == self._schemas[place])
+            and (tool := self._remembered(place)) is not None
+            and (request.args_schema is None or request.args_schema == tool.args_schema)
             and not _has_images(request)
+            and sum(len(entry.content) for entry in request.context) <= _QUICK_CONTEXT
         )
 
     def _filing(self, caller: AgentKey, submission: Submission) -> _Filing:
@@ -304,8 +310,9 @@ class Intake:
         policy = self._policies.in_force(caller.workspace)
         key = FilingKey(caller.workspace, caller.agent, submission.idempotency_key)
         place = (caller.workspace, caller.agent, request.action.name)
-        schema = self._registered(place)
-        is_new_to_tool = place not in self._schemas
+        tool = self._registered(place)
+        schema = tool.args_schema if tool else None
+        is_new_to_tool = tool is None
         if request.args_schema is not None:
             is_new_to_tool = is_new_to_tool or request.args_schema != schema
             schema = request.args_schema
@@ -329,19 +336,19 @@ class Intake:
             tx.add_item(item)
             tx.record(_submitted_event(item, tx.now))
             if is_drawn and routing.audited:
-                _queue_for_audit(tx, item, routing)
+                _queue_for_audit(tx, item, due_in=timedelta(seconds=routing.due_in))
             if is_new_to_tool:
                 tx.keep_tool(Tool(*place, schema, tx.now))
             return self._status(item, [], tx.now), False
 
-        return _Filing(key, digest, place, schema, work, is_new_to_tool=is_new_to_tool)
+        return _Filing(key, digest, place, work, is_new_to_tool=is_new_to_tool)
 
     def _told(self, filing: _Filing, answer: tuple[ActionStatus, bool]) -> tuple[ActionStatus, bool]:
-        """Remember what the committed filing taught, and return its answer."""
+        """Count the committed filing, forget the tool that it changed, and return its answer."""
         status, is_repeat = answer
-        if filing.is_new_to_tool:
-            self._schemas[filing.place] = filing.schema
         if not is_repeat:
+            if filing.is_new_to_tool:
+                self._tools.pop(filing.place, None)
             metrics.SUBMISSIONS.labels(status.route).inc()
         return answer
 
@@ -406,15 +413,21 @@ class Intake:
     def _is_drawn(self, policy: PolicyInForce) -> bool:
         return self._draw() < policy.document.audit_rate
 
-    def _registered(self, place: tuple[str, str, str]) -> dict[str, Any] | None:
-        if place not in self._schemas:
+    def _registered(self, place: tuple[str, str, str]) -> Tool | None:
+        """Return the tool as it is kept, at most a second old; None where it was never declared."""
+        tool = self._remembered(place)
+        if tool is None:
+            looked_at = time.monotonic()
             tool = self._store.read(lambda tx: tx.tool(*place))
-            if tool is None:
-                return None
-            if len(self._schemas) >= _SCHEMAS_REMEMBERED:
-                self._schemas.clear()
-            self._schemas[place] = tool.args_schema
-        return self._schemas[place]
+            if tool is not None:
+                if len(self._tools) >= _TOOLS_REMEMBERED:
+                    self._tools.clear()
+                self._tools[place] = (looked_at, tool)
+        return tool
+
+    def _remembered(self, place: tuple[str, str, str]) -> Tool | None:
+        known = self._tools.get(place)
+        return known[1] if known and time.monotonic() - known[0] < CACHE_SECONDS else None
 
     @contextmanager
     def _in_flight(self, caller: AgentKey, idempotency_key: str) -> Iterator[None]:
@@ -528,7 +541,7 @@ def _observed(item: ReviewItem, routing: Routing) -> ReviewItem:
     )
 
 
-def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
+def _queue_for_audit(tx: Writing, item: ReviewItem, *, due_in: timedelta) -> None:
     """Put a copy of what the policy let run before a person, for a look afterwards."""
     why = Reason(code="audit_slice", text="The policy let this run; it was drawn at random for a look afterwards.")
     look = replace(
@@ -542,7 +555,11 @@ def _queue_for_audit(tx: Writing, item: ReviewItem, routing: Routing) -> None:
         execution=Execution.NONE,
         reasons=(*item.reasons, why),
         priority=AUDIT_PRIORITY,
-        due_at=tx.now + timedelta(seconds=routing.due_in),
+        quorum=1,  # As with what was only observed, one person's judgement is a label.
+        epoch=0,
+        claim=None,
+        notes=0,
+        due_at=tx.now + due_in,
         expires_at=tx.now + AUDIT_LIFE,
         decision=None,
         settled_by=None,

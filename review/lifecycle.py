@@ -39,8 +39,11 @@ def settled(
 
 
 def expired(item: ReviewItem, now: datetime) -> ReviewItem:
-    """Close the item because nobody decided in time; nothing may run, and of what was only observed nothing is said."""
-    decision = None if item.purpose is Purpose.SHADOW else Reject(message=EXPIRED_MESSAGE)
+    """Close the item because nobody decided in time; nothing may run.
+
+    Of what was only observed, or is only looked at afterwards, nothing is said: it may well have run.
+    """
+    decision = Reject(message=EXPIRED_MESSAGE) if item.purpose is Purpose.GATE else None
     return replace(item, status=Status.EXPIRED, decision=decision, settled_by="policy", settled_at=now, claim=None)
 
 

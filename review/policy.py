@@ -602,10 +602,13 @@ class CompiledPolicy:
     def approves_on_expiry(self, item: ReviewItem) -> bool:
         """Tell whether the item is to be approved when it expires undecided.
 
-        The agent asked for it, the tool's rule permits it as the policy stands, and nothing but the tool's
-        autonomy brought the item before one person.
+        The agent asked for it, the tool's rule permits it as the policy stands, nothing but the tool's autonomy
+        brought the item before one person, and people had the policy's own time to see it, however short a life the
+        agent asked for.
         """
-        is_plain = item.purpose is Purpose.GATE and item.draft is None and item.quorum == 1
+        usual_life = timedelta(seconds=self.document.default_expires_in)
+        had_its_time = item.expires_at - item.submitted_at >= usual_life
+        is_plain = item.purpose is Purpose.GATE and item.draft is None and item.quorum == 1 and had_its_time
         tool = self.tool_rule(item.agent, item.request.action.name)
         return is_plain and _is_expirable(item.request, tool, route=item.route, reasons=item.reasons)
 

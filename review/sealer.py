@@ -31,7 +31,7 @@ ALARM_AFTER = 2
 EXPORT_BATCH = 500
 MOST_ROTATIONS = 1_000
 
-_TRIES = 40
+_PATIENCE_S = 3.0
 _PAUSE_S = 0.05
 
 
@@ -182,14 +182,21 @@ class Sealer:
         return sealed
 
     def seal(self) -> None:
-        """Seal everything that is committed now, whether due or not. Raises SealingBusyError."""
-        tries = _TRIES
-        while self._store.unsealed(limit=1):
+        """Seal everything that is committed now, whether due or not; what is committed meanwhile is left.
+
+        Raises SealingBusyError where the sealing gets no further for a while: another process keeps at it, or a
+        transaction that is still open may have recorded something earlier.
+        """
+        aim, reached = self._store.read(lambda tx: (tx.last_recorded(), tx.last_sealed()))
+        stuck_since = time.monotonic()
+        while reached < aim:
             if not self._seal_some():
-                tries -= 1
-                if not tries:
+                if time.monotonic() - stuck_since > _PATIENCE_S:
                     raise SealingBusyError
                 time.sleep(_PAUSE_S)
+            before, reached = reached, self._store.read(lambda tx: tx.last_sealed())
+            if reached > before:
+                stuck_since = time.monotonic()
         self._carry(self._store.read(lambda tx: tx.log_heads()))
 
     def export(self, workspace: str, where: EventFilter) -> AuditExport:
@@ -228,6 +235,10 @@ class Sealer:
         def work(tx: Writing) -> int:
             # Sealed by another since the look above: what was worked out is of no use.
             if not tx.leads_sealing() or tx.last_sealed() != after:
+                return 0
+            # The head of an idle log, signed again meanwhile, took the number of the checkpoint.
+            heads = [tx.log_head(draft.workspace) for draft in drafts]
+            if any((head.number if head else 0) + 1 != draft.number for head, draft in zip(heads, drafts, strict=True)):
                 return 0
             for draft in drafts:
                 tx.add_seal(self._signed(draft, tx.now))

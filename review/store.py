@@ -112,6 +112,9 @@ class Reading(Protocol):
     def log_heads(self) -> Sequence[LogHead]:
         """Return the head of every workspace's log."""
 
+    def last_recorded(self) -> int:
+        """Return the ``seq`` of the last event; 0 where there is none."""
+
     def last_sealed(self) -> int:
         """Return the ``seq`` of the last event that has its leaf; 0 where none has."""
 
@@ -145,10 +148,10 @@ class Reading(Protocol):
         """Return the workspace's keys, newest first."""
 
     def key(self, prefix: str) -> AgentKey | None:
-        """Return the key with this prefix, whatever its workspace."""
+        """Return the key with this prefix, whatever its workspace; inside a write its row stays locked."""
 
     def session(self, session_id: str) -> Session | None:
-        """Return the session, ended ones included."""
+        """Return the session, ended ones included; inside a write its row stays locked."""
 
 
 class Writing(Reading, Protocol):

@@ -51,6 +51,7 @@ from review.lifecycle import EXPIRED_MESSAGE
 
 PERMIT_FOR = timedelta(hours=1)
 OUTCOME_WITHIN = timedelta(minutes=15)
+USUAL_LIFE = timedelta(hours=24)
 ROUTES: Mapping[str, Route] = {
     "reply": Route.EXECUTE,
     "refund": Route.REVIEW,
@@ -310,6 +311,7 @@ class Model:
             case Route.DENY:
                 return replace(item, status=Status.SETTLED)
         is_askable = request.on_expiry is OnExpiry.APPROVE and tool == "refund" and not self.in_shadow
+        is_askable = is_askable and life >= USUAL_LIFE
         return replace(item, quorum=2 if tool == "pay" else 1, may_expire_approved=is_askable)
 
     def looked_at(self, item: Expected, item_id: UUID) -> Expected:
@@ -356,7 +358,7 @@ class Model:
     def _expired(self, item: Expected) -> Expected:
         if item.may_expire_approved and not self._is_in_shadow(item.action.name):
             return self._settled(item, Approve())
-        decision = None if item.purpose is Purpose.SHADOW else Reject(message=EXPIRED_MESSAGE)
+        decision = Reject(message=EXPIRED_MESSAGE) if item.purpose is Purpose.GATE else None
         return replace(item, status=Status.EXPIRED, decision=decision, holder=None, until=None)
 
 

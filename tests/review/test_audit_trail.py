@@ -108,8 +108,8 @@ def _overdue(scene: Scene) -> Callable[[], object]:
 
 def _approved_by_silence(scene: Scene) -> Callable[[], object]:
     scene.under(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
-    scene.waiting(expires_in=1, on_expiry="approve")
-    return scene.passing(timedelta(seconds=1))
+    scene.waiting(on_expiry="approve")
+    return scene.passing(timedelta(hours=24))
 
 
 def _missed(scene: Scene) -> Callable[[], object]:

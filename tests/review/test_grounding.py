@@ -162,8 +162,8 @@ def test_what_stands_in_the_context_is_found(text: str, around: str) -> None:
     [
         (ContextKind.MESSAGE, "user", Source.USER, Source.USER, Source.UNTRUSTED),
         (ContextKind.MESSAGE, "Customer", Source.USER, Source.USER, Source.UNTRUSTED),
-        (ContextKind.MESSAGE, "assistant", Source.NOWHERE, Source.NOWHERE, Source.NOWHERE),
-        (ContextKind.MESSAGE, None, Source.NOWHERE, Source.NOWHERE, Source.NOWHERE),
+        (ContextKind.MESSAGE, "assistant", Source.NOWHERE, Source.NOWHERE, Source.UNTRUSTED),
+        (ContextKind.MESSAGE, None, Source.NOWHERE, Source.NOWHERE, Source.UNTRUSTED),
         (ContextKind.TOOL_RESULT, None, Source.TOOL, Source.TOOL, Source.UNTRUSTED),
         (ContextKind.RECORD, None, Source.TOOL, Source.TOOL, Source.UNTRUSTED),
         (ContextKind.DOCUMENT, None, Source.UNTRUSTED, Source.TOOL, Source.UNTRUSTED),
@@ -233,4 +233,88 @@ def test_many_entries_are_searched_quickly() -> None:
     counts = provenance(a_request(action=an_action(value=values), context=context)).counts
 
     assert counts["nowhere"] == 1_000
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (5000, "EUR5000"),
+        (5000, "x_5000"),
+        (5000, "pay 5 000 now"),
+        (5000, "pay 5\u202f000 now"),
+        (5000, "5.000,00 EUR"),
+        (5000, "total,5000"),
+        (5000, "50\u200b00"),
+        (1234567.5, "1 234 567,5"),
+        ("5000.00", "EUR5.000"),
+        (1234567890, "account 12 3456 7890"),
+        ("DE1234567890", "to DE12 3456 7890, please"),
+        ("DE1234567890", "to DE12-3456-7890, please"),
+        ("DE12 3456 7890", "to DE1234567890, please"),
+        ("FR76-1234", "x_FR761234"),
+    ],
+)
+def test_what_is_untrusted_is_searched_in_loose_forms_and_what_is_trusted_is_not(value: object, content: str) -> None:
+    action = an_action(value=value)
+
+    found = [
+        provenance(a_request(action=action, context=(seen(content, kind),))).origins[0].source
+        for kind in (ContextKind.DOCUMENT, ContextKind.TOOL_RESULT)
+    ]
+
+    assert found == [Source.UNTRUSTED, Source.NOWHERE]
+
+
+@pytest.mark.parametrize(
+    ("value", "content"), [(500, "5000"), (5000, "15 000"), (5000, "50001"), ("A-100", "A-1001"), ("A-100", "BA100")]
+)
+def test_the_loose_forms_are_of_the_whole_value(value: object, content: str) -> None:
+    assert grounded(value, seen(content, ContextKind.DOCUMENT)) == NOWHERE
+
+
+OPEN = {"properties": {"value": {"type": "object", "additionalProperties": {"type": "boolean"}}}}
+SHAPE = {"type": "object", "properties": {"FR761234": {"type": "boolean"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "counts"),
+    [
+        (OPEN, (1, 0)),
+        (None, (1, 0)),
+        ({"properties": {"value": SHAPE}}, (0, 0)),
+        (
+            {
+                "properties": {"value": {"anyOf": [{"$ref": "#/$defs/Shape"}, {"type": "null"}]}},
+                "$defs": {"Shape": SHAPE},
+            },
+            (0, 0),
+        ),
+        ({"properties": {"value": {"type": "object", "propertyNames": {"enum": ["FR761234"]}}}}, (0, 0)),
+        ({"properties": {"other": {}}}, (1, 1)),
+    ],
+)
+def test_a_name_that_the_schema_does_not_know_is_a_value(
+    schema: dict[str, Any] | None, counts: tuple[int, int]
+) -> None:
+    action = an_action(value={"FR761234": True})
+
+    found = provenance(a_request(action=action, context=(PAGE,), args_schema=schema)).counts
+
+    assert (found["untrusted"], found["nowhere"]) == counts
+
+
+def test_without_a_schema_what_looks_like_the_name_of_a_field_is_none() -> None:
+    assert grounded({"first_name": "Ada Lovelace"}, seen("Ada Lovelace")) == HERE
+
+
+@pytest.mark.parametrize("content", ["1," * 120_000, "1 000 " * 40_000, "a" * 240_000, "a1 b2 9,999.50 " * 16_000])
+def test_a_large_untrusted_context_is_searched_quickly(content: str) -> None:
+    values: list[Any] = [f"word{number} again" for number in range(500)]
+    values += [100_000_000 + number for number in range(499)]
+    began = time.perf_counter()
+
+    found = grounded([*values, "aaaa"], seen(content, ContextKind.DOCUMENT))
+
+    assert found.share is not None
     assert time.perf_counter() - began < 5

@@ -41,7 +41,7 @@ from review.errors import (
     ReviewError,
 )
 from review.governance import CACHE_SECONDS
-from review.intake import UNINSPECTABLE, Intake, Submission
+from review.intake import AUDIT_LIFE, UNINSPECTABLE, Intake, Submission
 from review.items import CLAIM_DURATION, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, RoutingReason, Rule
@@ -269,6 +269,54 @@ def test_a_tool_keeps_the_schema_declared_last(house: Console) -> None:
     tools = house.keys.overview(house.person)[2]
 
     assert [(tool.name, tool.args_schema) for tool in tools] == [(TOOL, {"required": ["b"]})]
+
+
+def test_a_replayed_submission_does_not_bring_its_old_schema_back(house: Console) -> None:
+    house.save_policy(a_document())
+    agent = caller(house)
+    submit(house, agent, key="old", args_schema={"required": ["nothing"]})
+    submit(house, agent, args_schema={"required": ["order_id"]})
+
+    submit(house, agent, key="old", args_schema={"required": ["nothing"]})
+    status = submit(house, agent)
+
+    assert status.route is Route.EXECUTE
+
+
+def test_a_first_submission_without_a_schema_does_not_hide_the_one_declared_meanwhile(house: Console) -> None:
+    house.save_policy(a_document())
+    agent, slow = caller(house), Intake(house.store, house.receipts, house.policies, draw=lambda: 1.0)
+    overtaken = slow._filing(agent, Submission(a_request(), "slow", "body"))  # noqa: SLF001 -- between its two steps
+    submit(house, agent, args_schema={"required": ["nothing"]})
+    slow._told(overtaken, house.store.write(overtaken.work))  # noqa: SLF001 -- its second step
+
+    status, _ = slow.submit(agent, Submission(a_request(), "later", "body"))
+
+    assert [reason.code for reason in status.reasons] == [RoutingReason.INVALID_ARGS]
+
+
+def test_a_schema_declared_through_another_process_is_learnt(house: Console) -> None:
+    house.save_policy(a_document())
+    agent, other = caller(house), Intake(house.store, house.receipts, house.policies, draw=lambda: 1.0)
+    submit(house, agent)
+    submit(house, agent)
+    other.submit(agent, Submission(a_request(args_schema={"required": ["nothing"]}), "k", "body"))
+
+    Event().wait(CACHE_SECONDS + 0.1)
+    status = submit(house, agent)
+
+    assert [reason.code for reason in status.reasons] == [RoutingReason.INVALID_ARGS]
+
+
+def test_only_so_many_tools_are_remembered(house: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("review.intake._TOOLS_REMEMBERED", 3)
+    agent = caller(house)
+
+    for number in range(8):
+        for _ in range(2):
+            submit(house, agent, action=an_action(f"tool{number}"), args_schema={"required": ["a"]})
+
+    assert 1 <= len(house.intake._tools) <= 3  # noqa: SLF001 -- what is remembered shows nowhere else
 
 
 def test_a_picture_that_cannot_be_decoded_is_marked_uninspectable(house: Console) -> None:
@@ -609,6 +657,10 @@ REFUSED_SILENCE: dict[str, tuple[Any, dict[str, Any]]] = {
         a_document(Autonomy.SUPERVISED, approve_on_expiry=True),
         {"args_schema": {"required": ["nothing"]}},
     ),
+    "people had less than the usual time": (
+        a_document(Autonomy.SUPERVISED, approve_on_expiry=True),
+        {"expires_in": 24 * HOUR - 1},
+    ),
 }
 
 
@@ -624,6 +676,33 @@ def test_silence_does_not_approve_otherwise(house: Console, clock: MovableClock,
 
     answer = house.intake.status(agent, status.id)
     assert (answer.status, answer.execution) == (Status.EXPIRED, Execution.NONE)
+
+
+def test_what_silence_approved_is_drawn_for_a_look_afterwards(either_house: Console, clock: MovableClock) -> None:
+    either_house.save_policy(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    status = submit(either_house, on_expiry=OnExpiry.APPROVE)
+    claim(either_house)
+    clock.advance(timedelta(hours=24))
+
+    Intake(either_house.store, either_house.receipts, either_house.policies, draw=lambda: 0.0).sweep()
+
+    look = claim(either_house)
+    assert (look.purpose, look.parent_id, look.epoch, look.receipt) == (Purpose.AUDIT, status.id, 1, None)
+    assert kept(either_house, status.id).execution is Execution.PERMITTED
+
+
+def test_a_look_afterwards_that_nobody_takes_says_nothing_of_what_ran(house: Console, clock: MovableClock) -> None:
+    two_people = Rule(name="r", when="true", route=Route.EXECUTE, quorum=2)
+    house.save_policy(a_document(Autonomy.AUTONOMOUS, two_people))
+    drawing = Intake(house.store, house.receipts, house.policies, draw=lambda: 0.0)
+    drawing.submit(caller(house), Submission(a_request(), "k", "body"))
+    (look,) = items(house, purpose=Purpose.AUDIT)
+    clock.advance(AUDIT_LIFE)
+
+    house.intake.sweep()
+
+    assert look.quorum == 1
+    assert (kept(house, look.id).status, kept(house, look.id).decision) == (Status.EXPIRED, None)
 
 
 def test_an_edit_that_awaits_approvals_is_never_approved_by_silence(house: Console, clock: MovableClock) -> None:
@@ -677,3 +756,16 @@ def started(house: Console) -> tuple[Any, Any]:
     """Return an agent and its item, whose receipt is consumed."""
     agent, status = permitted(house)
     return agent, house.intake.consume(agent, status.id, status.receipt or "", ARGS)
+
+
+@pytest.mark.parametrize(("length", "is_quick"), [(4_096, True), (4_097, False)])
+def test_a_long_context_is_not_searched_where_everybody_waits(house: Console, length: int, *, is_quick: bool) -> None:
+    agent = caller(house)
+    house.save_policy(a_document())
+    submit(house, agent)
+    submit(house, agent)
+    request = a_request(context=(ContextEntry(kind=ContextKind.DOCUMENT, content="x" * length),))
+
+    found = house.intake._is_at_hand(agent, request)  # noqa: SLF001 -- on which thread it is done shows nowhere else
+
+    assert found is is_quick

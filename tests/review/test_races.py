@@ -1,10 +1,12 @@
 """Races through the use cases and the door: real threads, let go at once."""
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Any
 from uuid import UUID
@@ -14,12 +16,15 @@ import pytest
 
 from agents.protocol import Approve, Decision, Execution, Reject, Status
 from db.store import SqlStore
-from review.audit import EventKind
+from review.audit import SYSTEM, EventKind
 from review.desk import Seen
 from review.errors import AlreadyConsumedError, AlreadySettledError, InFlightError, ReviewError
+from review.governance import KeyRing
 from review.intake import Submission
 from review.items import CLAIM_DURATION, ReasonCode, ReviewItem
 from review.people import AgentKey, Person, Role
+from review.sessions import Sessions
+from review.store import Writing
 from tests.builders import ISSUER, a_request, ada
 from tests.clock import MovableClock
 from tests.console import Console, served
@@ -265,3 +270,39 @@ def test_two_hundred_agents_wait_at_once_and_each_hears_of_its_own(sqlite_store:
 
     assert [answer["id"] for answer in told] == [str(item) for item in ids]
     assert {answer["execution"] for answer in told} == {"permitted"}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("of", ["key", "session"])
+def test_a_use_that_is_noted_meanwhile_undoes_no_revocation_by_another_process(
+    postgres_url: str, opened: Callable[[str], SqlStore], of: str
+) -> None:
+    here, there = opened(postgres_url), opened(postgres_url)
+    key, _ = KeyRing(here).create("shopper", ada.workspace, SYSTEM)
+    secret = Sessions(here).sign_in(Sessions(here).create_link(ada))
+    session_id = hashlib.sha256(secret.encode()).hexdigest()
+    is_read, has_ended = Event(), Event()
+
+    def note_use(tx: Writing) -> None:
+        known, session = (tx.key(key.prefix), None) if of == "key" else (None, tx.session(session_id))
+        is_read.set()
+        has_ended.wait(0.5)
+        if known:
+            tx.save_key(replace(known, last_used_at=tx.now))
+        if session:
+            tx.save_session(replace(session, seen_at=tx.now))
+
+    noting = Thread(target=here.write, args=(note_use,))
+    noting.start()
+    assert is_read.wait(10)
+    if of == "key":
+        KeyRing(there).revoke(key.prefix, ada.workspace, SYSTEM)
+    else:
+        Sessions(there).sign_out(secret)
+    has_ended.set()
+    noting.join(10)
+
+    after, session = here.read(lambda tx: (tx.key(key.prefix), tx.session(session_id)))
+    assert after is not None
+    assert session is not None
+    assert (after.revoked_at if of == "key" else session.ended_at) is not None

@@ -370,3 +370,58 @@ def test_receipts_carry_the_latest_checkpoint_of_their_workspace(store: SqlStore
     assert carried == [head(store).note, head(store, "paris").note, None] * 2
     receipts.carry(WORKSPACE, "x" * (MAX_CARRIED + 1))
     assert receipts.carried(WORKSPACE) == head(store).note
+
+
+@pytest.mark.postgres
+def test_sealing_says_so_where_a_transaction_holds_it_up(postgres_store: SqlStore, postgres_url: str) -> None:
+    sealer = a_sealer(postgres_store)
+    with psycopg.connect(postgres_url) as late:
+        late.execute(INSERT, ["late"])
+        leaves = happen(postgres_store, 2)
+
+        with pytest.raises(SealingBusyError):
+            sealer.seal()
+
+        late.rollback()
+    sealer.seal()
+    require_whole(postgres_store, leaves)
+
+
+def test_sealing_aims_at_what_was_committed_when_it_was_called(
+    store: SqlStore, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happen(store, 1)
+    add_seal, begun = store.write, []
+
+    def write(work: Callable[[Any], Any]) -> object:
+        begun.append(work)
+        if len(begun) < 20:
+            add_seal(keeping(an_event()))
+        return add_seal(work)
+
+    monkeypatch.setattr(store, "write", write)
+
+    sealer.seal()
+
+    assert (len(begun), head(store).number) == (1, 1)
+
+
+def test_a_head_that_is_signed_again_meanwhile_does_not_take_the_number_of_the_next(
+    store: SqlStore, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaves = happen(store, 1)
+    sealer.seal()
+    leaves += happen(store, 1)
+    write = store.write
+
+    def overtaken(work: Callable[[Any], Any]) -> object:
+        monkeypatch.setattr(store, "write", write)
+        sealer._repeat(head(store))  # noqa: SLF001 -- what the hour does, at the very moment
+        return write(work)
+
+    monkeypatch.setattr(store, "write", overtaken)
+
+    sealer.seal()
+
+    assert head(store).number == 3
+    require_whole(store, leaves)

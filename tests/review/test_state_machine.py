@@ -389,6 +389,7 @@ class Desk(RuleBasedStateMachine):
     @precondition(lambda self: self._time_has_passed)
     @rule(fate=FATES)
     def sweep(self, fate: Fate) -> None:
+        self._is_sampled = False
         step = self._model.sweep()
         answer = self._did(step, self._intake.sweep, fate)
         assert answer.died or answer.value == len(step.events)
