@@ -70,7 +70,7 @@ Happened: TypeAlias = tuple[EventKind, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A decision that was made: by whom, under which claim, and on which version."""
+    """A decision that was made: by whom, under which claim, and on which version; an edit is of the one it made."""
 
     person: str
     epoch: int
@@ -168,7 +168,7 @@ class Model:
             return NOTHING
         if item.until is not None and self.now < item.until:
             return Step(ItemHeldError)
-        if any(made.person == person for made in item.given):
+        if _has_had_a_hand_in(item, person):
             return Step(OwnWorkError)
         changed: list[Expected] = []
         events: list[Happened] = []
@@ -204,10 +204,11 @@ class Model:
         refusal = self._hold_refusal(person, item, epoch) or _decision_refusal(item, decision, shown)
         if refusal is not None:
             return Step(refusal)
-        given = (*item.given, Given(person, item.epoch, item.version, decision))
+        is_draft = isinstance(decision, Edit) and item.quorum > 1
+        version = item.version + 1 if is_draft else item.version
+        given = (*item.given, Given(person, item.epoch, version, decision))
         decided = replace(item, given=given, holder=None, until=None)
-        if isinstance(decision, Edit) and item.quorum > 1:
-            version = item.version + 1
+        if isinstance(decision, Edit) and is_draft:
             drafted = replace(decided, status=Status.WAITING, draft=decision.edited_action, version=version)
             return Step(changed=(drafted,), events=((EventKind.EDIT_PROPOSED, item.id),))
         if isinstance(decision, Approve) and len(_approvers(decided)) < item.quorum:
@@ -364,7 +365,11 @@ def _is_foreign(agent: str, item: Expected) -> bool:
 
 
 def _is_for(person: str, item: Expected) -> bool:
-    return item.quorum == 1 or all(made.person != person for made in item.given)
+    return item.quorum == 1 or not _has_had_a_hand_in(item, person)
+
+
+def _has_had_a_hand_in(item: Expected, person: str) -> bool:
+    return any((made.person, made.version) == (person, item.version) for made in item.given)
 
 
 def _approvers(item: Expected) -> set[str]:
