@@ -71,18 +71,20 @@ def policy_permits(item: ReviewItem) -> Action | None:
 
 
 def people_permit(item: ReviewItem, decisions: Sequence[DecisionRecord]) -> Action | None:
-    """Return what people let run: one person's edit, or what a quorum of distinct people approved as it was shown."""
+    """Return what people let run: one person's edit, or what a quorum of others approved as shown."""
     last = decisions[-1]
     if isinstance(last.decision, Edit):
         return last.decision.edited_action if item.quorum == 1 else None
-    edits = [made.decision.edited_action for made in decisions if isinstance(made.decision, Edit)]
-    shown = edits[-1] if edits else item.request.action
+    shown, editor = item.request.action, None
+    for made in decisions:
+        if isinstance(made.decision, Edit):
+            shown, editor = made.decision.edited_action, (made.iss, made.sub)
     seen = action_digest(shown.name, shown.args)
     approvers = {
         (made.iss, made.sub)
         for made in decisions
         if isinstance(made.decision, Approve) and (made.item_version, made.digest_seen) == (item.version, seen)
-    }
+    } - {editor}
     return shown if isinstance(last.decision, Approve) and len(approvers) >= item.quorum else None
 
 

@@ -438,15 +438,17 @@ class Desk(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "_keys"):
             return
-        rows = self._rows()
-        self._check_rows(rows)
-        for item in rows:
-            decisions, events = self._record_of(item.id)
-            check_standing(item, events, decisions)
-            check_permission(item, decisions)
-        self._clock.advance(LONG_AFTER)
-        while self._intake.sweep():
-            pass
+        try:
+            rows = self._rows()
+            self._check_rows(rows)
+            for item in rows:
+                decisions, events = self._record_of(item.id)
+                check_standing(item, events, decisions)
+                check_permission(item, decisions)
+        finally:
+            self._clock.advance(LONG_AFTER)
+            while self._intake.sweep():
+                pass
         assert all(item.status.is_final for item in self._rows())
 
     def _request(self, tool: str, **asked: Any) -> ActionRequest:  # noqa: ANN401 -- fields of the request
