@@ -6,7 +6,6 @@ item.
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from uuid import UUID
 from .client import Client, Steps, body_of, may_be_taken_later
 from .errors import ServerAwayError, ServerRefusedError
 from .protocol import ActionRequest, Outcome
-from .spool import Spool, Spooled
+from .spool import TROUBLE, Spool, Spooled
 
 MAX_QUEUED = 1_000
 CLOSING_SECONDS = 2.0
@@ -162,7 +161,7 @@ class Courier:
     def _is_kept(self, parcel: Parcel) -> bool:
         try:
             self._spool.keep(parcel.path, parcel.body, idempotency_key=parcel.idempotency_key)
-        except (sqlite3.Error, OSError):
+        except TROUBLE:
             _logger.exception("The spool cannot be written now; it is tried again.")
             return False
         return True

@@ -17,6 +17,9 @@ from pathlib import Path
 MAX_SPOOL_BYTES = 16 * 1024 * 1024
 MAX_SPOOL_AGE_SECONDS = 7 * 24 * 3600.0
 
+# What a spool raises where its file, or its disk, does not take what is to be kept.
+TROUBLE = (sqlite3.Error, OSError)
+
 _PATIENCE_SECONDS = 5.0
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS kept (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, "
