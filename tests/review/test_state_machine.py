@@ -446,6 +446,7 @@ class Desk(RuleBasedStateMachine):
                 check_standing(item, events, decisions)
                 check_permission(item, decisions)
         finally:
+            self._is_sampled = False  # Or what expires approved would leave looks afterwards behind.
             self._clock.advance(LONG_AFTER)
             while self._intake.sweep():
                 pass
