@@ -55,6 +55,15 @@ class OvertimeError(TimeoutError):
         self.seconds = seconds
 
 
+class HandledError(Exception):
+    """A tool handled its own ``error``: the run failed, and ``result`` is what the tool tells the model instead."""
+
+    def __init__(self, error: Exception, result: Any) -> None:  # noqa: ANN401 -- whatever the tool returns
+        super().__init__(str(error))
+        self.error = error
+        self.result = result
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
     """After so many failures in a row the tool rests for so many seconds; then one call tries it out.
@@ -147,7 +156,8 @@ class Ran:
     """The action ran: its result, or the error that it raised, and the arguments that a person gave it.
 
     ``attempts`` counts all runs, ``fallback`` names what gave the result in the tool's place. ``is_doubtful`` tells
-    that a run may have taken effect although it gave no result, ``is_going_on`` that it may not have ended yet.
+    that a run may have taken effect although it gave no result, ``is_going_on`` that it may not have ended yet,
+    ``is_handled`` that the tool itself made a result of its error.
     """
 
     result: Any = None
@@ -157,6 +167,7 @@ class Ran:
     fallback: str | None = None
     is_doubtful: bool = False
     is_going_on: bool = False
+    is_handled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +384,8 @@ def known_by(key: str | None) -> Iterator[None]:
 def _ran(run: Callable[[], Any]) -> Ran:
     try:
         return Ran(run())
+    except HandledError as handled:
+        return Ran(handled.result, handled.error, is_handled=True)
     except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
         return Ran(error=error)
 
@@ -380,6 +393,8 @@ def _ran(run: Callable[[], Any]) -> Ran:
 async def _aran(way: Way, args: Args) -> Ran:
     try:
         return Ran(await way.wait(args))
+    except HandledError as handled:
+        return Ran(handled.result, handled.error, is_handled=True)
     except Exception as error:  # noqa: BLE001 -- what the tool raises is reported, then raised on
         return Ran(error=error)
 

@@ -675,7 +675,7 @@ def _plain_outcome(ran: Ran, proposal: Proposal) -> Outcome:
 
 
 def _raised_on(answer: Ran | Told) -> Ran | Told:
-    if isinstance(answer, Ran) and answer.error is not None:
+    if isinstance(answer, Ran) and answer.error is not None and not answer.is_handled:
         raise answer.error
     return answer
 

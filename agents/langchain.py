@@ -7,14 +7,20 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any, get_args, get_type_hints
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import ensure_config
-from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool
-from langchain_core.tools.base import FILTERED_ARGS, ArgsSchema, get_all_basemodel_annotations
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool, ToolException
+from langchain_core.tools.base import (
+    FILTERED_ARGS,
+    ArgsSchema,
+    ToolExceptionHandlerOutput,
+    _handle_tool_error,
+    get_all_basemodel_annotations,
+)
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -23,8 +29,8 @@ from uuid_utils import uuid7
 from .answering import Answering
 from .courier import observation
 from .errors import EditRefusedError, RequestInvalidError
-from .execution import Ran, Way, idempotency_key, known_by
-from .gate import About, Gate, Proposal, Terms, Told, failed, idempotency_key_for, request_for, succeeded, told_of_edit
+from .execution import HandledError, Ran, Way, idempotency_key, known_by
+from .gate import About, Gate, Proposal, Terms, Told, idempotency_key_for, request_for, succeeded, told_of_edit
 from .protocol import ActionRequest, Args, Outcome
 from .protocol import Run as RunInfo
 
@@ -189,12 +195,39 @@ def _way(tool: BaseTool, call: "_Call", args: tuple[Any, ...], kwargs: dict[str,
 
     has_coroutine = getattr(tool, "coroutine", None) is not None
     is_async = has_coroutine if isinstance(tool, Tool | StructuredTool) else type(tool)._arun is not BaseTool._arun  # noqa: SLF001 -- there is no public name
-    return Way(
-        tool.name[:_MAX_ID],
-        lambda approved: tool.run(given(approved), *args, **kwargs),
-        lambda approved: tool.arun(given(approved), *args, **kwargs),
-        is_async=is_async,
-    )
+
+    def run(approved: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
+        noting, errors = _noting(tool)
+        return _unless_failed(noting.run(given(approved), *args, **kwargs), errors)
+
+    async def wait(approved: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
+        noting, errors = _noting(tool)
+        return _unless_failed(await noting.arun(given(approved), *args, **kwargs), errors)
+
+    return Way(tool.name[:_MAX_ID], run, wait, is_async=is_async)
+
+
+def _noting(tool: BaseTool) -> tuple[BaseTool, list[ToolException]]:
+    """Return a copy of the tool that puts the errors it handles itself into the list beside it."""
+    errors: list[ToolException] = []
+    handler = tool.handle_tool_error
+    # A class of the user's own may keep state that a copy would not share; its messages still tell of errors.
+    if not handler or type(tool) not in (Tool, StructuredTool):
+        return tool, errors
+
+    def note(error: ToolException) -> ToolExceptionHandlerOutput:
+        errors.append(error)
+        return _handle_tool_error(error, flag=handler)
+
+    return tool.model_copy(update={"handle_tool_error": note}), errors
+
+
+def _unless_failed(result: Any, errors: Sequence[ToolException]) -> Any:  # noqa: ANN401 -- whatever the tool returns
+    if not errors and isinstance(result, ToolMessage) and result.status == "error":
+        errors = (ToolException(result.text),)
+    if errors:
+        raise HandledError(errors[-1], result)
+    return result
 
 
 def _with_keys(tool: BaseTool, tool_input: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -373,9 +406,7 @@ def _with_safe_integers(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
 
 
 def _outcome_of(result: Any) -> Outcome:  # noqa: ANN401 -- whatever the tool returns
-    if not isinstance(result, ToolMessage):
-        return succeeded(result)
-    return failed(result.content) if result.status == "error" else succeeded(result.content)
+    return succeeded(result.content if isinstance(result, ToolMessage) else result)
 
 
 def _as_result(answer: Ran | Told, name: str, tool_call_id: str | None) -> Any:  # noqa: ANN401 -- whatever the tool returns

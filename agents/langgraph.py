@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, Unpack, cast
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from langgraph.types import Command, StateSnapshot, StateUpdate
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from .answering import Answer, Answering
-from .client import Steps
+from .client import Local, Steps
 from .conversation import context_of
 from .errors import AlreadyConsumedError, EditRefusedError, GateError
 from .gate import (
@@ -307,7 +308,8 @@ class GraphDesk:
         filed = []
         for asked in _questions(snapshot):
             for number, call in enumerate(asked.calls):
-                proposal = self._proposal(snapshot, asked, number)
+                # A confidence may have to ask a model, which must not hold an event loop up.
+                proposal: Proposal = yield Local(partial(self._proposal, snapshot, asked, number))
                 filed.append(_Filed(asked, call, proposal, (yield from self._gate.filed(proposal))))
         return filed
 

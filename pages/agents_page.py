@@ -143,7 +143,7 @@ def _show_snippet() -> None:
 
 def _ask_name(person: Person) -> None:
     with (
-        st.form(f"{KEY}.create", border=False, clear_on_submit=True),
+        st.form(f"{KEY}.create", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         st.text_input(
@@ -165,16 +165,18 @@ def _create(person: Person) -> None:
         key, secret = services().keys.create_by(here, name)
         st.session_state[f"{KEY}.fresh"] = (key.agent, secret)
         st.session_state[f"{KEY}.chosen"] = key.agent
+        st.session_state[f"{KEY}.name"] = ""
 
     act_as(person, create)
 
 
 def _show_fresh_key() -> None:
     fresh = st.session_state.get(f"{KEY}.fresh")
+    place = st.container()  # Empty or not, so that what stands below keeps its number and its state.
     if fresh is None:
         return
     agent, secret = fresh
-    with st.container(border=True):
+    with place, st.container(border=True):
         draw(element("h2", f"The key of {agent}", class_="so-label"))
         draw(notice("Copy it now. It is kept nowhere, and will not be shown again.", "warn"))
         st.code(secret, language=None)

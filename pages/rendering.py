@@ -494,10 +494,13 @@ def refused(error: ReviewError) -> None:
 def show_refusal() -> None:
     """Draw what callbacks left to say, at the top of a page: what was done passes by, the rest stays."""
     waiting: list[tuple[str, Tone]] = st.session_state.pop("_said", [])
+    # A place of its own, empty or not: what stands below keeps its number, and with it its focus and its state.
+    place = st.container()
     if not waiting:
         return
     # A number makes the element a new one, so that the same words appear again.
     number = st.session_state["_heard"] = st.session_state.get("_heard", 0) + 1
     done = [text for text, tone in waiting if tone == "good"]
     flash = [element("p", " ".join(done), class_="so-flash", role="status", data_number=str(number))] if done else []
-    draw(*(notice(text, tone) for text, tone in waiting if tone != "good"), *flash)
+    with place:
+        draw(*(notice(text, tone) for text, tone in waiting if tone != "good"), *flash)

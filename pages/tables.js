@@ -90,24 +90,32 @@ function heading(columns, anyActs) {
   return head;
 }
 
-export default function (component) {
-  const { data, parentElement, setStateValue } = component;
-  const root = parentElement.querySelector(".list");
-  const painted = performance.now();
-  const skew = Date.parse(data.now) - Date.now();
-  const press = (id) => {
-    if (performance.now() - painted >= SETTLE_MS) setStateValue("pressed", { id, at: Date.now() });
-  };
-  const focused = parentElement.activeElement?.dataset?.row;
-
+function paint(root, data, focused) {
   const anyActs = data.rows.some((row) => row.act);
   const table = element("table");
   table.append(element("caption", "unseen", data.caption), heading(data.columns, anyActs));
   const body = element("tbody");
-  body.append(...data.rows.map((row) => line(row, data.columns, press, anyActs)));
+  body.append(...data.rows.map((row) => line(row, data.columns, (id) => root.press(id), anyActs)));
   table.append(body);
   root.replaceChildren(table);
   if (focused) root.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const root = parentElement.querySelector(".list");
+  const skew = Date.parse(data.now) - Date.now();
+  root.press = (id) => {
+    if (performance.now() - root.painted >= SETTLE_MS) setStateValue("pressed", { id, at: Date.now() });
+  };
+
+  // What is shown already stays as it is: a press on it would be lost with the old rows.
+  const shown = JSON.stringify([data.caption, data.columns, data.rows]);
+  if (root.shown !== shown) {
+    root.shown = shown;
+    root.painted = performance.now();
+    paint(root, data, parentElement.activeElement?.dataset?.row);
+  }
 
   const tick = () => {
     const now = Date.now() + skew;

@@ -3,10 +3,10 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from langchain.agents import AgentState, create_agent
@@ -29,11 +29,13 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 from agents import (
     AlreadyConsumedError,
+    Breaker,
     EditRefusedError,
     Gate,
     GateError,
     KeySetError,
     RequestInvalidError,
+    RunPlan,
     ServerAwayError,
     ServerRefusedError,
 )
@@ -120,6 +122,10 @@ def decide(console: Console, decision: Decision) -> ReviewItem:
 
 def edited(**args: Any) -> Edit:  # noqa: ANN401 -- JSON values
     return Edit(edited_action=Action(name="refund", args={"notify": True, **CALL, **args}))
+
+
+def words_of(error: ToolException) -> str:
+    return str(error)
 
 
 def items(gate: Gate) -> tuple[ActionStatus, ...]:
@@ -396,6 +402,36 @@ def test_an_error_that_the_tool_handles_itself_is_reported_as_failed(console: Co
 
     assert (message.content, message.status) == ("R-1042", "error")
     assert items(gate)[0].execution is Execution.FAILED
+
+
+@pytest.mark.parametrize("tool_call_id", [None, "call_1"])
+@pytest.mark.parametrize("handler", [True, "It failed.", words_of], ids=["its words", "a text", "a function"])
+def test_an_error_that_the_tool_handles_itself_counts_as_its_failure(
+    console: Console,
+    gate: Gate,
+    handler: Literal[True] | str | Callable[[ToolException], str],
+    tool_call_id: str | None,
+) -> None:
+    let_run(console, "broken")
+    runs: list[str] = []
+
+    def fail(order_id: str) -> str:
+        runs.append(order_id)
+        raise ToolException(order_id)
+
+    broken = StructuredTool.from_function(fail, name="broken", description="Fail.", handle_tool_error=handler)
+    plan = RunPlan(breaker=Breaker(failures=2), attempts=2, idempotent=True, passing=(ToolException,), pause=0.01)
+    call: dict[str, Any] = {"order_id": "R-1042"}
+    if tool_call_id is not None:
+        call = {"type": "tool_call", "name": "broken", "args": call, "id": tool_call_id}
+    told = [gate.run(broken, call, plan=plan) for _ in range(3)]
+
+    words = "It failed." if handler == "It failed." else "R-1042"
+    texts = [getattr(each, "content", each) for each in told]
+    assert texts[:2] == [words, words]
+    assert "out of order" in texts[2]
+    assert runs == ["R-1042"] * 4
+    assert [item.execution for item in items(gate)] == [Execution.FAILED] * 2
 
 
 def test_an_interrupted_run_is_reported_as_unknown(console: Console, gate: Gate) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -443,6 +444,27 @@ def test_the_same_holds_without_blocking_the_event_loop(
 
     assert "Never paid." in told(state)["call_R-3"]
     assert sorted(ledger.runs) == [("R-1", "49.00"), ("R-2", "10.00")]
+
+
+def test_what_is_told_about_a_call_is_found_out_off_the_event_loop(
+    console: Console, gate: Gate, ledger: Ledger
+) -> None:
+    asked_on: set[int] = set()
+
+    def confidence(_args: Args) -> float:
+        asked_on.add(threading.get_ident())
+        return 0.4
+
+    desk = GraphDesk(gate, an_agent(ledger.tool(), refunds("R-1"), AIMessage("Done.")), confidence=confidence)
+
+    async def conversation() -> int:
+        going = asyncio.create_task(desk.arun(ASKED, THREAD))
+        await asyncio.to_thread(decide_each, console, {"R-1": Approve()})
+        await going
+        return threading.get_ident()
+
+    assert asyncio.run(conversation()) not in asked_on
+    assert asked_on
 
 
 def test_a_cancelled_run_is_reported_as_unknown_and_not_run_again(console: Console, gate: Gate, ledger: Ledger) -> None:

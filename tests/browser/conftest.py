@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from review.people import Person, Role
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House, running
-from tests.browser.visitor import PATIENCE_MS, Visitor, Watch
+from tests.browser.visitor import PATIENCE_MS, STILLNESS, Visitor, Watch
 from tests.ensure_chromium import chromium_path
 
 FLAGS = [
@@ -55,6 +55,7 @@ def strangers(chromium: Browser, profiles: list[BrowserContext]) -> Iterator[Cal
         if len(watches) == len(profiles):
             profiles.append(chromium.new_context(viewport={"width": 1440, "height": 900}))
             profiles[-1].set_default_timeout(PATIENCE_MS)
+            profiles[-1].add_init_script(STILLNESS)
         watches.append(Watch(house.url, profiles[len(watches)]))
         return Visitor(house, watches[-1].context.new_page())
 

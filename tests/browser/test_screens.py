@@ -275,6 +275,7 @@ def test_an_agent_is_not_given_a_name_that_is_none(ada: Visitor) -> None:
     ada.press("Make a key")
 
     ada.sees("is not a name: use up to 128 letters, digits")
+    expect(ada.page.get_by_role("textbox", name="The agent's name")).to_have_value("no such <b>name</b>")
 
 
 def test_a_rule_is_written_tried_and_put_in_force(ada: Visitor, agent: WorkingAgent) -> None:

@@ -1,5 +1,6 @@
 """A person at a browser: what they do on every screen, and what no page may ever make their browser do."""
 
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,14 @@ from tests.browser.house import House
 PATIENCE_MS = 30_000
 # A press sooner than 300 ms after something appeared counts for what stood there before, and is refused.
 A_LOOK_MS = 350
+# Tells since when a page stands still: nothing on it was changed, and Streamlit neither began nor ended a run.
+STILLNESS = """
+  window.stillSince = performance.now();
+  new MutationObserver(() => { window.stillSince = performance.now(); }).observe(document, {
+    subtree: true, childList: true, characterData: true,
+    attributes: true, attributeFilter: ["data-test-script-state"],
+  });
+"""
 
 
 class Watch:
@@ -89,16 +98,22 @@ class Visitor:
         expect(self.page.locator(idle)).to_be_attached()
 
     def look(self) -> None:
-        """Look as long as a press needs to count."""
-        self.wait()
-        self.page.wait_for_timeout(A_LOOK_MS)
+        """Look until the page stands still as long as a press needs to count."""
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while (left := A_LOOK_MS - self._still_ms()) > 0 and time.monotonic() < until:
+            self.page.wait_for_timeout(left)
 
     def press(self, name: str) -> None:
         """Look, then press the button of this name."""
         button = self.button(name)
-        expect(button).to_be_enabled()
+        expect(button.last).to_be_enabled()
         self.look()
         button.click()
+
+    def _still_ms(self) -> float:
+        """Return for how many milliseconds the page has stood still, drawn to its end."""
+        self.wait()
+        return float(self.page.evaluate("performance.now() - window.stillSince"))
 
     def button(self, name: str) -> Locator:
         """Return the button of this name."""
