@@ -1,5 +1,7 @@
 """Fixtures that the tests of several floors share."""
 
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +15,24 @@ from uuid_utils.compat import uuid7
 from db.store import SqlStore, open_store
 from tests.clock import MovableClock
 from tests.console import Console, served
+
+MEMORY = Path("/dev/shm")  # noqa: S108 -- the files in it are in folders of pytest's own
+MEMORY_NEEDED = 4 * 1024**3
+
+
+def pytest_configure() -> None:
+    """Let the databases of the tests live in memory where there is room; thousands are made, and none need last."""
+    # Workers are started after this and inherit it.
+    if "TMPDIR" not in os.environ and _is_roomy(MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def _is_roomy(folder: Path) -> bool:
+    try:
+        may_run = not os.statvfs(folder).f_flag & os.ST_NOEXEC  # Bare environments are made and run there, too.
+        return may_run and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= MEMORY_NEEDED
+    except (AttributeError, OSError):  # Not on Linux.
+        return False
 
 
 @pytest.fixture
