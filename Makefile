@@ -24,7 +24,7 @@ demo: .venv/runtime.stamp ## Start only the demo agents, against a console that 
 
 test: .venv/dev.stamp ## Run every test, on both databases and in a real browser, and print the branch coverage.
 	@$(PYTHON) tests/ensure_chromium.py
-	$(PYTHON) -m pytest -n 2 --dist worksteal --cov --cov-report=term
+	$(PYTHON) -m pytest -n 3 --dist worksteal --cov --cov-report=term
 
 check: .venv/dev.stamp ## Check format, lint, types, floors and migrations.
 	.venv/bin/ruff format --check .

@@ -27,6 +27,11 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker ends with it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def _is_roomy(folder: Path) -> bool:
     try:
         may_run = not os.statvfs(folder).f_flag & os.ST_NOEXEC  # Bare environments are made and run there, too.

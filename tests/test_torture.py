@@ -3,11 +3,15 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.torture.kills import torture
 from tests.torture.races import claimers, consumers, consumers_over_http, stopped_deciders
 
 SEED = 20_261_122
 KILLS = 25
+
+pytestmark = pytest.mark.long
 
 
 def test_no_kill_runs_a_call_twice_or_loses_what_was_acknowledged(store_url: str, tmp_path: Path) -> None:

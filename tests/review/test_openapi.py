@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
@@ -60,6 +61,7 @@ def is_unsayable(content: bytes | None) -> bool:
     return problem.get("code") in UNSAYABLE or all(error["type"] in WRITTEN_WITH_A_POINT for error in errors)
 
 
+@pytest.mark.long
 def test_the_door_answers_as_its_document_says(tmp_path: Path) -> None:
     statuses: dict[str, set[int]] = defaultdict(set)
     with closing(open_store(f"sqlite:///{tmp_path / 'signoff.db'}")) as store, served(Console(store)) as console:

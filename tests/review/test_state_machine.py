@@ -715,6 +715,7 @@ def _check_item(item: ReviewItem, expected: Expected) -> None:
     assert item.purpose is Purpose.GATE or (item.jti, item.receipt, item.permitted_digest) == (None, None, None)
 
 
+@pytest.mark.long
 def test_whatever_happens_in_whatever_order(store_url: str, clock: MovableClock) -> None:
     stores = [open_store(store_url, clock=clock)]
     chosen = settings(

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -244,8 +244,9 @@ def _moved(claims_over: Any) -> datetime:  # noqa: ANN401 -- shared by processes
 
 
 def _run(work: Callable[[Race], T], races: list[Race]) -> list[T]:
-    with _processes.Pool(len(races)) as pool:
-        return pool.map(work, races, chunksize=1)
+    # Unlike a multiprocessing.Pool it gives up when a process dies.
+    with ProcessPoolExecutor(len(races), mp_context=_processes) as pool:
+        return list(pool.map(work, races))
 
 
 def _threads(count: int, run: Callable[[int], T]) -> list[T]:
