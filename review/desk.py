@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, Edit, Execution, Note, OutcomeStatus, Reject
+from agents.protocol import Action, Approve, Decision, Edit, Execution, Note, OutcomeStatus, Reject, Status
 from review import lifecycle, metrics
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import (
@@ -228,16 +228,14 @@ class ReviewDesk:
         return done
 
     def ask(self, person: Person, item_id: UUID, text: str) -> None:
-        """Put a question to the agent into the item's thread."""
+        """Put a question to the agent into the item's thread. Raises AlreadySettledError, ThreadFullError."""
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> None:
             item = _found(tx, person, item_id)
-            if item.status.is_final:
-                raise AlreadySettledError(item.id, item.status)
             note = Note(author="reviewer", text=text, at=tx.now)
             tx.add_note(NoteRecord(uuid7(), item.workspace, item.id, person.name, note))
-            tx.save_item(replace(item, notes=item.notes + 1), was=item)
+            tx.save_item(lifecycle.noted(item), was=item)
             _record(tx, item, EventKind.NOTE_ADDED, person, author="reviewer", length=len(text))
             tx.wake(item.id)
 
@@ -354,6 +352,8 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
 def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
     if item.status.is_final:
         raise AlreadySettledError(item.id, item.status)
+    if item.expires_at <= tx.now:  # It is closed for good, whether or not the sweep has come by.
+        raise AlreadySettledError(item.id, Status.EXPIRED)
     if item.epoch != epoch or item.claim is None or not item.claim.is_held_by(person.iss, person.sub, tx.now):
         raise ClaimLostError(item.id, person.name)
 

@@ -63,6 +63,16 @@ class AlreadySettledError(ReviewError):
         self.item_id = item_id
 
 
+class ThreadFullError(ReviewError):
+    """The item's thread takes no more notes."""
+
+    code = "thread_full"
+
+    def __init__(self, item_id: UUID, notes: int) -> None:
+        super().__init__(f"This item has {notes} notes, and takes no more. It can still be decided or withdrawn.")
+        self.item_id = item_id
+
+
 class ItemChangedError(ReviewError):
     """The digest that was shown is not the digest of the item as it stands."""
 

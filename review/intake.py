@@ -182,15 +182,13 @@ class Intake:
         return self._store.write(work)
 
     def add_note(self, caller: AgentKey, item_id: UUID, text: str) -> ActionStatus:
-        """Add the agent's answer to the item's thread, as long as the item is undecided."""
+        """Add the agent's answer to the item's thread. Raises AlreadySettledError, ThreadFullError."""
 
         def work(tx: Writing) -> ActionStatus:
             item = _own(tx, caller, item_id)
-            if item.status.is_final:
-                raise AlreadySettledError(item.id, item.status)
+            noted = lifecycle.noted(item)
             note = Note(author="agent", text=text, at=tx.now)
             tx.add_note(NoteRecord(uuid7(), item.workspace, item.id, caller.agent, note))
-            noted = replace(item, notes=item.notes + 1)
             tx.save_item(noted, was=item)
             data = {"author": "agent", "length": len(text)}
             tx.record(AuditEvent.of(item, tx.now, EventKind.NOTE_ADDED, agent_actor(caller.agent), **data))
@@ -263,20 +261,13 @@ class Intake:
 
         Return how many items were moved.
         """
+        return sum(self._store.write(work) for work in (_free_lapsed, self._close_overdue, _give_up_on_outcomes))
 
-        def work(tx: Writing) -> int:
-            lapsed = tx.lapsed_claims(limit=_SWEEP_LIMIT)
-            for item in lapsed:
-                lapse(tx, item)
-            overdue = tx.overdue_items(limit=_SWEEP_LIMIT)
-            for item in overdue:
-                self._expire(tx, item)
-            missed = tx.overdue_outcomes(limit=_SWEEP_LIMIT)
-            for item in missed:
-                _give_up_on_outcome(tx, item)
-            return len(lapsed) + len(overdue) + len(missed)
-
-        return self._store.write(work)
+    def _close_overdue(self, tx: Writing) -> int:
+        overdue = tx.overdue_items(limit=_SWEEP_LIMIT)
+        for item in overdue:
+            self._expire(tx, item)
+        return len(overdue)
 
     def _expire(self, tx: Writing, item: ReviewItem) -> None:
         policy = self._policies.in_force(item.workspace, within=tx)
@@ -449,12 +440,22 @@ def lapse(tx: Writing, item: ReviewItem) -> None:
     tx.record(AuditEvent.of(item, tx.now, EventKind.CLAIM_LAPSED, SYSTEM, **data))
 
 
-def _give_up_on_outcome(tx: Writing, item: ReviewItem) -> None:
-    lost = lifecycle.unaccounted(item)
-    tx.save_item(lost, was=item)
-    data = {"execution": lost.execution.value, "jti": str(item.jti)}
-    tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_MISSED, SYSTEM, **data))
-    tx.wake(item.id)
+def _free_lapsed(tx: Writing) -> int:
+    lapsed = tx.lapsed_claims(limit=_SWEEP_LIMIT)
+    for item in lapsed:
+        lapse(tx, item)
+    return len(lapsed)
+
+
+def _give_up_on_outcomes(tx: Writing) -> int:
+    missed = tx.overdue_outcomes(limit=_SWEEP_LIMIT)
+    for item in missed:
+        lost = lifecycle.unaccounted(item)
+        tx.save_item(lost, was=item)
+        data = {"execution": lost.execution.value, "jti": str(item.jti)}
+        tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_MISSED, SYSTEM, **data))
+        tx.wake(item.id)
+    return len(missed)
 
 
 def _signals(request: ActionRequest, policy: PolicyInForce) -> Signals:

@@ -25,6 +25,7 @@ from agents.protocol import (
 T = TypeVar("T")
 
 CLAIM_DURATION = timedelta(minutes=10)
+MAX_NOTES = 100
 DEFAULT_PRIORITY = 5
 
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from agents.canonical import action_digest
 from agents.protocol import Action, Approve, Decision, Edit, Execution, Outcome, Reject, Status
-from review.items import Claim, Purpose, Reconciliation, ReviewItem
+from review.errors import AlreadySettledError, ThreadFullError
+from review.items import MAX_NOTES, Claim, Purpose, Reconciliation, ReviewItem
 
 EXPIRED_MESSAGE = "Nobody decided in time, so the action was not run."
 
@@ -50,6 +51,15 @@ def expired(item: ReviewItem, now: datetime) -> ReviewItem:
 def cancelled(item: ReviewItem, now: datetime) -> ReviewItem:
     """Close the item because its agent withdrew it."""
     return replace(item, status=Status.CANCELLED, settled_by=item.agent, settled_at=now, claim=None)
+
+
+def noted(item: ReviewItem) -> ReviewItem:
+    """Count a note of either side. Raises AlreadySettledError, ThreadFullError."""
+    if item.status.is_final:
+        raise AlreadySettledError(item.id, item.status)
+    if item.notes >= MAX_NOTES:
+        raise ThreadFullError(item.id, item.notes)
+    return replace(item, notes=item.notes + 1)
 
 
 def claimed(item: ReviewItem, claim: Claim) -> ReviewItem:

@@ -340,7 +340,7 @@ class Model:
         return replace(item, status=Status.CLAIMED, epoch=item.epoch + 1, holder=person, until=until)
 
     def _hold_refusal(self, person: str, item: Expected, epoch: int) -> type[ReviewError] | None:
-        if item.status.is_final:
+        if item.status.is_final or item.expires_at <= self.now:
             return AlreadySettledError
         return None if item.epoch == epoch and item.is_held_by(person, self.now) else ClaimLostError
 

@@ -34,8 +34,9 @@ from review.errors import (
     OtherToolError,
     OwnWorkError,
     ReasonRequiredError,
+    ThreadFullError,
 )
-from review.items import CLAIM_DURATION, Claim, ItemFilter, Order, ReasonCode
+from review.items import CLAIM_DURATION, MAX_NOTES, Claim, ItemFilter, Order, ReasonCode
 from review.people import Person, Role
 from review.policy import Autonomy, Rule
 from tests.builders import ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
@@ -611,3 +612,33 @@ def test_the_queue_is_listed_and_counted(house: Console) -> None:
 
     assert [line.id for line in (*first.rows, *second.rows)] == [status.id for status in statuses[1:]]
     assert (house.desk.count(ada, where), house.desk.count(ada, ItemFilter())) == (4, 5)
+
+
+def test_what_is_past_its_time_is_not_decided_before_the_sweep_comes_by(
+    either_house: Console, clock: MovableClock
+) -> None:
+    status = submit(either_house, expires_in=60)
+    item = claim(either_house)
+    clock.advance(timedelta(seconds=60))
+
+    with pytest.raises(AlreadySettledError, match="already expired"):
+        either_house.desk.decide(item.id, Approve(), ada, seen=Seen.of(item))
+
+    assert kept(either_house, status.id).execution is Execution.NONE
+    assert either_house.intake.sweep() == 1
+
+
+def test_a_thread_takes_only_so_many_notes_of_both_sides(house: Console) -> None:
+    agent = caller(house)
+    status = submit(house, agent)
+    for number in range(MAX_NOTES // 2):
+        house.desk.ask(ada, status.id, f"Question {number}?")
+        house.intake.add_note(agent, status.id, f"Answer {number}.")
+
+    with pytest.raises(ThreadFullError, match="takes no more"):
+        house.desk.ask(ada, status.id, "One more?")
+    with pytest.raises(ThreadFullError, match="takes no more"):
+        house.intake.add_note(agent, status.id, "One more.")
+
+    assert kept(house, status.id).notes == MAX_NOTES
+    assert decide(house, Approve()).status is Status.SETTLED
