@@ -19,7 +19,7 @@ from pages import (
     queue_page,
     review_page,
 )
-from pages.presence import person_here
+from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
 from pages.theme import page_style
 from review.errors import ReviewError
@@ -93,6 +93,7 @@ def main() -> None:
     ]
     chosen = st.navigation(screens, position="top")
     _account(person)
+    watch(person)
     chosen.run()
 
 

@@ -1,6 +1,7 @@
 """Who sits at this browser, looked up anew each time that it matters."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import streamlit as st
 
@@ -9,6 +10,8 @@ from pages.services import services
 from pages.sign_in import cookie_name
 from review.errors import ReviewError
 from review.people import Person
+
+GLANCE_EVERY = timedelta(seconds=15)
 
 
 def person_here() -> Person | None:
@@ -20,9 +23,15 @@ def person_here() -> Person | None:
 
 
 def is_still_here(person: Person) -> bool:
-    """Tell whether the person is signed in still, without counting as their activity."""
-    here = services().sessions.glance(_secret())
-    return here is not None and here.id == person.id
+    """Tell whether the person is signed in still, in the same roles, without counting as their activity."""
+    return services().sessions.glance(_secret()) == person
+
+
+@st.fragment(run_every=GLANCE_EVERY)
+def watch(person: Person) -> None:
+    """Draw the page anew once it stands open for somebody who is not there any more, or in other roles."""
+    if not is_still_here(person):
+        st.rerun()
 
 
 def _secret() -> str | None:

@@ -104,3 +104,14 @@ def test_signing_out_ends_the_other_tab_as_well(ada: Visitor, agent: WorkingAgen
     shows_only_the_gate(other)
     assert [item.status for item in agent.items()] == [Status.CLAIMED]
     assert agent.runs == []
+
+
+def test_signing_out_empties_another_tab_that_nobody_touches(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    other = ada.another_tab("/queue")
+    other.sees(agent.name)
+    ada.press("Account")
+    ada.button("Sign out").click()
+
+    shows_only_the_gate(ada)
+    shows_only_the_gate(other)
