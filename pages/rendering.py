@@ -491,6 +491,11 @@ def refused(error: ReviewError) -> None:
     said(str(error), "bad")
 
 
+def times_heard() -> int:
+    """Return how often something was said to this person on this tab."""
+    return int(st.session_state.get("_heard", 0))
+
+
 def show_refusal() -> None:
     """Draw what callbacks left to say, at the top of a page: what was done passes by, the rest stays."""
     waiting: list[tuple[str, Tone]] = st.session_state.pop("_said", [])
@@ -499,7 +504,7 @@ def show_refusal() -> None:
     if not waiting:
         return
     # A number makes the element a new one, so that the same words appear again.
-    number = st.session_state["_heard"] = st.session_state.get("_heard", 0) + 1
+    number = st.session_state["_heard"] = times_heard() + 1
     done = [text for text, tone in waiting if tone == "good"]
     flash = [element("p", " ".join(done), class_="so-flash", role="status", data_number=str(number))] if done else []
     with place:

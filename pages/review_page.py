@@ -31,6 +31,7 @@ from pages.item_view import (
     shown_action,
     waiting_for_answer,
 )
+from pages.keyboard import Key, show_keys
 from pages.presence import act_as, is_still_here
 from pages.rendering import (
     changes,
@@ -43,6 +44,7 @@ from pages.rendering import (
     refused,
     said,
     show_refusal,
+    times_heard,
 )
 from pages.services import services
 from pages.tables import switch_to
@@ -92,6 +94,14 @@ class Mode(StrEnum):
     REJECT = "reject"
     RESPOND = "respond"
     ASK = "ask"
+
+
+_DOES = {  # What the first button of each bar does.
+    Mode.EDIT: "Approve with these changes",
+    Mode.REJECT: "Reject",
+    Mode.RESPOND: "Send the answer",
+    Mode.ASK: "Ask",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +315,8 @@ def _show_hold(look: Look) -> None:
         return
     left_ms = max(int((claim.until - utc_now()).total_seconds() * 1000), 0)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+        # What was refused, or held longer, may be pressed again.
+        show_keys("review.keys", _keys(look), painted=f"{look.key}.{look.mode}.{claim.until}.{times_heard()}")
         _hold_component()(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
         st.button("Hold longer", key=f"{look.key}.extend", type="tertiary", on_click=_extend, args=(look,))
 
@@ -363,7 +375,7 @@ def _bar_edit(look: Look) -> None:
     action = shown_action(look.item)
     held = edited(look.whole.args_schema, action.args, st.session_state, f"{look.draft_key}.form")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        _decide_button(look, "Approve with these changes", _edit, icon=":material/check:")
+        _decide_button(look, _edit, icon=":material/check:")
         _mode_button(look, "Back", Mode.CHOOSE)
         draw(element("span", _edit_summary(action, held), class_="so-quiet so-small"))
 
@@ -394,21 +406,21 @@ def _bar_reject(look: Look) -> None:
     with told:
         _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
     with st.container(horizontal=True, gap="small"):
-        _decide_button(look, "Reject", _reject, icon=":material/block:")
+        _decide_button(look, _reject, icon=":material/block:")
         _mode_button(look, "Back", Mode.CHOOSE)
 
 
 def _bar_respond(look: Look) -> None:
     _ask_text(look, "answer", "Your answer, which stands in for the action's result")
     with st.container(horizontal=True, gap="small"):
-        _decide_button(look, "Send the answer", _respond, icon=":material/reply:")
+        _decide_button(look, _respond, icon=":material/reply:")
         _mode_button(look, "Back", Mode.CHOOSE)
 
 
 def _bar_ask(look: Look) -> None:
     _ask_text(look, "question", "Your question; the item stays yours while the agent answers")
     with st.container(horizontal=True, gap="small"):
-        _decide_button(look, "Ask", _ask, icon=":material/help:")
+        _decide_button(look, _ask, icon=":material/help:")
         _mode_button(look, "Back", Mode.CHOOSE)
 
 
@@ -419,6 +431,42 @@ BARS: dict[Mode, Callable[[Look], None]] = {
     Mode.RESPOND: _bar_respond,
     Mode.ASK: _bar_ask,
 }
+
+
+def _keys(look: Look) -> list[Key]:
+    """Return the keys of the bar as it stands, each for a button that is there."""
+    if look.mode is not Mode.CHOOSE:
+        keys = [
+            Key("Ctrl+Enter", f"{look.key}.{look.mode}.do", _DOES[look.mode]),
+            Key("Escape", f"{look.key}.{look.mode}.to-{Mode.CHOOSE}", "Back"),
+        ]
+        if look.mode is Mode.REJECT:
+            keys += [
+                Key(str(number + 1), f"{look.draft_key}.codes", humanised(code), number)
+                for number, code in enumerate(ReasonCode)
+            ]
+        return keys
+    keys = [
+        Key(key, f"{look.key}.{look.mode}.to-{mode}", does)
+        for decision, key, mode, does in (
+            (DecisionType.EDIT, "e", Mode.EDIT, "Edit"),
+            (DecisionType.REJECT, "r", Mode.REJECT, "Reject"),
+            (DecisionType.RESPOND, "w", Mode.RESPOND, "Write the answer yourself"),
+        )
+        if look.takes(decision)
+    ]
+    if look.takes(DecisionType.APPROVE) and look.is_opened:
+        keys.insert(0, Key("a", f"{look.key}.approve", "Approve"))
+    if not look.is_opened:
+        keys.append(Key("o", f"{look.key}.open", "Open the hidden characters"))
+    if look.item.purpose is Purpose.GATE:
+        keys.append(Key("q", f"{look.key}.{look.mode}.to-{Mode.ASK}", "Ask the agent"))
+    return [
+        *keys,
+        Key("s", f"{look.key}.skip", "Skip"),
+        Key("h", f"{look.key}.extend", "Hold longer"),
+        Key("p", f"{look.key}.pause", "Pause"),
+    ]
 
 
 def _ask_text(look: Look, name: str, label: str) -> None:
@@ -436,8 +484,10 @@ def _mode_button(look: Look, label: str, mode: Mode, *, icon: str | None = None,
     )
 
 
-def _decide_button(look: Look, label: str, verb: Callable[[Look], None], *, icon: str) -> None:
-    st.button(label, key=f"{look.key}.{look.mode}.do", type="primary", icon=icon, on_click=verb, args=(look,))
+def _decide_button(look: Look, verb: Callable[[Look], None], *, icon: str) -> None:
+    st.button(
+        _DOES[look.mode], key=f"{look.key}.{look.mode}.do", type="primary", icon=icon, on_click=verb, args=(look,)
+    )
 
 
 def _turn_to(look: Look, mode: Mode) -> None:

@@ -22,14 +22,25 @@ from tests.browser.house import House
 PATIENCE_MS = 30_000
 # A press sooner than 300 ms after something appeared counts for what stood there before, and is refused.
 A_LOOK_MS = 350
-# Tells since when a page stands still: nothing on it was changed, and Streamlit neither began nor ended a run.
-STILLNESS = """
+# Tells since when a page stands still: no element came or went, in components either, and no run began or ended.
+STILLNESS = """(() => {
   window.stillSince = performance.now();
-  new MutationObserver(() => { window.stillSince = performance.now(); }).observe(document, {
-    subtree: true, childList: true, characterData: true,
-    attributes: true, attributeFilter: ["data-test-script-state"],
+  const seen = (records) => {
+    const isMoved = ({ type, addedNodes, removedNodes }) =>
+      type === "attributes" || [...addedNodes, ...removedNodes].some((node) => node instanceof Element);
+    if (records.some(isMoved)) window.stillSince = performance.now();
+  };
+  const watch = (root) => new MutationObserver(seen).observe(root, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ["data-test-script-state"],
   });
-"""
+  const attach = Element.prototype.attachShadow;
+  Element.prototype.attachShadow = function (options) {
+    const root = attach.call(this, options);
+    watch(root);
+    return root;
+  };
+  watch(document);
+})()"""
 
 
 class Watch:

@@ -1,0 +1,103 @@
+"""The review by keyboard alone: every key presses its button once, and none while somebody types."""
+
+from playwright.sync_api import expect
+
+from agents.protocol import Reject, Status
+from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
+from tests.browser.visitor import Visitor
+
+ANSWER = "Your answer, which stands in for the action's result"
+
+
+def strike(visitor: Visitor, *keys: str) -> None:
+    """Look, then strike each key."""
+    for key in keys:
+        visitor.look()
+        visitor.page.keyboard.press(key)
+
+
+def test_a_call_is_approved_by_one_key(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "a")
+
+    assert "refunded" in answer.result(PATIENCE_SECONDS).lower()
+    assert len(agent.runs) == 1
+
+
+def test_a_call_is_rejected_for_a_reason_by_number(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "r", "Control+Enter")
+    ada.sees("Say why you reject it: choose a reason or write a message.")
+    strike(ada, "2", "Control+Enter")
+
+    assert "rejected" in answer.result(PATIENCE_SECONDS)
+    (item,) = agent.items()
+    assert isinstance(item.decision, Reject)
+    assert agent.runs == []
+
+
+def test_what_is_typed_is_no_key_and_is_sent_as_it_stands(ada: Visitor, agent: WorkingAgent) -> None:
+    answer = agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "w")
+    field = ada.page.get_by_role("textbox", name=ANSWER)
+    field.click()
+    ada.look()
+    ada.page.keyboard.type("a spare? sent quietly, perhaps ")
+    assert [item.status for item in agent.items()] == [Status.CLAIMED]
+    ada.page.keyboard.type("here")
+    ada.page.keyboard.press("Control+Enter")
+
+    said = answer.result(PATIENCE_SECONDS)
+    assert "in its place: a spare? sent quietly, perhaps here\n" in said
+    assert agent.runs == []
+
+
+def test_a_key_that_is_held_down_or_struck_twice_decides_one_item(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    agent.calls({**CALL, "order_id": "R-2042"})
+    agent.holds(2)
+    expect(ada.button("Approve")).to_be_enabled()
+    ada.look()
+
+    for _ in range(8):
+        ada.page.keyboard.down("a")
+    ada.page.keyboard.up("a")
+    ada.page.keyboard.press("a")
+    ada.page.keyboard.press("a")
+
+    ada.sees("Approved; it may run now.")
+    ada.look()
+    assert sorted(item.status for item in agent.items()) == [Status.CLAIMED, Status.SETTLED]
+
+
+def test_the_keys_are_shown_and_press_nothing_meanwhile(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "?")
+    keys = ada.page.get_by_role("dialog", name="Keys")
+    expect(keys).to_contain_text("Ask the agent")
+    strike(ada, "a")
+    assert [item.status for item in agent.items()] == [Status.CLAIMED]
+    strike(ada, "Escape")
+
+    expect(keys).to_have_count(0)
+    strike(ada, "e", "Escape", "q", "Escape")
+    expect(ada.button("Approve")).to_be_enabled()
+
+
+def test_skipping_and_pausing_have_keys(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "h", "s")
+    strike(ada, "p")
+
+    ada.sees("You are pausing")
+    assert [item.status for item in agent.items()] == [Status.WAITING]
