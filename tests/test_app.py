@@ -22,9 +22,8 @@ from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_
 from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.desk import Seen
-from review.exports import DECISION_COLUMNS
+from review.exports import DECISION_COLUMNS, LABEL_COLUMNS
 from review.intake import Submission
-from review.labels import PLAIN_COLUMNS
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
@@ -181,7 +180,7 @@ def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: p
         assert answer.split()[-1] == house.receipts.jwks()["keys"][0]["kid"]
 
 
-EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
+EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 3), "labels": (LABEL_COLUMNS, 3)}
 
 
 @pytest.mark.parametrize("what", list(EXPORTS))
@@ -248,7 +247,7 @@ def test_an_export_is_of_the_time_asked_for(
     for since, until in (("2020-01-01", "2021-01-01"), ("2020-01-01T00:00:00Z", "2999-01-01"), ("2999-01-01", None)):
         asked = ["--since", since, *(["--until", until] if until else [])]
         told(capsys, "export", "decisions", "--out", str(out), *asked)
-        counts.append(len(rows(out)) - 1)
+        counts.append(len(rows(out)) - 2)
 
     assert counts == [0, 2, 0]
 
