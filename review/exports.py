@@ -38,7 +38,10 @@ def _text(value: Any) -> str:  # noqa: ANN401 -- any JSON value
         return ""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return _JSON.encode(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def _with_manifest(columns: Sequence[str], export: RowExport[T], cells: Callable[[T], list[str]]) -> Iterator[bytes]:

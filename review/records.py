@@ -16,7 +16,8 @@ from review.store import COUNT_LIMIT, Store, Writing
 
 T = TypeVar("T")
 
-EXPORT_BATCH = 500
+# Of whole items with their context: what is held at a time is this many times a quarter of a megabyte at the most.
+EXPORT_BATCH = 200
 
 
 class Records:

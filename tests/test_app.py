@@ -5,11 +5,14 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 import zipfile
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -250,6 +253,78 @@ def test_an_export_is_of_the_time_asked_for(
         counts.append(len(rows(out)) - 2)
 
     assert counts == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "count"),
+    [
+        (["--agent", "support"], 2),
+        (["--agent", "buyer"], 0),
+        (["--tool", "refund_order", "--decision", "edit"], 1),
+        (["--reviewer", LOCAL_OPERATOR.name], 2),
+    ],
+)
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_an_export_is_of_what_was_asked_for(
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    what: str,
+    narrowed: list[str],
+    count: int,
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "out.csv"
+
+    told(capsys, "export", what, "--out", str(out), *narrowed)
+
+    _, *found, manifest = rows(out)
+    assert len(found) == count
+    assert manifest[0] == "manifest"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["audit", "--agent", "support"], "--agent is for decisions and labels"),
+        (["audit", "--reviewer", "Ada"], "--reviewer is for decisions and labels"),
+        (["labels", "--reviewer", "Ada"], "Nobody known as Ada has decided anything here."),
+    ],
+)
+def test_a_filter_that_does_not_fit_is_refused(settings: Settings, tmp_path: Path, words: list[str], said: str) -> None:
+    out = tmp_path / "out.csv"
+
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *words, "--out", str(out)])
+
+    assert str(ended.value.code).startswith(said)
+    assert not out.exists()
+    assert settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(("what", "share"), [("audit", "8/8"), ("decisions", "2/2"), ("labels", "2/2")])
+def test_a_long_export_shows_on_a_terminal_how_far_it_is(
+    settings: Settings, tmp_path: Path, what: str, share: str
+) -> None:
+    with_decisions(settings)
+    command = [sys.executable, "-W", "error", str(ROOT / "app.py"), "export", what, "--out", str(tmp_path / "out.csv")]
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=end) as exporting:
+        os.close(end)
+        shown = b"".join(_read_to_the_end(terminal)).decode()
+
+    assert exporting.returncode == 0, shown
+    assert "100%|" in shown
+    assert share in shown
+
+
+def _read_to_the_end(terminal: int) -> Iterator[bytes]:
+    with suppress(OSError):  # What Linux answers once nobody writes to the terminal any more.
+        while piece := os.read(terminal, 4_096):
+            yield piece
 
 
 @pytest.mark.parametrize(("what", "form"), [("audit", "jsonl"), ("decisions", "hf")])

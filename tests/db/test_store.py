@@ -396,13 +396,11 @@ def test_decisions_are_filtered_by_themselves_and_by_their_items(
     store.write(keeping(*made, elsewhere, a_decision(elsewhere)))
 
     read = store.read(lambda tx: tx.decided(WORKSPACE, where, reviewers=reviewers, limit=10))
-    counts = [
-        store.read(lambda tx, limit=limit: tx.count_decided(WORKSPACE, where, reviewers=reviewers, limit=limit))  # type: ignore[misc]  # bound at once
-        for limit in (None, 1)
-    ]
+    every = store.read(lambda tx: tx.count_decided(WORKSPACE, where, reviewers=reviewers, limit=None))
+    one = store.read(lambda tx: tx.count_decided(WORKSPACE, where, reviewers=reviewers, limit=1))
 
     assert [record for _, record in read] == [made[number] for number in found]
-    assert counts == [len(found), min(len(found), 1)]
+    assert (every, one) == (len(found), min(len(found), 1))
 
 
 def test_whoever_has_decided_is_known_under_every_name(store: SqlStore) -> None:
@@ -419,19 +417,12 @@ def test_whoever_has_decided_is_known_under_every_name(store: SqlStore) -> None:
     ]
 
 
-def test_events_are_counted_no_further_than_asked(store: SqlStore) -> None:
+@pytest.mark.parametrize(("limit", "count"), [(3, 3), (4, 4), (5, 4)])
+def test_events_are_counted_no_further_than_asked(store: SqlStore, limit: int, count: int) -> None:
     store.write(keeping(*(an_event() for _ in range(4)), an_event(kind=EventKind.KEY_CREATED)))
+    where = EventFilter(kind=EventKind.ACTION_SUBMITTED)
 
-    counts = [
-        store.read(
-            lambda tx, limit=limit: tx.count_events(
-                WORKSPACE, EventFilter(kind=EventKind.ACTION_SUBMITTED), limit=limit
-            )
-        )  # type: ignore[misc]  # bound at once
-        for limit in (3, 4, 5)
-    ]
-
-    assert counts == [3, 4, 4]
+    assert store.read(lambda tx: tx.count_events(WORKSPACE, where, limit=limit)) == count
 
 
 def test_notes_come_back_oldest_first(store: SqlStore) -> None:
