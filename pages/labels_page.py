@@ -89,6 +89,7 @@ def _show_downloads(person: Person) -> None:
     with st.container(border=True):
         where = _ask_filter(person)
         count = services().records.count_decisions(person, where)
+        st.caption(f"Each file will hold {rows_words(count, 'label')}.")
         plain, lines, archive = st.columns(3, gap="medium")
         with plain:
             _offer("labels.csv", "CSV", where)
@@ -109,10 +110,9 @@ def _show_downloads(person: Person) -> None:
                 "Conversational rows that TRL trains on, in a folder that load_dataset reads: an edit is a "
                 "preference pair, approve and reject are unpaired labels, an answer is a completion."
             )
-        st.caption(f"Each file will hold {rows_words(count, 'label')}.")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        _offer("decisions.csv", "Decisions (CSV)", where)
-        st.caption("Who decided what, when, how long they looked, and what came of it.", width="content")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _offer("decisions.csv", "Decisions (CSV)", where)
+            st.caption("Who decided what, when, how long they looked, and what came of it.", width="content")
 
 
 def _ask_filter(person: Person) -> DecisionFilter:

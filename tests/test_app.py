@@ -284,6 +284,34 @@ def test_an_export_is_of_what_was_asked_for(
     assert manifest[0] == "manifest"
 
 
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_the_check_that_the_documentation_shows_tells_an_altered_file(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with_decisions(settings)
+    out, key, check = tmp_path / "out.csv", tmp_path / "signoff.pub", tmp_path / "check.py"
+    told(capsys, "export", what, "--agent", "support", "--out", str(out))
+    told(capsys, "key", "public", "--out", str(key))
+    told(capsys, "key", "rotate")
+    check.write_text((ROOT / "docs/exports.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0])
+
+    def checked() -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(check), str(out), str(key)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    genuine = checked()
+    content = out.read_bytes()
+    out.write_bytes(content.replace(b"approve", b"decline", 1))
+    altered = checked()
+    out.write_bytes(content)
+    told(capsys, "key", "public", "--out", str(key))
+    another_key = checked()
+
+    assert genuine.stdout == "True 2 {'items': {'agent': 'support'}}\n"
+    assert altered.stdout.startswith("False 2 ")
+    assert another_key.stderr.strip().endswith("InvalidSignature")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
