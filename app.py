@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from prometheus_client import REGISTRY
@@ -26,8 +27,10 @@ from starlette.middleware import Middleware
 from starlette.routing import Match, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.starlette import App  # noqa: TID251 -- the application that serves the console's script
+from tqdm import tqdm
 
 from agents.demo.house import AGENT_NAMES
+from agents.protocol import DecisionType
 from db.store import open_store
 from pages import downloads, services, sign_in
 from pages.headers import SecurityHeaders
@@ -39,7 +42,9 @@ from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
-from review.labels import training_archive
+from review.items import DecisionFilter, ItemFilter
+from review.labels import Label, training_archive
+from review.manifests import RowExport
 from review.metrics import QueueCollector
 from review.pace import Pace
 from review.records import Records
@@ -338,28 +343,66 @@ def key_public(settings: Settings, options: argparse.Namespace) -> None:
 def export(settings: Settings, options: argparse.Namespace) -> None:
     """Write the audit events, the decisions or the labels to a file, in constant memory."""
     with open_house(settings) as house:
-        chunks = _exported(house.records, options)
-        with options.out.open("wb") as file:
+        rows, chunks = _exported(house.records, options)
+        # Rows are counted only for whoever watches: of a long log that takes a moment.
+        total = rows.size if sys.stderr.isatty() else None
+        with options.out.open("wb") as file, tqdm(total=total, unit=" rows", disable=None) as progress:
             for chunk in chunks:
                 file.write(chunk)
+                progress.update(rows.passed - progress.n)
     _say(f"Wrote {options.out}, {options.out.stat().st_size} bytes.")
 
 
-def _exported(records: Records, options: argparse.Namespace) -> Iterator[bytes]:
-    since, until = options.since, options.until
-    match options.what, options.format:
-        case "audit", "csv":
-            return audit_csv(records.audit_events(LOCAL_OPERATOR, EventFilter(since=since, until=until)))
-        case "decisions", "csv":
-            return decisions_csv(records.decisions(LOCAL_OPERATOR, since=since, until=until))
-        case "labels", "csv":
-            return labels_csv(records.labels(LOCAL_OPERATOR, since=since, until=until))
-        case "labels", "jsonl":
-            return labels_jsonl(records.labels(LOCAL_OPERATOR, since=since, until=until))
-        case "labels", "hf":
-            return training_archive(records.labels(LOCAL_OPERATOR, since=since, until=until))
-        case what, form:
-            sys.exit(f"{what} cannot be exported as {form}; csv always can, labels also as jsonl and hf (a zip).")
+class _Rows(Protocol):
+    """What an export goes through, and how far it is."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def passed(self) -> int: ...
+
+
+def _exported(records: Records, options: argparse.Namespace) -> tuple[_Rows, Iterator[bytes]]:
+    if (options.what, options.format) not in _FORMATS:
+        sys.exit(
+            f"{options.what} cannot be exported as {options.format}; "
+            "csv always can, labels also as jsonl and hf (a zip)."
+        )
+    if options.what == "audit":
+        events = records.audit_events(LOCAL_OPERATOR, _event_filter(options))
+        return events, audit_csv(events)
+    where = _decision_filter(options)
+    if options.what == "decisions":
+        decisions = records.decisions(LOCAL_OPERATOR, where)
+        return decisions, decisions_csv(decisions)
+    labels = records.labels(LOCAL_OPERATOR, where)
+    return labels, _LABELS[options.format](labels)
+
+
+_LABELS: dict[str, Callable[[RowExport[Label]], Iterator[bytes]]] = {
+    "csv": labels_csv,
+    "jsonl": labels_jsonl,
+    "hf": training_archive,
+}
+_FORMATS = {("audit", "csv"), ("decisions", "csv"), *(("labels", form) for form in _LABELS)}
+
+
+def _event_filter(options: argparse.Namespace) -> EventFilter:
+    given = [name for name in ("agent", "tool", "decision", "reviewer") if getattr(options, name) is not None]
+    if given:
+        sys.exit(f"--{given[0]} is for decisions and labels; the audit log is exported by --since and --until.")
+    return EventFilter(since=options.since, until=options.until)
+
+
+def _decision_filter(options: argparse.Namespace) -> DecisionFilter:
+    return DecisionFilter(
+        items=ItemFilter(agent=options.agent, tool=options.tool),
+        decision=options.decision,
+        reviewer=options.reviewer,
+        since=options.since,
+        until=options.until,
+    )
 
 
 def _say(text: str) -> None:
@@ -389,7 +432,11 @@ def _commands() -> argparse.ArgumentParser:
     exporting.add_argument("--out", type=Path, required=True)
     exporting.add_argument("--since", type=_date, help="RFC 3339; without an offset it is UTC")
     exporting.add_argument("--until", type=_date)
-    exporting.add_argument("--format", default="csv", choices=["csv", "jsonl", "hf"])
+    exporting.add_argument("--agent", help="only what this agent proposed; as --tool and below not for audit")
+    exporting.add_argument("--tool")
+    exporting.add_argument("--decision", type=DecisionType, choices=list(DecisionType))
+    exporting.add_argument("--reviewer", help="a reviewer's pseudonym, name, or issuer#subject")
+    exporting.add_argument("--format", default="csv", choices=list(_LABELS))
     return parser
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import console, raw, sizes, submitting, waking
+from bench import auditing, console, raw, sizes, submitting, waking
 from bench.databases import POSTGRES, SQLITE, Database, opened
 from bench.figures import Table
 
@@ -20,10 +20,11 @@ class Scale:
     sizes: tuple[int, ...]
     runs: int
     presses: int
+    events: int
 
 
-WHOLE = Scale(seconds=8, sizes=(1_000, 10_000, 100_000), runs=60, presses=15)
-QUICK = Scale(seconds=1.5, sizes=(200, 1_000), runs=10, presses=5)
+WHOLE = Scale(seconds=8, sizes=(1_000, 10_000, 100_000), runs=60, presses=15, events=50_000)
+QUICK = Scale(seconds=1.5, sizes=(200, 1_000), runs=10, presses=5, events=3_000)
 
 Part = Callable[[Database, Table, Path, Scale], None]
 
@@ -38,6 +39,7 @@ PARTS: dict[str, Part] = {
     "sizes": lambda database, table, folder, scale: sizes.measure(
         database, table, folder, sizes=scale.sizes, runs=scale.runs
     ),
+    "audit": lambda database, table, folder, scale: auditing.measure(database, table, folder, events=scale.events),
     "waking": lambda database, table, _, scale: waking.measure(database, table, runs=scale.runs),
     "console": lambda database, table, folder, scale: console.measure(database, table, folder, presses=scale.presses),
 }
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> Table:
     scale = QUICK if asked.quick else WHOLE
     if asked.waiting:
         scale = replace(scale, sizes=tuple(sorted(asked.waiting)))
+    if asked.events:
+        scale = replace(scale, events=asked.events)
     table = Table()
     table.begin()
     with tempfile.TemporaryDirectory(prefix="signoff-bench-") as scratch:
@@ -69,6 +73,9 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--database", action="append", choices=(SQLITE, POSTGRES), help="only this one; repeatable")
     options.add_argument(
         "--waiting", action="append", type=int, help="let so many items wait in the part sizes; repeatable"
+    )
+    options.add_argument(
+        "--events", type=int, help="let the log of the part audit have so many events (1000000 for all)"
     )
     options.add_argument("--part", action="append", choices=list(PARTS), help="only this part; repeatable")
     return options

@@ -22,6 +22,11 @@ def written(value: BaseModel) -> str:
     return _OPENING + value.model_dump_json()[1:]
 
 
+def opening_of(kind: str) -> str:
+    """Return how the document begins of a model whose first field is its ``type``, of this kind."""
+    return f'{_OPENING}"type":"{kind}"'
+
+
 def written_under(name: str, value: object) -> str:
     """Return a document whose only member beside its version is the value, under the name."""
     return json.dumps({"version": VERSION, name: value}, ensure_ascii=False, separators=(",", ":"))

@@ -74,6 +74,39 @@ def counted(connection: Connection, workspace: str, where: ItemFilter) -> int:
     return total
 
 
+def conditions(connection: Connection, where: ItemFilter) -> Iterator[Condition]:
+    """Yield what the filter asks of the items themselves, all but their statuses."""
+    equal = {
+        items.c.purpose: where.purpose and where.purpose.value,
+        items.c.agent: where.agent,
+        items.c.tool: where.tool,
+        items.c.queue: where.queue,
+        items.c.decision_type: where.decision and where.decision.value,
+        items.c.execution: where.execution and where.execution.value,
+        items.c.settled_by: where.settled_by,
+    }
+    yield from (column == value for column, value in equal.items() if value is not None)
+    if where.execution is Execution.UNKNOWN:
+        yield text(UNKNOWN)
+    if where.since is not None:
+        yield items.c.submitted_at >= where.since
+    if where.until is not None:
+        yield items.c.submitted_at < where.until
+    if where.text:
+        yield _mentions(connection, where.text)
+
+
+def _mentions(connection: Connection, wanted: str) -> ColumnElement[bool]:
+    # In the request the text stands as JSON writes it.
+    in_json = json.dumps(wanted, ensure_ascii=False)[1:-1]
+    if connection.dialect.name == "sqlite" and not wanted.isascii():
+        # SQLite's own LIKE knows only the case of ASCII; names are ASCII by their pattern.
+        return func.instr(func.casefold(items.c.request), in_json.casefold()) > 0
+    in_request = items.c.request.icontains(in_json, autoescape=True)
+    # No name holds a NUL, and PostgreSQL does not even take one as a question.
+    return in_request if "\0" in wanted else or_(in_request, items.c.agent.icontains(wanted, autoescape=True))
+
+
 @dataclass(frozen=True, slots=True)
 class _Listing:
     """A list that was asked for, and the connection that will answer."""
@@ -96,7 +129,7 @@ class _Listing:
 
     def statements(self, columns: Sequence[Column[Any]]) -> list[Select[Any]]:
         """Return the statements that together find what was asked for, unsorted."""
-        asked = select(*columns).where(items.c.workspace == self.workspace, *self._conditions())
+        asked = select(*columns).where(items.c.workspace == self.workspace, *conditions(self.connection, self.where))
         if self.order is Order.SETTLED:
             asked = asked.where(items.c.settled_at.is_not(None))
         if self._is_of_undecided():
@@ -112,37 +145,6 @@ class _Listing:
         if self.order is Order.SETTLED or self.where.agent is not None:
             return False  # These have an index of their own.
         return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
-
-    def _conditions(self) -> Iterator[Condition]:
-        where = self.where
-        equal = {
-            items.c.purpose: where.purpose and where.purpose.value,
-            items.c.agent: where.agent,
-            items.c.tool: where.tool,
-            items.c.queue: where.queue,
-            items.c.decision_type: where.decision and where.decision.value,
-            items.c.execution: where.execution and where.execution.value,
-            items.c.settled_by: where.settled_by,
-        }
-        yield from (column == value for column, value in equal.items() if value is not None)
-        if where.execution is Execution.UNKNOWN:
-            yield text(UNKNOWN)
-        if where.since is not None:
-            yield items.c.submitted_at >= where.since
-        if where.until is not None:
-            yield items.c.submitted_at < where.until
-        if where.text:
-            yield self._mentions(where.text)
-
-    def _mentions(self, wanted: str) -> ColumnElement[bool]:
-        # In the request the text stands as JSON writes it.
-        in_json = json.dumps(wanted, ensure_ascii=False)[1:-1]
-        if self.connection.dialect.name == "sqlite" and not wanted.isascii():
-            # SQLite's own LIKE knows only the case of ASCII; names are ASCII by their pattern.
-            return func.instr(func.casefold(items.c.request), in_json.casefold()) > 0
-        in_request = items.c.request.icontains(in_json, autoescape=True)
-        # No name holds a NUL, and PostgreSQL does not even take one as a question.
-        return in_request if "\0" in wanted else or_(in_request, items.c.agent.icontains(wanted, autoescape=True))
 
     def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
         if self.order is Order.URGENT:

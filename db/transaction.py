@@ -18,6 +18,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    func,
     insert,
     or_,
     select,
@@ -28,11 +29,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
 from db import cursors, lists, rows, sealing, tables
+from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
 from db.tables import CLAIMED, REJECTED, STARTED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
-from review.items import DecisionRecord, ItemFilter, ItemSummary, NoteRecord, Order, Page, Rejection, ReviewItem, Tool
+from review.items import (
+    DecisionFilter,
+    DecisionRecord,
+    ItemFilter,
+    ItemSummary,
+    KnownReviewer,
+    NoteRecord,
+    Order,
+    Page,
+    Rejection,
+    ReviewItem,
+    Tool,
+)
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
 from review.store import REJECTIONS_SEEN, DuplicateKeyError, FilingKey, StaleItemError
@@ -93,6 +107,11 @@ _DECISIONS_OF = (
     select(*rows.DECISION_COLUMNS)
     .where(_decisions.c.workspace == bindparam("workspace"), _decisions.c.item_id == bindparam("item_id"))
     .order_by(_decisions.c.id)
+)
+_REVIEWERS = (
+    select(_decisions.c.iss, _decisions.c.sub, _decisions.c.name)
+    .where(_decisions.c.workspace == bindparam("workspace"))
+    .distinct()
 )
 _NOTES_OF = (
     select(tables.notes.c.note)
@@ -305,33 +324,30 @@ class ReadTransaction:
     def decided(
         self,
         workspace: str,
+        where: DecisionFilter,
         *,
-        since: datetime | None,
-        until: datetime | None,
+        reviewers: Sequence[KnownReviewer] | None = None,
         limit: int,
         after: UUID | None = None,
     ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
         """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``."""
-        statement = (
-            select(*rows.DECISION_COLUMNS, *rows.ITEM_COLUMNS)
-            .join_from(
-                _decisions,
-                _items,
-                and_(_items.c.workspace == _decisions.c.workspace, _items.c.id == _decisions.c.item_id),
-            )
-            .where(_decisions.c.workspace == workspace)
-            .order_by(_decisions.c.id)
-            .limit(limit)
-        )
-        if after is not None:
-            statement = statement.where(_decisions.c.id > after)
-        if since is not None:
-            statement = statement.where(_decisions.c.decided_at >= since)
-        if until is not None:
-            statement = statement.where(_decisions.c.decided_at < until)
-        width = len(rows.DECISION_COLUMNS)
-        found = self._connection.execute(statement)
-        return [(rows.item_from(row[width:]), rows.decision_from(row[:width])) for row in found]
+        asked = Deciding(self._connection, workspace, where, reviewers)
+        return asked.page(limit=limit, after=after)
+
+    def count_decided(
+        self,
+        workspace: str,
+        where: DecisionFilter,
+        *,
+        reviewers: Sequence[KnownReviewer] | None = None,
+        limit: int | None,
+    ) -> int:
+        """Return how many decisions match, counting no further than ``limit``."""
+        return Deciding(self._connection, workspace, where, reviewers).count(limit)
+
+    def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
+        """Return everybody who has decided, under every name that they had."""
+        return [KnownReviewer(*row) for row in self._connection.execute(_REVIEWERS, {"workspace": workspace})]
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
@@ -361,6 +377,12 @@ class ReadTransaction:
         if after is not None:
             statement = statement.where(_events.c.id > after)
         return [rows.event_from(row) for row in self._connection.execute(statement)]
+
+    def count_events(self, workspace: str, where: EventFilter, *, limit: int) -> int:
+        """Return how many events match, counting no further than ``limit``."""
+        matching = select(_events.c.seq).where(*_event_conditions(workspace, where)).limit(limit).subquery()
+        found: int = self._connection.execute(select(func.count()).select_from(matching)).scalar_one()
+        return found
 
     def log_head(self, workspace: str) -> LogHead | None:
         """Return the workspace's log as its latest checkpoint signed it."""

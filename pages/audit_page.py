@@ -20,6 +20,7 @@ from pages.tables import (
     ask_days,
     ask_one,
     page_of,
+    rows_words,
     show_empty,
     show_list,
     show_pager,
@@ -154,6 +155,8 @@ def _show_download(person: Person, where: EventFilter) -> None:
         st.link_button("Download the verifier", _VERIFIER, icon=":material/verified:", type="tertiary")
         with st.popover("What is in the file?", type="tertiary"):
             st.markdown(_ABOUT)
+        count = services().records.count_events(person, where)
+        st.caption(f"What matches now: {rows_words(count, 'event')}.", width="content")
 
 
 def _line(event: AuditEvent) -> Line:

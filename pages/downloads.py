@@ -2,43 +2,47 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agents.protocol import DecisionType, Execution, Status
 from pages.services import services
 from pages.sign_in import cookie_name
 from review import verify
 from review.audit import EventFilter, EventKind
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
+from review.items import DecisionFilter, ItemFilter
 from review.labels import training_archive
 from review.people import Person
 
-Export = Callable[[Person, EventFilter], Iterator[bytes]]
+Export = Callable[[Person, QueryParams], Iterator[bytes]]
 
 
-def _audit(person: Person, where: EventFilter) -> Iterator[bytes]:
-    return audit_csv(services().records.audit_events(person, where))
+def _audit(person: Person, asked: QueryParams) -> Iterator[bytes]:
+    return audit_csv(services().records.audit_events(person, _filter(asked)))
 
 
-def _decisions(person: Person, where: EventFilter) -> Iterator[bytes]:
-    return decisions_csv(services().records.decisions(person, since=where.since, until=where.until))
+def _decisions(person: Person, asked: QueryParams) -> Iterator[bytes]:
+    return decisions_csv(services().records.decisions(person, decision_filter(asked)))
 
 
-def _labels_csv(person: Person, where: EventFilter) -> Iterator[bytes]:
-    return labels_csv(services().records.labels(person, since=where.since, until=where.until))
+def _labels_csv(person: Person, asked: QueryParams) -> Iterator[bytes]:
+    return labels_csv(services().records.labels(person, decision_filter(asked)))
 
 
-def _labels_jsonl(person: Person, where: EventFilter) -> Iterator[bytes]:
-    return labels_jsonl(services().records.labels(person, since=where.since, until=where.until))
+def _labels_jsonl(person: Person, asked: QueryParams) -> Iterator[bytes]:
+    return labels_jsonl(services().records.labels(person, decision_filter(asked)))
 
 
-def _labels_archive(person: Person, where: EventFilter) -> Iterator[bytes]:
-    return training_archive(services().records.labels(person, since=where.since, until=where.until))
+def _labels_archive(person: Person, asked: QueryParams) -> Iterator[bytes]:
+    return training_archive(services().records.labels(person, decision_filter(asked)))
 
 
 _EXPORTS: dict[str, tuple[Export, str]] = {
@@ -60,8 +64,7 @@ async def _download(request: Request) -> Response:
         return PlainTextResponse("Sign in first.", status_code=401)
     export, media_type = _EXPORTS[name]
     try:
-        where = _filter(request)
-        chunks = await run_in_threadpool(export, person, where)
+        chunks = await run_in_threadpool(export, person, request.query_params)
     except ReviewError as error:
         return PlainTextResponse(str(error), status_code=error.status)
     except ValueError:
@@ -70,12 +73,47 @@ async def _download(request: Request) -> Response:
     return StreamingResponse(chunks, media_type=media_type, headers=headers)
 
 
-def _filter(request: Request) -> EventFilter:
-    asked = request.query_params
+def _filter(asked: QueryParams) -> EventFilter:
     return EventFilter(
         kind=EventKind(asked["kind"]) if asked.get("kind") else None,
         actor=asked.get("actor") or None,
         item_id=UUID(asked["item"]) if asked.get("item") else None,
+        since=_moment(asked.get("since")),
+        until=_moment(asked.get("until")),
+    )
+
+
+def decisions_address(name: str, where: DecisionFilter) -> str:
+    """Return the address of an export of decisions or labels; what is asked of the item alone begins with item_."""
+    items = where.items
+    told: list[tuple[str, str | datetime | None]] = [
+        *(("agent", items.agent), ("tool", items.tool), ("decision", where.decision), ("reviewer", where.reviewer)),
+        *(("since", where.since), ("until", where.until)),
+        *(("item_status", status) for status in items.statuses),
+        *(("item_decision", items.decision), ("item_execution", items.execution), ("item_by", items.settled_by)),
+        *(("item_text", items.text), ("item_since", items.since), ("item_until", items.until)),
+    ]
+    given = [(name, at.isoformat() if isinstance(at, datetime) else at) for name, at in told if at is not None]
+    return f"/download/{name}?{urlencode(given)}" if given else f"/download/{name}"
+
+
+def decision_filter(asked: QueryParams) -> DecisionFilter:
+    """Return the filter that an address of ``decisions_address`` says. Raises ValueError for what cannot be read."""
+    items = ItemFilter(
+        statuses=tuple(Status(status) for status in asked.getlist("item_status")),
+        agent=asked.get("agent") or None,
+        tool=asked.get("tool") or None,
+        decision=DecisionType(asked["item_decision"]) if asked.get("item_decision") else None,
+        execution=Execution(asked["item_execution"]) if asked.get("item_execution") else None,
+        settled_by=asked.get("item_by") or None,
+        text=asked.get("item_text") or None,
+        since=_moment(asked.get("item_since")),
+        until=_moment(asked.get("item_until")),
+    )
+    return DecisionFilter(
+        items=items,
+        decision=DecisionType(asked["decision"]) if asked.get("decision") else None,
+        reviewer=asked.get("reviewer") or None,
         since=_moment(asked.get("since")),
         until=_moment(asked.get("until")),
     )

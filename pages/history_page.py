@@ -6,6 +6,7 @@ from uuid import UUID
 import streamlit as st
 
 from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
+from pages.downloads import decisions_address
 from pages.item_view import show_item
 from pages.presence import act_as
 from pages.rendering import (
@@ -38,13 +39,14 @@ from pages.tables import (
     ask_one,
     count_words,
     page_of,
+    rows_words,
     show_empty,
     show_list,
     show_pager,
 )
 from review.audit import AuditEvent, EventFilter
 from review.desk import WholeItem
-from review.items import DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
+from review.items import DecisionFilter, DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
 from review.people import Permission, Person
 
 TITLE = "History"
@@ -144,10 +146,25 @@ def _show_all(person: Person) -> None:
         lines = [line_of(item) for item in found.rows]
         show_list(f"{KEY}.list", _COLUMNS, lines, caption="Items that are decided", on_press=_open)
         show_pager(KEY, found)
+        _show_download(person, where)
     elif where == ItemFilter(statuses=DECIDED):
         show_empty("Nothing is decided yet", "Every decision stays here, with what came of it.")
     else:
         show_empty("Nothing matches", "Take a filter away, or look for other words.")
+
+
+def _show_download(person: Person, where: ItemFilter) -> None:
+    if not person.may(Permission.EXPORT_LABELS):
+        return
+    asked = DecisionFilter(items=where)
+    count = services().records.count_decisions(person, asked)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        address = decisions_address("decisions.csv", asked)
+        st.link_button("Download their decisions (CSV)", address, icon=":material/download:")
+        st.caption(
+            f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them.",
+            width="content",
+        )
 
 
 def _show_unknown(person: Person) -> None:

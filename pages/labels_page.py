@@ -3,16 +3,27 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from urllib.parse import urlencode
 
 import altair as alt
 import streamlit as st
 
 from agents.protocol import DecisionType
+from pages.downloads import decisions_address
 from pages.rendering import draw, element, facts, show_refusal, visible
 from pages.services import services
-from pages.tables import Cell, Column, Line, ask_days, count_words, show_empty, show_list
+from pages.tables import (
+    Cell,
+    Column,
+    Line,
+    ask_choice,
+    ask_days,
+    ask_one,
+    count_words,
+    rows_words,
+    show_empty,
+    show_list,
+)
+from review.items import DecisionFilter, ItemFilter
 from review.labels import Label, TrainingFormat, plain_row, training_row
 from review.people import Permission, Person
 from review.store import COUNT_LIMIT
@@ -76,41 +87,48 @@ def counts_of(labels: Iterable[Label]) -> dict[tuple[str, str], Counter[Decision
 
 def _show_downloads(person: Person) -> None:
     with st.container(border=True):
-        since, until = ask_days("Decided between", key=f"{KEY}.days")
+        where = _ask_filter(person)
+        count = services().records.count_decisions(person, where)
+        st.caption(f"Each file will hold {rows_words(count, 'label')}.")
         plain, lines, archive = st.columns(3, gap="medium")
         with plain:
-            _offer("labels.csv", "CSV", since, until)
+            _offer("labels.csv", "CSV", where)
             st.caption(
                 "One row a decision: the proposal, the decision, what was let run, reasons, confidence. "
-                "Arguments and context are JSON in their cells; opens in any spreadsheet."
+                "Arguments and context are JSON in their cells; opens in any spreadsheet. "
+                "The last row, the manifest, says how many rows there are."
             )
         with lines:
-            _offer("labels.jsonl", "JSON Lines", since, until)
+            _offer("labels.jsonl", "JSON Lines", where)
             st.caption(
                 "The same rows, one JSON object a line, arguments and context as they were. "
                 "For pandas, DuckDB, or a script of your own."
             )
         with archive:
-            _offer("labels-hf.zip", "Hugging Face dataset", since, until)
+            _offer("labels-hf.zip", "Hugging Face dataset", where)
             st.caption(
                 "Conversational rows that TRL trains on, in a folder that load_dataset reads: an edit is a "
                 "preference pair, approve and reject are unpaired labels, an answer is a completion."
             )
-    if person.may(Permission.EXPORT_AUDIT):
         with st.container(horizontal=True, vertical_alignment="center"):
-            _offer("decisions.csv", "Decisions (CSV)", since, until)
-            st.caption("Who decided what, when, and how long they looked.", width="content")
+            _offer("decisions.csv", "Decisions (CSV)", where)
+            st.caption("Who decided what, when, how long they looked, and what came of it.", width="content")
 
 
-def _offer(name: str, words: str, since: datetime | None, until: datetime | None) -> None:
-    st.link_button(words, download_address(name, since, until), icon=":material/download:")
+def _ask_filter(person: Person) -> DecisionFilter:
+    policy = services().policies.in_force(person.workspace).document
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        decision = ask_one(
+            "Decision made", {kind: words.capitalize() for kind, words in _DECISIONS.items()}, key=f"{KEY}.decision"
+        )
+        agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
+        tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
+        since, until = ask_days("Decided between", key=f"{KEY}.days")
+    return DecisionFilter(ItemFilter(agent=agent, tool=tool), decision, since=since, until=until)
 
 
-def download_address(name: str, since: datetime | None, until: datetime | None) -> str:
-    """Return the address of an export, between two moments where they are given."""
-    asked = {"since": since, "until": until}
-    query = urlencode({name: at.isoformat() for name, at in asked.items() if at is not None})
-    return f"/download/{name}?{query}" if query else f"/download/{name}"
+def _offer(name: str, words: str, where: DecisionFilter) -> None:
+    st.link_button(words, decisions_address(name, where), icon=":material/download:")
 
 
 def _show_figures(labels: Sequence[Label], *, is_cut: bool) -> None:

@@ -253,6 +253,11 @@ def count_words(count: int) -> str:
     return f"{COUNT_LIMIT:,}+" if count > COUNT_LIMIT else f"{count:,}"
 
 
+def rows_words(count: int, noun: str) -> str:
+    """Return how many rows of this kind a file will hold, as it is said before a download: 1 label, 1,000+ labels."""
+    return f"{count_words(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def show_empty(title: str, text: str) -> None:
     """Say calmly that there is nothing to show, and what would change that."""
     draw(element("div", element("h2", title), element("p", text), class_="so-empty"))

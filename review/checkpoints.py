@@ -1,8 +1,8 @@
 """Checkpoints: the signed head of the audit log at one size, as C2SP signed notes (c2sp.org/signed-note, v1.0.0).
 
-The note of a checkpoint has the form of c2sp.org/tlog-checkpoint: origin, size and root, a line each. Two more kinds
-of notes are signed with the same key, and neither can be read as a checkpoint, because their first lines differ from
-the origin: a key's word on its successor, and what an export says of itself.
+The note of a checkpoint has the form of c2sp.org/tlog-checkpoint: origin, size and root, a line each. More kinds of
+notes are signed with the same key, and none can be read as a checkpoint, because their first lines differ from the
+origin: a key's word on its successor, and what an export says of itself.
 """
 
 import base64
@@ -172,6 +172,14 @@ def successor_text(origin: str, public: bytes) -> str:
 def manifest_text(origin: str, manifest: str) -> str:
     """Return what is signed of an export: one line of canonical JSON under the log's name."""
     return f"{origin}/export\n{manifest}\n"
+
+
+def rows_text(origin: str, what: str, manifest: str) -> str:
+    """Return what is signed of an export of rows that stand in no tree, such as decisions: one line of canonical JSON.
+
+    Its first line tells it from the manifest of a log.
+    """
+    return f"{origin}/export/{what}\n{manifest}\n"
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:

@@ -390,6 +390,17 @@ class SealingBusyError(ReviewError):
         super().__init__("The audit log is being sealed or written by another process. Try again in a moment.")
 
 
+class UnknownReviewerError(ReviewError):
+    """Nobody of this name or pseudonym has decided anything here."""
+
+    code = "unknown_reviewer"
+    status = 404
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(f"Nobody known as {asked} has decided anything here. Exports name reviewers by a pseudonym.")
+        self.asked = asked
+
+
 class NoCheckpointError(ReviewError):
     """The log has no checkpoint yet."""
 

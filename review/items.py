@@ -1,9 +1,9 @@
 """The review item, from proposal to outcome, and what may be asked about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -210,6 +210,32 @@ class ItemFilter:
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionFilter:
+    """Which decisions of people an export holds; an empty field leaves nothing out.
+
+    ``items`` is about the items that were decided on. All else is about the decision itself: its type, who made it,
+    and when. ``reviewer`` is a pseudonym; for whoever may see names, a name or ``iss#sub`` does as well.
+    """
+
+    items: ItemFilter = field(default_factory=ItemFilter)
+    decision: DecisionType | None = None
+    reviewer: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_DECISION = DecisionFilter()
+
+
+class KnownReviewer(NamedTuple):
+    """Somebody who has decided; (iss, sub) is who they are, ``name`` what they were called then."""
+
+    iss: str
+    sub: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
-from review.items import DecisionRecord, Page, ReviewItem
-from review.labels import Label, label_of
+from review.errors import UnknownReviewerError
+from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
+from review.labels import Label, label_of, pseudonym
+from review.manifests import RowExport, filter_digest, told_filter
 from review.people import Permission, Person
 from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
-from review.store import Store, Writing
+from review.store import COUNT_LIMIT, Store, Writing
 
-EXPORT_BATCH = 500
+T = TypeVar("T")
+
+# Of whole items with their context: what is held at a time is this many times a quarter of a megabyte at the most.
+EXPORT_BATCH = 200
 
 
 class Records:
@@ -34,18 +40,18 @@ class Records:
         head = self._store.read(lambda tx: tx.log_head(person.workspace))
         return head, heartbeat(self._store)
 
-    def labels(
-        self, person: Person, *, since: datetime | None = None, until: datetime | None = None
-    ) -> Iterator[Label]:
-        """Yield every label in order of decision, read in batches; the export is itself an event."""
-        person.require(Permission.EXPORT_LABELS)
-        self._record_export(person, "labels", since, until)
-        return self._labels(person.workspace, since, until)
+    def labels(self, person: Person, where: DecisionFilter = EVERY_DECISION) -> RowExport[Label]:
+        """Return the labels of the decisions that match, in their order; the export is itself an event.
+
+        Raises UnknownReviewerError.
+        """
+        decisions = self._exported(person, "labels", where)
+        return self._rows(person, "labels", where, map(_label, decisions))
 
     def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
         """Return the first labels, to look at before a download."""
         person.require(Permission.SEE_ITEMS)
-        rows = self._store.read(lambda tx: tx.decided(person.workspace, since=None, until=None, limit=limit))
+        rows = self._store.read(lambda tx: tx.decided(person.workspace, EVERY_DECISION, limit=limit))
         return [label_of(item, record) for item, record in rows]
 
     def audit_events(self, person: Person, where: EventFilter) -> AuditExport:
@@ -55,40 +61,98 @@ class Records:
         return self._sealer.export(person.workspace, where)
 
     def decisions(
-        self, person: Person, *, since: datetime | None = None, until: datetime | None = None
-    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
-        """Yield every decision with its item, oldest first, read in batches; the export is itself an event."""
-        person.require(Permission.EXPORT_AUDIT)
-        self._record_export(person, "decisions", since, until)
-        return self._decisions(person.workspace, since, until)
+        self, person: Person, where: DecisionFilter = EVERY_DECISION
+    ) -> RowExport[tuple[ReviewItem, DecisionRecord]]:
+        """Return the decisions that match with their items, oldest first; the export is itself an event.
 
-    def _labels(self, workspace: str, since: datetime | None, until: datetime | None) -> Iterator[Label]:
-        for item, record in self._decisions(workspace, since, until):
-            yield label_of(item, record)
+        Reviewers go by a pseudonym; for who may export the audit log, which names them, they are named here as well.
+        Raises UnknownReviewerError.
+        """
+        decisions = self._exported(person, "decisions", where)
+        return self._rows(person, "decisions", where, decisions, shows_names=person.may(Permission.EXPORT_AUDIT))
+
+    def count_decisions(self, person: Person, where: DecisionFilter) -> int:
+        """Return how many rows an export of decisions or labels would hold, counting no further than COUNT_LIMIT + 1.
+
+        Raises UnknownReviewerError.
+        """
+        person.require(Permission.EXPORT_LABELS)
+        return self._count(person, where, COUNT_LIMIT + 1)
+
+    def count_events(self, person: Person, where: EventFilter) -> int:
+        """Return how many events match, counting no further than COUNT_LIMIT + 1."""
+        person.require(Permission.SEE_AUDIT)
+        return self._store.read(lambda tx: tx.count_events(person.workspace, where, limit=COUNT_LIMIT + 1))
+
+    def _exported(
+        self, person: Person, what: str, where: DecisionFilter
+    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
+        """Record the export, before its first row is read, and return its rows."""
+        person.require(Permission.EXPORT_LABELS)
+        reviewers = self._reviewers(person, where)
+        narrowed = {"filter": filter_digest(where)} if where != _between(where.since, where.until) else {}
+        self._record_export(person, what, where.since, where.until, **narrowed)
+        return self._decisions(person.workspace, where, reviewers)
+
+    def _rows(
+        self, person: Person, what: str, where: DecisionFilter, rows: Iterator[T], *, shows_names: bool = False
+    ) -> RowExport[T]:
+        def attest(told: dict[str, Any]) -> str:
+            return self._sealer.attest(person.workspace, what, {"filter": told_filter(where), **told})
+
+        return RowExport(rows, count=lambda: self._count(person, where, None), attest=attest, shows_names=shows_names)
+
+    def _count(self, person: Person, where: DecisionFilter, limit: int | None) -> int:
+        reviewers = self._reviewers(person, where)
+        return self._store.read(lambda tx: tx.count_decided(person.workspace, where, reviewers=reviewers, limit=limit))
+
+    def _reviewers(self, person: Person, where: DecisionFilter) -> Sequence[KnownReviewer] | None:
+        """Return whom the filter means, None where it means everybody."""
+        asked = where.reviewer
+        if asked is None:
+            return None
+        known = self._store.read(lambda tx: tx.reviewers(person.workspace))
+        may_name = person.may(Permission.EXPORT_AUDIT)
+        meant = [
+            each
+            for each in known
+            if asked == pseudonym(person.workspace, each.iss, each.sub)
+            or (may_name and asked in {each.name, f"{each.iss}#{each.sub}"})
+        ]
+        if not meant:
+            raise UnknownReviewerError(asked)
+        return meant
 
     def _decisions(
-        self, workspace: str, since: datetime | None, until: datetime | None
+        self, workspace: str, where: DecisionFilter, reviewers: Sequence[KnownReviewer] | None
     ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
         after: UUID | None = None
         while True:
-            batch = self._decided_after(workspace, since, until, after)
+            batch = self._decided_after(workspace, where, reviewers, after)
             yield from batch
             if len(batch) < EXPORT_BATCH:
                 return
             after = batch[-1][1].id
 
     def _decided_after(
-        self, workspace: str, since: datetime | None, until: datetime | None, after: UUID | None
+        self,
+        workspace: str,
+        where: DecisionFilter,
+        reviewers: Sequence[KnownReviewer] | None,
+        after: UUID | None,
     ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
         return self._store.read(
-            lambda tx: tx.decided(workspace, since=since, until=until, limit=EXPORT_BATCH, after=after)
+            lambda tx: tx.decided(workspace, where, reviewers=reviewers, limit=EXPORT_BATCH, after=after)
         )
 
-    def _record_export(self, person: Person, what: str, since: datetime | None, until: datetime | None) -> None:
+    def _record_export(
+        self, person: Person, what: str, since: datetime | None, until: datetime | None, **narrowed: str
+    ) -> None:
         data = {
             "what": what,
             "since": since.isoformat() if since else None,
             "until": until.isoformat() if until else None,
+            **narrowed,
         }
 
         def work(tx: Writing) -> None:
@@ -96,3 +160,11 @@ class Records:
             tx.record(AuditEvent.at_large(tx.now, EventKind.EXPORT_MADE, actor, workspace=person.workspace, **data))
 
         self._store.write(work)
+
+
+def _between(since: datetime | None, until: datetime | None) -> DecisionFilter:
+    return DecisionFilter(since=since, until=until)
+
+
+def _label(decided: tuple[ReviewItem, DecisionRecord]) -> Label:
+    return label_of(*decided)

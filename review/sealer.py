@@ -4,18 +4,19 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.canonical import canonical
 from review.audit import Actor, Arrival, AuditEvent, Backlog, EventFilter, EventKind, LogHead, Seal, SealedEvent
-from review.checkpoints import Checkpoint, manifest_text, origin_of, successor_text
+from review.checkpoints import Checkpoint, manifest_text, origin_of, rows_text, successor_text
 from review.errors import NoCheckpointError, SealingBusyError
 from review.merkle import TILE_LEVELS, Frontier, Node, TiledNodes, inclusion_path, leaf_hash
 from review.people import DEFAULT_WORKSPACE
@@ -112,6 +113,16 @@ class AuditExport:
                 yield ProvenEvent(event.index, event.leaf, b"".join(inclusion_path(event.index, frontier, node)))
             begin = batch[-1].index + 1
 
+    @property
+    def size(self) -> int:
+        """Return how many leaves there are to go through."""
+        return self._head.frontier.size
+
+    @property
+    def passed(self) -> int:
+        """Return how many leaves the reading has gone through, those among them that the filter leaves out."""
+        return 0 if self._last is None else self._last + 1
+
     def manifest(self) -> str:
         """Return the signed note that says what was exported; meant for when all rows have been read."""
         made_at, successors = self._store.read(lambda tx: (tx.now, self._successors(tx)))
@@ -206,6 +217,28 @@ class Sealer:
         if head is None:
             raise NoCheckpointError
         return AuditExport(self._store, self._receipts, head, where=where)
+
+    def attest(self, workspace: str, what: str, told: Mapping[str, Any]) -> str:
+        """Return what is told of an export of rows, with the time and the log's latest checkpoint, as a signed note."""
+        where = EventFilter(kind=EventKind.KEY_ROTATED)
+
+        def ask(tx: Reading) -> tuple[datetime, LogHead | None, list[str]]:
+            rotations = tx.events(workspace, where, limit=MOST_ROTATIONS).rows
+            return tx.now, tx.log_head(workspace), [event.data["note"] for event in reversed(rotations)]
+
+        made_at, head, successors = self._store.read(ask)
+        origin = head.origin if head else origin_of(self._receipts.issuer, workspace)
+        whole = {
+            "version": 1,
+            "what": what,
+            "origin": origin,
+            "workspace": workspace,
+            "made_at": made_at.isoformat(timespec="microseconds"),
+            **told,
+            "checkpoint": head.note if head else None,
+            "successors": successors,
+        }
+        return self._receipts.sign_note(rows_text(origin, what, canonical(whole).decode()), origin)
 
     def announce(self, successor: Ed25519PublicKey, actor: Actor) -> None:
         """Let the key in force sign its word on the key that follows it, as an event of every log.

@@ -15,9 +15,11 @@ from uuid import UUID
 from agents.protocol import Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
+    DecisionFilter,
     DecisionRecord,
     ItemFilter,
     ItemSummary,
+    KnownReviewer,
     NoteRecord,
     Order,
     Page,
@@ -84,13 +86,29 @@ class Reading(Protocol):
     def decided(
         self,
         workspace: str,
+        where: DecisionFilter,
         *,
-        since: datetime | None,
-        until: datetime | None,
+        reviewers: Sequence[KnownReviewer] | None = None,
         limit: int,
         after: UUID | None = None,
     ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
-        """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``."""
+        """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``.
+
+        ``reviewers`` says who is meant by the filter's own word for them, which is not looked at here.
+        """
+
+    def count_decided(
+        self,
+        workspace: str,
+        where: DecisionFilter,
+        *,
+        reviewers: Sequence[KnownReviewer] | None = None,
+        limit: int | None,
+    ) -> int:
+        """Return how many decisions match, counting no further than ``limit``."""
+
+    def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
+        """Return everybody who has decided, under every name that they had; it reads all decisions."""
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
@@ -105,6 +123,9 @@ class Reading(Protocol):
         self, workspace: str, where: EventFilter, *, limit: int, after: UUID | None
     ) -> Sequence[AuditEvent]:
         """Return up to ``limit`` events in order of id, those behind ``after``: for exports."""
+
+    def count_events(self, workspace: str, where: EventFilter, *, limit: int) -> int:
+        """Return how many events match, counting no further than ``limit``."""
 
     def log_head(self, workspace: str) -> LogHead | None:
         """Return the workspace's log as its latest checkpoint signed it."""

@@ -5,11 +5,14 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 import zipfile
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,9 +25,8 @@ from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_
 from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind
 from review.desk import Seen
-from review.exports import DECISION_COLUMNS
+from review.exports import DECISION_COLUMNS, LABEL_COLUMNS
 from review.intake import Submission
-from review.labels import PLAIN_COLUMNS
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
@@ -181,7 +183,7 @@ def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: p
         assert answer.split()[-1] == house.receipts.jwks()["keys"][0]["kid"]
 
 
-EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 2), "labels": (PLAIN_COLUMNS, 2)}
+EXPORTS = {"audit": (COLUMNS, 9), "decisions": (DECISION_COLUMNS, 3), "labels": (LABEL_COLUMNS, 3)}
 
 
 @pytest.mark.parametrize("what", list(EXPORTS))
@@ -248,9 +250,109 @@ def test_an_export_is_of_the_time_asked_for(
     for since, until in (("2020-01-01", "2021-01-01"), ("2020-01-01T00:00:00Z", "2999-01-01"), ("2999-01-01", None)):
         asked = ["--since", since, *(["--until", until] if until else [])]
         told(capsys, "export", "decisions", "--out", str(out), *asked)
-        counts.append(len(rows(out)) - 1)
+        counts.append(len(rows(out)) - 2)
 
     assert counts == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "count"),
+    [
+        (["--agent", "support"], 2),
+        (["--agent", "buyer"], 0),
+        (["--tool", "refund_order", "--decision", "edit"], 1),
+        (["--reviewer", LOCAL_OPERATOR.name], 2),
+    ],
+)
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_an_export_is_of_what_was_asked_for(
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    what: str,
+    narrowed: list[str],
+    count: int,
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "out.csv"
+
+    told(capsys, "export", what, "--out", str(out), *narrowed)
+
+    _, *found, manifest = rows(out)
+    assert len(found) == count
+    assert manifest[0] == "manifest"
+
+
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_the_check_that_the_documentation_shows_tells_an_altered_file(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with_decisions(settings)
+    out, key, check = tmp_path / "out.csv", tmp_path / "signoff.pub", tmp_path / "check.py"
+    told(capsys, "export", what, "--agent", "support", "--out", str(out))
+    told(capsys, "key", "public", "--out", str(key))
+    told(capsys, "key", "rotate")
+    check.write_text((ROOT / "docs/exports.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0])
+
+    def checked() -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(check), str(out), str(key)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    genuine = checked()
+    content = out.read_bytes()
+    out.write_bytes(content.replace(b"approve", b"decline", 1))
+    altered = checked()
+    out.write_bytes(content)
+    told(capsys, "key", "public", "--out", str(key))
+    another_key = checked()
+
+    assert genuine.stdout == "True 2 {'items': {'agent': 'support'}}\n"
+    assert altered.stdout.startswith("False 2 ")
+    assert another_key.stderr.strip().endswith("InvalidSignature")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["audit", "--agent", "support"], "--agent is for decisions and labels"),
+        (["audit", "--reviewer", "Ada"], "--reviewer is for decisions and labels"),
+        (["labels", "--reviewer", "Ada"], "Nobody known as Ada has decided anything here."),
+    ],
+)
+def test_a_filter_that_does_not_fit_is_refused(settings: Settings, tmp_path: Path, words: list[str], said: str) -> None:
+    out = tmp_path / "out.csv"
+
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *words, "--out", str(out)])
+
+    assert str(ended.value.code).startswith(said)
+    assert not out.exists()
+    assert settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(("what", "share"), [("audit", "8/8"), ("decisions", "2/2"), ("labels", "2/2")])
+def test_a_long_export_shows_on_a_terminal_how_far_it_is(
+    settings: Settings, tmp_path: Path, what: str, share: str
+) -> None:
+    with_decisions(settings)
+    command = [sys.executable, "-W", "error", str(ROOT / "app.py"), "export", what, "--out", str(tmp_path / "out.csv")]
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=end) as exporting:
+        os.close(end)
+        shown = b"".join(_read_to_the_end(terminal)).decode()
+
+    assert exporting.returncode == 0, shown
+    assert "100%|" in shown
+    assert share in shown
+
+
+def _read_to_the_end(terminal: int) -> Iterator[bytes]:
+    with suppress(OSError):  # What Linux answers once nobody writes to the terminal any more.
+        while piece := os.read(terminal, 4_096):
+            yield piece
 
 
 @pytest.mark.parametrize(("what", "form"), [("audit", "jsonl"), ("decisions", "hf")])

@@ -190,6 +190,26 @@ def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, agent: 
         expect(row(ada, event)).to_have_count(1)
 
 
+def test_the_decisions_on_what_history_shows_are_downloaded(
+    ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path
+) -> None:
+    decided(house, agent)
+    ada.go("History")
+
+    ada.choose("Agent", agent.name)
+    ada.sees("What people decided on the items that match: 4 decisions")
+    every = rows_of(ada.downloaded("Download their decisions (CSV)", tmp_path).read_bytes().decode())
+    ada.choose("Decision", "Rejected")
+    ada.sees("What people decided on the items that match: 1 decision,")
+    one = rows_of(ada.downloaded("Download their decisions (CSV)", tmp_path).read_bytes().decode())
+
+    assert sorted(line["decision"] for line in every[:-1]) == sorted(decision.type for decision, _ in DECISIONS)
+    assert {line["agent"] for line in every[:-1]} == {agent.name}
+    assert [(line["decision"], line["reviewer_name"]) for line in one[:-1]] == [("reject", "Grace Hopper")]
+    told = json.loads(one[-1]["message"])
+    assert (one[-1]["id"], told["count"], told["filter"]["items"]["agent"]) == (MANIFEST, 1, agent.name)
+
+
 def test_labels_are_counted_shown_and_downloaded(
     ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -26,7 +27,18 @@ from db.store import SqlStore, open_store
 from db.writer import StoreClosedError
 from review.audit import Actor, AuditEvent, EventFilter, EventKind
 from review.errors import InvalidCursorError
-from review.items import ItemFilter, Order, Purpose, ReasonCode, Reconciliation, Rejection, ReviewItem
+from review.items import (
+    EVERY_DECISION,
+    DecisionFilter,
+    ItemFilter,
+    KnownReviewer,
+    Order,
+    Purpose,
+    ReasonCode,
+    Reconciliation,
+    Rejection,
+    ReviewItem,
+)
 from review.people import SignInLink
 from review.policy import PolicyDocument
 from review.store import COUNT_LIMIT, DuplicateKeyError, Reading, StaleItemError, Writing
@@ -330,16 +342,87 @@ def test_decisions_come_back_in_order_with_and_without_their_items(store: SqlSto
     second = a_decision(item, grace, decided_at=START + timedelta(minutes=1))
     store.write(keeping(second, first))
 
-    def decided(**asked: object) -> list[object]:
-        given = {"since": None, "until": None, "limit": 10} | asked
-        return store.read(lambda tx: list(tx.decided(WORKSPACE, **given)))  # type: ignore[arg-type]  # as named by the test
+    def decided(where: DecisionFilter = EVERY_DECISION, *, limit: int = 10, after: UUID | None = None) -> list[object]:
+        return store.read(lambda tx: list(tx.decided(WORKSPACE, where, limit=limit, after=after)))
 
     assert store.read(lambda tx: list(tx.decisions_of(WORKSPACE, item.id))) == [first, second]
     assert decided() == [(item, first), (item, second)]
     assert decided(limit=1) == [(item, first)]
     assert decided(after=first.id) == [(item, second)]
-    assert decided(since=second.decided_at) == [(item, second)]
-    assert decided(until=second.decided_at) == [(item, first)]
+    assert decided(DecisionFilter(since=second.decided_at)) == [(item, second)]
+    assert decided(DecisionFilter(until=second.decided_at)) == [(item, first)]
+
+
+@pytest.mark.parametrize(
+    ("where", "reviewers", "found"),
+    [
+        (EVERY_DECISION, None, [0, 1, 2]),
+        (DecisionFilter(decision=DecisionType.APPROVE), None, [0]),
+        (DecisionFilter(decision=DecisionType.REJECT), None, [1, 2]),
+        (DecisionFilter(decision=DecisionType.EDIT), None, []),
+        (DecisionFilter(items=ItemFilter(agent="buyer")), None, [2]),
+        (DecisionFilter(items=ItemFilter(tool="order_stock")), None, [2]),
+        (DecisionFilter(items=ItemFilter(statuses=(Status.SETTLED, Status.EXPIRED))), None, [0, 1]),
+        (DecisionFilter(items=ItemFilter(text="b-77", decision=DecisionType.REJECT)), None, [0, 1]),
+        (DecisionFilter(items=ItemFilter(since=START + timedelta(seconds=1))), None, [2]),
+        (DecisionFilter(since=START + timedelta(minutes=1), decision=DecisionType.REJECT), None, [1, 2]),
+        (EVERY_DECISION, [KnownReviewer(grace.iss, grace.sub, "whatever")], [1]),
+        (
+            EVERY_DECISION,
+            [KnownReviewer(*whom) for whom in ((ada.iss, ada.sub, ""), (grace.iss, grace.sub, ""))],
+            [0, 1, 2],
+        ),
+        (EVERY_DECISION, [KnownReviewer(grace.iss, ada.iss, "crossed")], []),
+        (EVERY_DECISION, [], []),
+    ],
+)
+def test_decisions_are_filtered_by_themselves_and_by_their_items(
+    store: SqlStore, where: DecisionFilter, reviewers: list[KnownReviewer] | None, found: list[int]
+) -> None:
+    request = a_request(action=an_action(order_id="B-77"))
+    settled = kept(
+        store,
+        an_item(request=request, status=Status.SETTLED, decision=Reject(), settled_by=grace.name, settled_at=START),
+    )
+    stock = a_request(action=an_action("order_stock"))
+    waiting = kept(store, an_item(agent="buyer", request=stock, submitted_at=START + timedelta(hours=1)))
+    late = START + timedelta(minutes=1)
+    made = [
+        a_decision(settled),
+        a_decision(settled, grace, decision=Reject(message="No."), decided_at=late),
+        a_decision(waiting, decision=Reject(message='"type":"edit"'), decided_at=late),
+    ]
+    elsewhere = an_item(workspace="elsewhere")
+    store.write(keeping(*made, elsewhere, a_decision(elsewhere)))
+
+    read = store.read(lambda tx: tx.decided(WORKSPACE, where, reviewers=reviewers, limit=10))
+    every = store.read(lambda tx: tx.count_decided(WORKSPACE, where, reviewers=reviewers, limit=None))
+    one = store.read(lambda tx: tx.count_decided(WORKSPACE, where, reviewers=reviewers, limit=1))
+
+    assert [record for _, record in read] == [made[number] for number in found]
+    assert (every, one) == (len(found), min(len(found), 1))
+
+
+def test_whoever_has_decided_is_known_under_every_name(store: SqlStore) -> None:
+    item = kept(store, an_item())
+    renamed = replace(ada, name="Ada King")
+    store.write(keeping(a_decision(item), a_decision(item), a_decision(item, renamed), a_decision(item, grace)))
+
+    known = store.read(lambda tx: tx.reviewers(WORKSPACE))
+
+    assert sorted(known) == [
+        KnownReviewer(ada.iss, "ada", "Ada King"),
+        KnownReviewer(ada.iss, "ada", "Ada Lovelace"),
+        KnownReviewer(grace.iss, "grace", "Grace Hopper"),
+    ]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(3, 3), (4, 4), (5, 4)])
+def test_events_are_counted_no_further_than_asked(store: SqlStore, limit: int, count: int) -> None:
+    store.write(keeping(*(an_event() for _ in range(4)), an_event(kind=EventKind.KEY_CREATED)))
+    where = EventFilter(kind=EventKind.ACTION_SUBMITTED)
+
+    assert store.read(lambda tx: tx.count_events(WORKSPACE, where, limit=limit)) == count
 
 
 def test_notes_come_back_oldest_first(store: SqlStore) -> None:

@@ -7,11 +7,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from starlette.datastructures import QueryParams
 
 from agents.protocol import Action, DecisionType, Edit, Execution, Reject, Route, Status
 from pages import (
     agents_page,
     audit_page,
+    downloads,
     drafts,
     history_page,
     labels_page,
@@ -22,7 +24,7 @@ from pages import (
 )
 from pages.drafts import Draft
 from review.audit import EventFilter, EventKind
-from review.items import ItemSummary, Purpose, ReasonCode
+from review.items import EVERY_DECISION, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
 from review.labels import Label, label_of
 from review.people import Permission
 from review.policy import (
@@ -298,10 +300,34 @@ def test_one_label_of_each_decision_is_shown() -> None:
 
 
 def test_labels_are_downloaded_between_two_moments() -> None:
-    assert labels_page.download_address("labels.csv", None, None) == "/download/labels.csv"
-    assert labels_page.download_address("labels.jsonl", START, None) == (
+    assert downloads.decisions_address("labels.csv", EVERY_DECISION) == "/download/labels.csv"
+    assert downloads.decisions_address("labels.jsonl", DecisionFilter(since=START)) == (
         "/download/labels.jsonl?since=2026-11-02T09%3A30%3A15.123456%2B00%3A00"
     )
+
+
+def test_the_address_of_an_export_says_the_whole_filter() -> None:
+    of_items = ItemFilter(
+        statuses=(Status.SETTLED, Status.EXPIRED),
+        agent="support",
+        tool="refund & more",
+        decision=DecisionType.EDIT,
+        execution=Execution.UNKNOWN,
+        settled_by="Ada Lovelace",
+        text="Größe=1;",
+        since=START,
+        until=START + timedelta(days=1),
+    )
+    where = DecisionFilter(of_items, DecisionType.APPROVE, "reviewer-0123456789ab", START, START + timedelta(days=2))
+
+    address = downloads.decisions_address("decisions.csv", where)
+
+    path, _, query = address.partition("?")
+    assert path == "/download/decisions.csv"
+    assert downloads.decision_filter(QueryParams(query)) == where
+    assert downloads.decision_filter(QueryParams("")) == EVERY_DECISION
+    with pytest.raises(ValueError, match="acquitted"):
+        downloads.decision_filter(QueryParams("decision=acquitted"))
 
 
 TOOLS = (

@@ -6,21 +6,46 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agents.protocol import Approve, ContextEntry, ContextKind, Edit, Reject
+from agents.protocol import (
+    Approve,
+    ContextEntry,
+    ContextKind,
+    Edit,
+    Execution,
+    Outcome,
+    OutcomeStatus,
+    Reject,
+    Status,
+)
 from review.audit import Actor, AuditEvent, EventFilter, EventKind
-from review.exports import CHUNK_BYTES, DECISION_COLUMNS, audit_csv, decisions_csv, labels_csv, labels_jsonl
+from review.exports import (
+    CHUNK_BYTES,
+    DECISION_COLUMNS,
+    LABEL_COLUMNS,
+    audit_csv,
+    decisions_csv,
+    is_final,
+    labels_csv,
+    labels_jsonl,
+)
 from review.items import ReasonCode
-from review.labels import PLAIN_COLUMNS, label_of, plain_row
+from review.labels import label_of, plain_row, pseudonym
+from review.manifests import RowExport
 from review.verify import COLUMNS, MAX_CELL, cell, event_line
-from tests.builders import WORKSPACE, a_decision, a_request, an_action, an_event, an_item, keeping
+from tests.builders import WORKSPACE, a_decision, a_request, ada, an_action, an_event, an_item, keeping
+from tests.clock import START
 from tests.console import Console
+
+T = TypeVar("T")
 
 FORMULA_SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 -- the full-width forms are what is tested
 ITEM = UUID("019a0000-0000-7000-8000-000000000001")
@@ -34,6 +59,16 @@ def exported(house: Console, *events: AuditEvent) -> bytes:
     """The audit log of a house in which just this happened."""
     house.store.write(keeping(*events))
     return whole(audit_csv(house.sealer.export(WORKSPACE, EventFilter())))
+
+
+def of_rows(house: Console, *rows: T, shows_names: bool = False) -> RowExport[T]:
+    """An export of these rows, attested by the house."""
+    return RowExport(
+        iter(rows),
+        count=lambda: len(rows),
+        attest=lambda told: house.sealer.attest(WORKSPACE, "decisions", told),
+        shows_names=shows_names,
+    )
 
 
 def whole(chunks: Iterator[bytes]) -> bytes:
@@ -192,16 +227,23 @@ def test_an_export_streams_in_chunks(house: Console) -> None:
     assert len(read(first + whole(chunks))) == 2_002
 
 
-def test_a_decision_is_exported_with_who_when_what_was_shown_and_why() -> None:
-    item = an_item(request=a_request(action=an_action(order_id="A-1", amount="49.90")))
+def test_a_decision_is_exported_with_who_when_what_was_shown_and_why(house: Console) -> None:
+    item = an_item(
+        request=a_request(action=an_action(order_id="A-1", amount="49.90")),
+        status=Status.SETTLED,
+        settled_at=START,
+        execution=Execution.FAILED,
+        outcome=Outcome(status=OutcomeStatus.FAILED, error="=out of stock"),
+    )
     record = a_decision(
         item,
         decision=Edit(edited_action=an_action(order_id="A-1", amount="39.90")),
         reason_codes=(ReasonCode.WRONG_ARGUMENTS, ReasonCode.TONE),
     )
 
-    row = dict(zip(*read(whole(decisions_csv([(item, record)]))), strict=True))
+    header, row_of_it, _ = read(whole(decisions_csv(of_rows(house, (item, record), shows_names=True))))
 
+    row = dict(zip(header, row_of_it, strict=True))
     assert tuple(row) == DECISION_COLUMNS
     assert row == {
         "id": str(record.id),
@@ -213,9 +255,11 @@ def test_a_decision_is_exported_with_who_when_what_was_shown_and_why() -> None:
         "tool": "refund_order",
         "purpose": "gate",
         "decision": "edit",
+        "is_final": "true",
         "reason_codes": "wrong_arguments tone",
         "message": "",
-        "reviewer": "Ada Lovelace",
+        "reviewer": pseudonym("default", ada.iss, ada.sub),
+        "reviewer_name": "Ada Lovelace",
         "reviewer_id": "https://id.example.com#ada",
         "dwell_ms": "5250",
         "item_version": "1",
@@ -232,7 +276,40 @@ def test_a_decision_is_exported_with_who_when_what_was_shown_and_why() -> None:
         "args": '{"order_id": "A-1", "amount": "49.90"}',
         "edited_tool": "refund_order",
         "edited_args": '{"order_id": "A-1", "amount": "39.90"}',
+        "item_status": "settled",
+        "execution": "failed",
+        "outcome": "failed",
+        "manifest": "",
     }
+
+
+def test_who_may_not_see_names_gets_pseudonyms_alone(house: Console) -> None:
+    item = an_item()
+
+    content = whole(decisions_csv(of_rows(house, (item, a_decision(item)))))
+
+    header, row, _ = read(content)
+    shown = dict(zip(header, row, strict=True))
+    assert (shown["reviewer_name"], shown["reviewer_id"]) == ("", "")
+    assert shown["reviewer"] == pseudonym("default", ada.iss, ada.sub)
+    assert ada.name.encode() not in content
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_the_last_word"),
+    [
+        ({"status": Status.SETTLED, "settled_at": START}, True),
+        ({"status": Status.SETTLED, "settled_at": START + timedelta(minutes=1)}, False),
+        ({"status": Status.SETTLED, "settled_at": START, "version": 2}, False),
+        ({"status": Status.EXPIRED, "settled_at": START}, False),
+        ({"status": Status.CLAIMED}, False),
+    ],
+)
+def test_final_is_the_decision_that_settled_the_item(fields: dict[str, Any], is_the_last_word: bool) -> None:  # noqa: FBT001 -- a column of the table
+    item = an_item()
+    record = a_decision(item, decided_at=START)
+
+    assert is_final(replace(item, **fields), record) is is_the_last_word
 
 
 def some_labels() -> list[Any]:
@@ -246,12 +323,12 @@ def some_labels() -> list[Any]:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_labels_are_read_back_from_csv_with_nothing_to_run(delimiter: str) -> None:
-    rows = read(whole(labels_csv(some_labels())), delimiter)
+def test_labels_are_read_back_from_csv_with_nothing_to_run(house: Console, delimiter: str) -> None:
+    rows = read(whole(labels_csv(of_rows(house, *some_labels()))), delimiter)
 
     assert not [text for row in rows for text in row if is_formula(text)]
     if delimiter == ",":
-        assert [len(row) for row in rows] == [len(PLAIN_COLUMNS)] * 3
+        assert [len(row) for row in rows] == [len(LABEL_COLUMNS)] * 4
         assert dict(zip(rows[0], rows[2], strict=True))["message"] == "'@here: no;'+1"
 
 

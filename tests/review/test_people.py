@@ -10,7 +10,7 @@ from agents.protocol import Approve
 from review.audit import EventFilter
 from review.desk import Seen
 from review.errors import NotAllowedError
-from review.items import ItemFilter, Order
+from review.items import EVERY_DECISION, ItemFilter, Order
 from review.people import ROLE_PERMISSIONS, Permission, Person, Role
 from tests.builders import ISSUER
 from tests.console import Console
@@ -53,7 +53,15 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         lambda house, person, _: house.records.audit_events(person, EventFilter()),
         {Role.AUDITOR},
     ),
-    "export decisions": (lambda house, person, _: house.records.decisions(person), {Role.AUDITOR}),
+    "export decisions": (lambda house, person, _: house.records.decisions(person), {Role.LEAD, Role.AUDITOR}),
+    "count decisions": (
+        lambda house, person, _: house.records.count_decisions(person, EVERY_DECISION),
+        {Role.LEAD, Role.AUDITOR},
+    ),
+    "count audit events": (
+        lambda house, person, _: house.records.count_events(person, EventFilter()),
+        {Role.LEAD, Role.AUDITOR, Role.ADMIN},
+    ),
     "see the policy": (lambda house, person, _: house.policies.versions(person), EVERYBODY),
     "see recent actions": (lambda house, person, _: house.policies.recent_items(person), EVERYBODY),
     "save the policy": (lambda house, person, _: house.policies.save(a_document(), person, based_on=0), {Role.LEAD}),

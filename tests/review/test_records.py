@@ -1,20 +1,30 @@
 """The records: pages to look at, and streams that hold everything once."""
 
+import csv
+import hashlib
+import io
 import json
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.protocol import Approve
-from review.audit import AuditEvent, EventFilter, EventKind
-from review.errors import InvalidCursorError
-from review.items import DecisionRecord, ReviewItem
-from review.labels import Verdict
+from agents.protocol import Approve, DecisionType
+from review.audit import SYSTEM, AuditEvent, EventFilter, EventKind
+from review.checkpoints import Checkpoint, opened, trusted, verifier_key
+from review.errors import InvalidCursorError, UnknownReviewerError
+from review.exports import decisions_csv, labels_csv
+from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, ItemFilter, ReviewItem
+from review.labels import Verdict, pseudonym
+from review.manifests import filter_digest
 from review.records import EXPORT_BATCH, Records
 from review.sealer import AuditExport
-from review.store import Writing
-from tests.builders import WORKSPACE, a_decision, ada, an_event, an_item, mary
+from review.store import COUNT_LIMIT, Writing
+from tests.builders import WORKSPACE, a_decision, ada, an_event, an_item, grace, keeping, mary
 from tests.clock import START, MovableClock
 from tests.console import Console
 from tests.review.steps import an_edit, caller, decide, events, submit
@@ -81,8 +91,150 @@ def test_an_export_between_two_moments_takes_the_first_and_leaves_the_last(
 
     # The export is itself an event, at the start of the clock, and so before the time that was asked for.
     assert exported == [event.leaf() for event in happened[1:3]]
-    assert [record for _, record in records.decisions(mary, since=since, until=until)] == decisions[1:3]
-    assert [label.id for label in records.labels(mary, since=since, until=until)] == [r.id for r in decisions[1:3]]
+    where = DecisionFilter(since=since, until=until)
+    assert [record for _, record in records.decisions(mary, where)] == decisions[1:3]
+    assert [label.id for label in records.labels(mary, where)] == [r.id for r in decisions[1:3]]
+
+
+WRITERS: dict[str, Callable[[Records, DecisionFilter], Iterator[bytes]]] = {
+    "decisions": lambda records, where: decisions_csv(records.decisions(mary, where)),
+    "labels": lambda records, where: labels_csv(records.labels(mary, where)),
+}
+
+
+@pytest.mark.parametrize("what", list(WRITERS))
+def test_the_last_row_of_an_export_says_what_was_asked_for_and_is_signed(either_house: Console, what: str) -> None:
+    items = [an_item(), an_item(agent="buyer")]
+    made = [a_decision(item, person) for item in items for person in (ada, grace)]
+    either_house.store.write(keeping(*items, *made))
+    either_house.sealer.announce(Ed25519PrivateKey.generate().public_key(), SYSTEM)
+    where = DecisionFilter(ItemFilter(agent="buyer"), DecisionType.APPROVE, since=START)
+
+    content = b"".join(WRITERS[what](either_house.records, where))
+
+    *before, last = content.splitlines(keepends=True)
+    header, *_, row = csv.reader(io.StringIO(content.decode(), newline=""))
+    shown = dict(zip(header, row, strict=True))
+    note = urlsafe_b64decode(shown["manifest"] + "=" * (-len(shown["manifest"]) % 4)).decode()
+    head = either_house.store.read(lambda tx: tx.log_head(WORKSPACE))
+    assert head is not None
+    key = verifier_key(head.origin, either_house.receipts.verifying_key)
+    first_line, told_line, _ = opened(note, trusted(key)).split("\n")
+    told = json.loads(told_line)
+    assert first_line == f"{head.origin}/export/{what}"
+    assert (shown["id"], shown["message"], shown["decided_at"]) == ("manifest", told_line, told["made_at"])
+    assert told | {"made_at": "", "checkpoint": "", "successors": []} == {
+        "version": 1,
+        "what": what,
+        "origin": head.origin,
+        "workspace": WORKSPACE,
+        "made_at": "",
+        "filter": {"items": {"agent": "buyer"}, "decision": "approve", "since": START.isoformat()},
+        "first": str(made[2].id),
+        "last": str(made[3].id),
+        "count": 2,
+        "sha256": hashlib.sha256(b"".join(before)).hexdigest(),
+        "shows_names": what == "decisions",
+        "checkpoint": "",
+        "successors": [],
+    }
+    assert Checkpoint.parse(opened(told["checkpoint"], trusted(key))).size == head.frontier.size
+    assert len(told["successors"]) == 1
+    assert opened(told["successors"][0], trusted(key)).startswith(f"{head.origin}/next-key\n")
+    assert last not in before
+
+
+def test_a_row_that_was_left_out_or_altered_shows_in_the_manifest(records: Records, either_house: Console) -> None:
+    item = an_item()
+    keep(either_house, item, [a_decision(item) for _ in range(3)], [])
+    header, *made, manifest = b"".join(decisions_csv(records.decisions(mary))).splitlines(keepends=True)
+    altered = made[1].replace(b"approve", b"decline")
+
+    digests = {
+        hashlib.sha256(b"".join(rows)).hexdigest() in manifest.decode()
+        for rows in ([header, *made[:2]], [header, *made[1:]], [header, made[0], altered, made[2]], made)
+    }
+
+    assert digests == {False}
+    assert hashlib.sha256(b"".join([header, *made])).hexdigest() in manifest.decode()
+    assert altered != made[1]
+
+
+def test_an_export_without_a_checkpoint_is_signed_all_the_same(records: Records) -> None:
+    content = b"".join(labels_csv(records.labels(mary))).decode()
+
+    header, row = csv.reader(io.StringIO(content, newline=""))
+    told = json.loads(dict(zip(header, row, strict=True))["message"])
+    assert (told["count"], told["first"], told["checkpoint"]) == (0, None, None)
+    assert told["origin"] == "console.test/default"
+
+
+def test_reviewers_are_named_only_for_who_may_export_the_audit_log(records: Records, either_house: Console) -> None:
+    item = an_item()
+    keep(either_house, item, [a_decision(item)], [])
+
+    named, unnamed = (b"".join(decisions_csv(records.decisions(person))) for person in (mary, grace))
+
+    assert ada.name.encode() in named
+    assert ada.name.encode() not in unnamed
+    assert ada.id.encode() not in unnamed
+    assert pseudonym(WORKSPACE, ada.iss, ada.sub).encode() in unnamed
+
+
+def test_one_reviewers_decisions_are_exported_by_the_name_that_the_asker_may_know(
+    records: Records, either_house: Console
+) -> None:
+    item = an_item()
+    made = [a_decision(item), a_decision(item, grace), a_decision(item, replace(ada, name="Ada King"))]
+    keep(either_house, item, made, [])
+    alias = pseudonym(WORKSPACE, ada.iss, ada.sub)
+
+    found = {
+        asked: [record for _, record in records.decisions(mary, DecisionFilter(reviewer=asked))]
+        for asked in (alias, ada.id, ada.name, "Ada King")
+    }
+
+    assert list(found.values()) == [[made[0], made[2]]] * 4
+    assert [label.id for label in records.labels(grace, DecisionFilter(reviewer=alias))] == [made[0].id, made[2].id]
+    assert records.count_decisions(grace, DecisionFilter(reviewer=alias)) == 2
+    for asker, asked in ((grace, ada.name), (grace, ada.id), (mary, "Nobody")):
+        with pytest.raises(UnknownReviewerError, match=f"Nobody known as {asked}"):
+            records.decisions(asker, DecisionFilter(reviewer=asked))
+
+
+def test_the_event_of_a_narrowed_export_holds_the_digest_of_its_filter(records: Records, either_house: Console) -> None:
+    where = DecisionFilter(ItemFilter(text="Ada's cup"))
+
+    records.labels(mary, where)
+
+    (event,) = events(either_house)
+    assert event.data == {"what": "labels", "since": None, "until": None, "filter": filter_digest(where)}
+    assert filter_digest(where) == "sha256:" + hashlib.sha256(b'{"items":{"text":"Ada\'s cup"}}').hexdigest()
+
+
+def test_an_export_counts_its_rows_before_and_while_it_is_read(records: Records, either_house: Console) -> None:
+    item = an_item()
+    keep(either_house, item, [a_decision(item) for _ in range(3)], [an_event() for _ in range(3)])
+
+    decisions, log = records.decisions(mary), records.audit_events(mary, EventFilter())
+
+    begun = (decisions.size, decisions.passed, log.size, log.passed)
+    assert [(next(rows) is not None) for rows in (iter(decisions), iter(log))] == [True, True]
+    assert begun == (3, 0, 5, 0)
+    assert (decisions.passed, log.passed) == (1, 1)
+    assert records.count_decisions(mary, EVERY_DECISION) == 3
+    assert records.count_events(mary, EventFilter(kind=EventKind.ACTION_SUBMITTED)) == 3
+
+
+def test_counting_ends_at_the_limit(records: Records, either_house: Console) -> None:
+    item = an_item()
+    more = COUNT_LIMIT + 5
+    keep(either_house, item, [a_decision(item) for _ in range(more)], [an_event() for _ in range(more)])
+
+    counts = (records.count_decisions(mary, EVERY_DECISION), records.count_events(mary, EventFilter()))
+
+    assert counts == (COUNT_LIMIT + 1, COUNT_LIMIT + 1)
+    assert records.decisions(mary).size == more
 
 
 def test_an_export_is_recorded_before_its_first_row_is_read(records: Records, either_house: Console) -> None:

@@ -1,0 +1,69 @@
+"""People's decisions with the items that they were made on, filtered: for exports."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, and_, false, func, or_, select
+
+from db import documents, lists, rows, tables
+from review.items import DecisionFilter, DecisionRecord, KnownReviewer, ReviewItem
+
+_items = tables.items
+_decisions = tables.decisions
+
+_ON_ITEM = and_(_items.c.workspace == _decisions.c.workspace, _items.c.id == _decisions.c.item_id)
+_WIDTH = len(rows.DECISION_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """The decisions that were asked for, and the connection that will answer."""
+
+    connection: Connection
+    workspace: str
+    where: DecisionFilter
+    reviewers: Sequence[KnownReviewer] | None
+
+    def page(self, *, limit: int, after: UUID | None) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
+        """Return up to ``limit`` of them with their items, in order of decision id, those behind ``after``."""
+        statement = (
+            select(*rows.DECISION_COLUMNS, *rows.ITEM_COLUMNS)
+            .join_from(_decisions, _items, _ON_ITEM)
+            .where(*self._of_decisions(), *self._of_items())
+            .order_by(_decisions.c.id)
+            .limit(limit)
+        )
+        if after is not None:
+            statement = statement.where(_decisions.c.id > after)
+        found = self.connection.execute(statement)
+        return [(rows.item_from(row[_WIDTH:]), rows.decision_from(row[:_WIDTH])) for row in found]
+
+    def count(self, limit: int | None) -> int:
+        """Return how many they are, counting no further than ``limit``."""
+        matching = select(_decisions.c.id).where(*self._of_decisions())
+        asked_of_items = list(self._of_items())
+        if asked_of_items:
+            matching = matching.join_from(_decisions, _items, _ON_ITEM).where(*asked_of_items)
+        counted = select(func.count()).select_from(matching.limit(limit).subquery())
+        found: int = self.connection.execute(counted).scalar_one()
+        return found
+
+    def _of_decisions(self) -> Iterator[lists.Condition]:
+        where = self.where
+        yield _decisions.c.workspace == self.workspace
+        if where.decision is not None:
+            yield _decisions.c.decision.startswith(documents.opening_of(where.decision), autoescape=True)
+        if where.since is not None:
+            yield _decisions.c.decided_at >= where.since
+        if where.until is not None:
+            yield _decisions.c.decided_at < where.until
+        if self.reviewers is not None:
+            made_by = (and_(_decisions.c.iss == each.iss, _decisions.c.sub == each.sub) for each in self.reviewers)
+            yield or_(false(), *made_by)
+
+    def _of_items(self) -> Iterator[lists.Condition]:
+        where = self.where.items
+        yield from lists.conditions(self.connection, where)
+        if where.statuses:
+            yield _items.c.status.in_([status.value for status in where.statuses])

@@ -1,0 +1,124 @@
+"""Exports of rows that stand in no tree, decisions and labels, and what is signed of them: the manifest."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from agents.canonical import canonical
+from review.items import DecisionFilter
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was written so far: the ids of the first and the last row, how many rows, and the SHA-256 of every byte."""
+
+    first: str | None = None
+    last: str | None = None
+    count: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    def head(self, line: bytes) -> bytes:
+        """Take the line of the column names, and return it."""
+        self._digest.update(line)
+        return line
+
+    def row(self, row_id: str, line: bytes) -> bytes:
+        """Take the line of a row, and return it."""
+        self.first = self.first or row_id
+        self.last = row_id
+        self.count += 1
+        return self.head(line)
+
+    def told(self) -> dict[str, str | int | None]:
+        """Return it as the manifest tells it."""
+        return {"first": self.first, "last": self.last, "count": self.count, "sha256": self._digest.hexdigest()}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A signed manifest: the note that is the evidence, and the parts of it that people read."""
+
+    note: str
+    workspace: str
+    made_at: str
+
+    @classmethod
+    def of(cls, note: str) -> "Manifest":
+        """Read what people are shown from the note."""
+        told = json.loads(note.split("\n", 2)[1])
+        return cls(note, told["workspace"], told["made_at"])
+
+    @property
+    def text(self) -> str:
+        """Return what is signed, without the name of the log: one line of canonical JSON."""
+        return self.note.split("\n", 2)[1]
+
+    @property
+    def evidence(self) -> str:
+        """Return the note as it stands in a cell: base64url without padding."""
+        return base64.urlsafe_b64encode(self.note.encode()).rstrip(b"=").decode()
+
+
+class RowExport(Generic[T]):
+    """The rows of an export in the order of their ids, read in batches, and in the end their signed manifest.
+
+    ``shows_names`` tells whether reviewers may be named in it; their pseudonym is always there.
+    """
+
+    def __init__(
+        self,
+        rows: Iterator[T],
+        *,
+        count: Callable[[], int],
+        attest: Callable[[dict[str, Any]], str],
+        shows_names: bool = False,
+    ) -> None:
+        self._rows = rows
+        self._count = count
+        self._attest = attest
+        self._passed = 0
+        self.shows_names = shows_names
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield the rows, once."""
+        for row in self._rows:
+            self._passed += 1
+            yield row
+
+    @property
+    def size(self) -> int:
+        """Return how many rows there are now; they are counted anew each time."""
+        return self._count()
+
+    @property
+    def passed(self) -> int:
+        """Return how many rows have been read."""
+        return self._passed
+
+    def manifest(self, tally: Tally) -> Manifest:
+        """Return what was exported, signed; meant for when all rows have been written."""
+        return Manifest.of(self._attest({**tally.told(), "shows_names": self.shows_names}))
+
+
+def told_filter(where: DecisionFilter) -> dict[str, Any]:
+    """Return the filter as the manifest tells it: what leaves something out, and nothing else."""
+    return {name: value for name, value in _told(asdict(where)).items() if value}
+
+
+def filter_digest(where: DecisionFilter) -> str:
+    """Return the digest of the filter, for the audit event: the filter itself may hold people's names and words."""
+    return "sha256:" + hashlib.sha256(canonical(told_filter(where))).hexdigest()
+
+
+def _told(value: Any) -> Any:  # noqa: ANN401 -- a filter's fields, of several kinds
+    if isinstance(value, dict):
+        return {name: _told(each) for name, each in value.items() if each}
+    if isinstance(value, tuple):
+        return [_told(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime) else value
