@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from review.anchors import Anchor, Anchors
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.items import DecisionRecord, Page, ReviewItem
 from review.labels import Label, label_of
@@ -17,9 +18,10 @@ EXPORT_BATCH = 500
 class Records:
     """Reads what is kept, in batches of constant size; every export is itself an audit event."""
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
+    def __init__(self, store: Store, sealer: Sealer, anchors: Anchors) -> None:
         self._store = store
         self._sealer = sealer
+        self._anchors = anchors
 
     def events(
         self, person: Person, where: EventFilter, *, limit: int = 100, cursor: str | None = None
@@ -33,6 +35,15 @@ class Records:
         person.require(Permission.SEE_AUDIT)
         head = self._store.read(lambda tx: tx.log_head(person.workspace))
         return head, heartbeat(self._store)
+
+    def anchors(self, person: Person) -> tuple[Anchor, ...]:
+        """Return the places that the log's checkpoints are posted to, and how that goes."""
+        person.require(Permission.SEE_AUDIT)
+        return self._anchors.of(person.workspace)
+
+    def is_alarming(self, person: Person) -> bool:
+        """Tell whether the audit log is not being sealed, or one of its anchors raises an alarm."""
+        return heartbeat(self._store).is_missing or any(anchor.is_alarming for anchor in self.anchors(person))
 
     def labels(
         self, person: Person, *, since: datetime | None = None, until: datetime | None = None

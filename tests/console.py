@@ -9,6 +9,7 @@ from joserfc.jwk import OKPKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.desk import ReviewDesk
@@ -39,7 +40,8 @@ class Console:
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies)
         self.sealer = Sealer(store, self.receipts)
-        self.records = Records(store, self.sealer)
+        self.anchors = Anchors(store)
+        self.records = Records(store, self.sealer, self.anchors)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -58,7 +60,7 @@ class Console:
 
     def asgi(self) -> Starlette:
         """Return the machines' door as the application serves it."""
-        health = [Route(path, handler) for path, handler in health_routes(self.store)]
+        health = [Route(path, handler) for path, handler in health_routes(self.store, self.anchors)]
         return Starlette(routes=[Mount("/api", app=make_api(self.doors())), *health])
 
 
