@@ -29,6 +29,8 @@ GIT_TIMEOUT_S = 60
 
 _SCHEME = re.compile(r"([a-z][a-z0-9.-]*(?:\+[a-z]+)?)://")
 _GIT_SCHEMES = frozenset({"git+file", "git+https", "git+ssh"})
+# What says how to connect; the other variables of git are about a repository that this process has nothing to do with.
+_GIT_KEPT = frozenset({"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY"})
 _TOLD = 200
 
 
@@ -239,7 +241,7 @@ class GitPlace:
         for number, (name, value) in enumerate(settings.items()):
             pairs |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _GIT_KEPT},
             **pairs,
             "GIT_DIR": str(self._folder),
             "GIT_TERMINAL_PROMPT": "0",

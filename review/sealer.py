@@ -112,6 +112,11 @@ class AuditExport:
                 yield ProvenEvent(event.index, event.leaf, b"".join(inclusion_path(event.index, frontier, node)))
             begin = batch[-1].index + 1
 
+    @property
+    def reached(self) -> float:
+        """Return how far the log has been read: 0…1 of its events."""
+        return (0 if self._last is None else self._last + 1) / max(self._head.frontier.size, 1)
+
     def manifest(self) -> str:
         """Return the signed note that says what was exported; meant for when all rows have been read."""
         made_at, successors = self._store.read(lambda tx: (tx.now, self._successors(tx)))
@@ -164,6 +169,11 @@ class Sealer:
     def __init__(self, store: Store, receipts: Receipts) -> None:
         self._store = store
         self._receipts = receipts
+
+    @property
+    def verifying_key(self) -> Ed25519PublicKey:
+        """Return the public half of the key in force."""
+        return self._receipts.verifying_key
 
     def tick(self) -> int:
         """Sign what checkpoints are due, and let receipts carry the latest; return how many events were sealed."""

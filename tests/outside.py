@@ -5,7 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +43,14 @@ class Host:
 
 
 @contextmanager
-def a_host(tls: ssl.SSLContext | None = None) -> Iterator[Host]:
+def a_host(tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1") -> Iterator[Host]:
     """Serve until the context ends, over TLS where a context for it is given."""
     host = Host()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             host.arrived.append(Arrived(self.path, dict(self.headers), body))
@@ -55,7 +66,7 @@ def a_host(tls: ssl.SSLContext | None = None) -> Iterator[Host]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     host.port = server.server_address[1]
@@ -68,3 +79,24 @@ def a_host(tls: ssl.SSLContext | None = None) -> Iterator[Host]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+def a_certificate(folder: Path, name: str) -> Path:
+    """Write a certificate of this name alone, and its key, into one file."""
+    key, now = generate_private_key(SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, SHA256())
+    )
+    path = folder / f"{name}.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return path

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ from review.sealer import CHECKPOINT_EVERY, IDLE_CHECKPOINT_EVERY, Sealer
 from review.signing import Receipts
 from tests.builders import WORKSPACE, an_event, keeping
 from tests.clock import MovableClock
-from tests.outside import Host, a_host
+from tests.outside import Host, a_certificate, a_host
 
 KEY = OKPKey.generate_key("Ed25519")
 RECEIPTS = Receipts(KEY, issuer="https://desk.example:8443")
@@ -411,6 +413,25 @@ def test_a_repository_that_is_not_there_is_told_without_its_secrets(
     assert told.startswith("git ls-remote failed: fatal: unable to access")
     assert "secret" not in told + caplog.text
     assert "does not appear to be a git repository" in (anchor(store, missing).trouble or "")
+
+
+def test_git_is_handed_the_credentials_of_an_address_and_goes_only_where_it_was_looked_at(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = a_certificate(tmp_path, "localhost")
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    seal(store, 1)
+    # Git by itself would look for the host at 127.0.0.1.
+    found = socket.getaddrinfo("127.0.0.2", 443, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    with a_host(tls, address="127.0.0.2") as host:
+        url = f"git+https://desk:secret@localhost:{host.port}/log.git"
+        Poster(store, place_at(url, OUTBOUND)).tick()
+
+    assert {arrived.headers.get("Authorization") for arrived in host.arrived} == {"Basic ZGVzazpzZWNyZXQ="}
 
 
 class _Hanging(FilePlace):

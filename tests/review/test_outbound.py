@@ -4,19 +4,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from review.errors import ReviewError
 from review.outbound import MAX_BODY_BYTES, AddressRefusedError, DeliveryError, Outbound
-from tests.outside import Host, a_host
+from tests.outside import Host, a_certificate, a_host
 
 WITHIN = Outbound(allows_loopback=True)
 
@@ -146,27 +141,6 @@ def test_a_body_that_is_too_large_is_not_sent(host: Host) -> None:
         post(host.url, b"x" * (MAX_BODY_BYTES + 1))
 
     assert len(host.arrived) == 1
-
-
-def a_certificate(folder: Path, name: str) -> Path:
-    """Write a certificate of this name alone, and its key, into one file."""
-    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, None)
-    )
-    path = folder / f"{name}.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return path
 
 
 @pytest.mark.parametrize(("named", "count"), [("localhost", 1), ("another.example", 0)])
