@@ -11,7 +11,7 @@ from review.labels import Label, label_of
 from review.people import Permission, Person
 from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
 from review.store import Store, Writing
-from review.verification import Verdict, verified
+from review.verification import Verification, verified
 
 EXPORT_BATCH = 500
 
@@ -66,7 +66,7 @@ class Records:
         self._record_export(person, "audit", where.since, where.until)
         return self._sealer.export(person.workspace, where)
 
-    def verified(self, person: Person, *, told: Callable[[float], None]) -> Verdict:
+    def verified(self, person: Person, *, told: Callable[[float], None]) -> Verification:
         """Export the whole log as the person, and put it before the verifier, in constant memory.
 
         ``told`` is given how much is done, 0…1; what it raises ends it. The export is itself an event.

@@ -24,7 +24,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """What the verifier said of the log, in its own words, and how many events it has proven."""
 
     is_right: bool
@@ -33,11 +33,12 @@ class Verdict:
 
 
 class _Watched(io.RawIOBase):
-    """Reads a file and tells after every buffer how much of it has been read, 0…1."""
+    """Reads a file and tells after every buffer how much of it has been read from its beginning, 0…1."""
 
     def __init__(self, file: BinaryIO, told: Callable[[float], None]) -> None:
         self._file = file
         self._size = max(file.seek(0, io.SEEK_END), 1)
+        self._reached = 0
         self._told = told
 
     def readable(self) -> bool:
@@ -50,13 +51,17 @@ class _Watched(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 -- a buffer has no type before Python 3.12
+        begin = self._file.tell()
         chunk = self._file.read(len(buffer))
         buffer[: len(chunk)] = chunk
-        self._told(self._file.tell() / self._size)
+        # The verifier looks at the end first, which is no progress.
+        if begin <= self._reached:
+            self._reached = max(self._reached, begin + len(chunk))
+            self._told(self._reached / self._size)
         return len(chunk)
 
 
-def verified(export: AuditExport, key: Ed25519PublicKey, *, told: Callable[[float], None]) -> Verdict:
+def verified(export: AuditExport, key: Ed25519PublicKey, *, told: Callable[[float], None]) -> Verification:
     """Write the export to a temporary file and verify it with the key, in constant memory.
 
     ``told`` is given how much is done, 0…1, every 64 KiB and more; what it raises ends the verification, and leaves
@@ -72,4 +77,4 @@ def verified(export: AuditExport, key: Ed25519PublicKey, *, told: Callable[[floa
         watched = _Watched(file, lambda share: told(EXPORT_SHARE + (1 - EXPORT_SHARE) * share))
         verifier.verify(io.BufferedReader(watched, _BUFFER_BYTES))
     status = conclude(verifier, said.append)
-    return Verdict(is_right=status == 0, events=verifier.rows, words=tuple(said))
+    return Verification(is_right=status == 0, events=verifier.rows, words=tuple(said))
