@@ -173,6 +173,11 @@ class Anchors:
         self._store = store
         self._posters = tuple(Poster(store, place) for place in places)
 
+    @property
+    def posters(self) -> tuple[Poster, ...]:
+        """Return what posts to each place."""
+        return self._posters
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Post beside whatever is done inside the context; a place that hangs does not hold its end up."""
