@@ -107,6 +107,12 @@ def page(person: Person) -> None:
         _show_verification()
 
 
+def show_alarm(person: Person) -> None:
+    """Say on another screen that the audit log needs looking after, to those who may see it here."""
+    if person.may(PERMISSION) and services().records.is_alarming(person):
+        draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
+
+
 def _show_events(person: Person, found: Page[AuditEvent]) -> None:
     if not found.rows:
         show_empty("Nothing matches", "Take a filter away, or choose other days.")

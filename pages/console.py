@@ -21,10 +21,9 @@ from pages import (
 )
 from pages.presence import person_here
 from pages.rendering import draw, element, notice
-from pages.services import services
 from pages.theme import page_style
 from review.errors import ReviewError
-from review.people import Permission, Person
+from review.people import Person
 
 _LOGO = Path(__file__).with_name("logo.svg")
 
@@ -62,14 +61,6 @@ def _screen(module: ModuleType, person: Person) -> Callable[[], None]:
     return show
 
 
-def _show_alarm(person: Person, path: str) -> None:
-    """Say on every screen but Audit, which says more, that the audit log needs somebody who looks after it."""
-    if path == audit_page.PATH or not person.may(Permission.SEE_AUDIT):
-        return
-    if services().records.is_alarming(person):
-        draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
-
-
 def _account(person: Person) -> None:
     with st.container(key="account"), st.popover("Account", icon=":material/account_circle:", type="tertiary"):
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
@@ -104,7 +95,8 @@ def main() -> None:
     _account(person)
     # A place of its own, empty or not: what stands below keeps its number, and with it its focus and its state.
     with st.container():
-        _show_alarm(person, chosen.url_path)
+        if chosen.url_path != audit_page.PATH:
+            audit_page.show_alarm(person)
     chosen.run()
 
 
