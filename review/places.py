@@ -281,7 +281,8 @@ def _is_same(one: str, other: str) -> bool:
 def _shown(url: str) -> str:
     """Return the URL without user, password and query."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", parts.fragment))
+    branch = f"#{parts.fragment}" if parts.fragment else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{branch}"
 
 
 def _sentence(error: Exception) -> str:

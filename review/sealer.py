@@ -66,11 +66,11 @@ class Heartbeat:
         return is_full or last is None or self.now - last >= CHECKPOINT_EVERY
 
 
-def heartbeat(store: Store) -> Heartbeat:
-    """Return how the sealing goes."""
+def heartbeat(store: Store, *, limit: int = LEAVES_PER_CHECKPOINT) -> Heartbeat:
+    """Return how the sealing goes; what waits is counted no further than the limit."""
 
     def ask(tx: Reading) -> Heartbeat:
-        return Heartbeat(tx.now, tx.backlog(limit=LEAVES_PER_CHECKPOINT), tuple(tx.log_heads()))
+        return Heartbeat(tx.now, tx.backlog(limit=limit), tuple(tx.log_heads()))
 
     return store.read(ask)
 

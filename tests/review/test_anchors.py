@@ -356,6 +356,7 @@ def test_every_log_is_posted_and_one_that_fails_does_not_keep_the_others_back(st
     [
         ("https://desk:secret@hooks.example/services/T0/token?key=secret", "https://hooks.example/…"),
         ("memory://user:secret@bucket/path?key=secret", "memory://bucket/path"),
+        ("git+file:///srv/log.git", "git+file:///srv/log.git"),
         (
             "git+https://user:secret@git.example/audit/log.git?key=secret#main",
             "git+https://git.example/audit/log.git#main",
