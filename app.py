@@ -34,6 +34,7 @@ from agents.protocol import DecisionType
 from db.store import open_store
 from pages import downloads, services, sign_in
 from pages.headers import SecurityHeaders
+from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
 from review.demo import demo_policy
@@ -46,7 +47,9 @@ from review.items import DecisionFilter, ItemFilter
 from review.labels import Label, training_archive
 from review.manifests import RowExport
 from review.metrics import QueueCollector
+from review.outbound import Outbound
 from review.pace import Pace
+from review.places import Place, place_at
 from review.records import Records
 from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
@@ -76,6 +79,7 @@ class House:
     records: Records
     sessions: Sessions
     sealer: Sealer
+    anchors: Anchors
 
     def services(self) -> services.Services:
         """Return what the pages may call."""
@@ -104,6 +108,7 @@ def open_house(settings: Settings) -> Iterator[House]:
     try:
         policies = PolicyBook(store)
         sealer = Sealer(store, receipts)
+        anchors = Anchors(store, _places(settings))
         yield House(
             settings=settings,
             store=store,
@@ -112,12 +117,18 @@ def open_house(settings: Settings) -> Iterator[House]:
             keys=KeyRing(store),
             intake=Intake(store, receipts, policies),
             desk=ReviewDesk(store, receipts, policies),
-            records=Records(store, sealer),
+            records=Records(store, sealer, anchors),
             sessions=Sessions(store),
             sealer=sealer,
+            anchors=anchors,
         )
     finally:
         store.close()
+
+
+def _places(settings: Settings) -> list[Place]:
+    outbound = Outbound(allows_private=settings.outbound_private, allows_loopback=True)
+    return [place_at(url.get_secret_value(), outbound) for url in settings.anchors]
 
 
 class _Server(uvicorn.Server):
@@ -160,7 +171,7 @@ def make_app(house: House) -> App:
         HERE / "pages" / "console.py",
         lifespan=partial(_lifespan, house),
         routes=[
-            *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store)),
+            *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store, house.anchors)),
             *sign_in.routes(),
             *downloads.routes(),
         ],
@@ -173,13 +184,13 @@ def make_app(house: House) -> App:
 
 @asynccontextmanager
 async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
-    collector = QueueCollector(house.store, WORKSPACE)
+    collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
     _settle_memory()
     sweeping = asyncio.create_task(_sweep(house.intake))
     sealing = asyncio.create_task(_seal(house.sealer))
     try:
-        with _demo_agents(house.settings):
+        with house.anchors.running(), _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:

@@ -2,15 +2,31 @@
 
 import base64
 import json
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
 import streamlit as st
 
 from pages import history_page
-from pages.rendering import draw, facts, humanised, moment, notice, show_refusal, visible
+from pages.presence import is_still_here
+from pages.rendering import (
+    Markup,
+    chip,
+    draw,
+    element,
+    facts,
+    fold,
+    humanised,
+    moment,
+    notice,
+    plain,
+    show_refusal,
+    table,
+    visible,
+)
 from pages.services import services
 from pages.stories import EVENT_COLUMNS, event_cells, story_lines
 from pages.tables import (
@@ -26,9 +42,12 @@ from pages.tables import (
     show_pager,
     switch_to,
 )
+from review.anchors import Anchor
 from review.audit import AuditEvent, EventFilter, EventKind
+from review.items import Page
 from review.people import Permission, Person
 from review.sealer import LEAVES_PER_CHECKPOINT
+from review.verification import Verification
 
 TITLE = "Audit"
 ICON = ":material/fact_check:"
@@ -38,12 +57,18 @@ PERMISSION = Permission.SEE_AUDIT
 KEY = "audit"
 EVENTS_PER_PAGE = 100
 DOWNLOAD = "/download/audit.csv"
+WORDS_SHOWN = 200
+# How often a long verification shows how far it is, and looks whether the person is still signed in.
+SHOW_AGAIN_S = 0.25
+LOOK_AGAIN_S = 10.0
 
 _KINDS = {kind: humanised(kind) for kind in EventKind}
 _COLUMNS = (*EVENT_COLUMNS[:2], Column("item", "Item", "mono"), *EVENT_COLUMNS[2:])
 
 _VERIFIER = "/download/verify.py"
 _CHECKPOINT = "/api/v1/checkpoint"
+_VERIFICATION = f"{KEY}.verification"
+_VERIFYING = "The log is exported and verified. Stay on this page."
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
@@ -73,7 +98,23 @@ def page(person: Person) -> None:
         where,
         lambda cursor: services().records.events(person, where, limit=EVENTS_PER_PAGE, cursor=cursor),
     )
-    _show_download(person, where)
+    is_to_be_verified = _show_download(person, where)
+    place = st.container()
+    _show_events(person, found)
+    # Last, so that the page is whole while it lasts. Whatever is pressed meanwhile, and leaving, ends it.
+    with place:
+        if is_to_be_verified:
+            _verify(person)
+        _show_verification()
+
+
+def show_alarm(person: Person) -> None:
+    """Say on another screen that the audit log needs looking after, to those who may see it here."""
+    if person.may(PERMISSION) and services().records.is_alarming(person):
+        draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
+
+
+def _show_events(person: Person, found: Page[AuditEvent]) -> None:
     if not found.rows:
         show_empty("Nothing matches", "Take a filter away, or choose other days.")
         return
@@ -108,6 +149,33 @@ def _show_log(person: Person) -> None:
                 f"The signed head of the log; anybody may fetch it at {_CHECKPOINT}. Keep it outside this house."
             )
             st.code(head.note, language=None, wrap_lines=True)
+    _show_anchors(services().records.anchors(person))
+
+
+def _show_anchors(anchors: Sequence[Anchor]) -> None:
+    if not anchors:
+        plain("Checkpoints are posted nowhere outside yet; the setting SIGNOFF_ANCHORS names places.", is_quiet=True)
+        return
+    troubled = sum(anchor.trouble is not None or anchor.is_alarming for anchor in anchors)
+    mark = chip(f"{troubled} in trouble", "bad") if troubled else chip("in order", "good")
+    places = "1 place" if len(anchors) == 1 else f"{len(anchors)} places"
+    rows = [(_anchor_cell(anchor), f"{anchor.size:,}" if anchor.size else "–", moment(anchor.at)) for anchor in anchors]
+    body = table(["Anchor", "Events in its checkpoint", "Posted"], rows)
+    draw(fold(f"Anchored at {places}", body, mark=mark, is_open=bool(troubled)))
+
+
+def _anchor_cell(anchor: Anchor) -> Markup:
+    parts = [element("div", anchor.place, class_="so-plain")]
+    if anchor.trouble is not None:
+        parts.append(element("p", anchor.trouble, class_="so-error"))
+    elif anchor.is_alarming:
+        parts.append(element("p", "It has not answered for more than two minutes.", class_="so-error"))
+    elif anchor.size is None:
+        parts.append(element("p", "Nothing was posted there yet.", class_="so-plain so-quiet so-small"))
+    if anchor.due_since is not None and anchor.trouble is not None:
+        since = f"A checkpoint waits for it since {moment(anchor.due_since)}."
+        parts.append(element("p", since, class_="so-plain so-quiet so-small"))
+    return element("div", *parts)
 
 
 def _ask_filter() -> EventFilter:
@@ -145,18 +213,59 @@ def download_address(where: EventFilter) -> str:
     return f"{DOWNLOAD}?{query}" if query else DOWNLOAD
 
 
-def _show_download(person: Person, where: EventFilter) -> None:
+def _show_download(person: Person, where: EventFilter) -> bool:
+    """Offer the log as a file, and its verification; tell whether the latter was asked for."""
     if not person.may(Permission.EXPORT_AUDIT):
-        return
+        return False
     with st.container(horizontal=True, vertical_alignment="center"):
         is_filtered = where != EventFilter()
         label = "Download what matches (CSV)" if is_filtered else "Download the log (CSV)"
         st.link_button(label, download_address(where), icon=":material/download:")
+        is_asked = st.button("Verify the log", key=f"{KEY}.verify", icon=":material/rule:")
         st.link_button("Download the verifier", _VERIFIER, icon=":material/verified:", type="tertiary")
         with st.popover("What is in the file?", type="tertiary"):
             st.markdown(_ABOUT)
         count = services().records.count_events(person, where)
         st.caption(f"What matches now: {rows_words(count, 'event')}.", width="content")
+    return is_asked
+
+
+def _verify(person: Person) -> None:
+    st.session_state.pop(_VERIFICATION, None)
+    bar = st.progress(0.0, text=_VERIFYING)
+    looked = shown = time.monotonic()
+
+    def told(share: float) -> None:
+        nonlocal looked, shown
+        now = time.monotonic()
+        if now - looked >= LOOK_AGAIN_S:
+            looked = now
+            if not is_still_here(person):
+                st.stop()
+        if now - shown >= SHOW_AGAIN_S:
+            shown = now
+            bar.progress(min(share, 1.0), text=_VERIFYING)
+
+    try:
+        st.session_state[_VERIFICATION] = services().records.verified(person, told=told), datetime.now(UTC)
+    finally:
+        bar.empty()
+
+
+def _show_verification() -> None:
+    kept: tuple[Verification, datetime] | None = st.session_state.get(_VERIFICATION)
+    if kept is None:
+        return
+    verification, at = kept
+    if verification.is_right:
+        draw(notice(f"All {verification.events:,} events are as they were sealed, and none is missing.", "good"))
+    else:
+        draw(notice("The log is not as it was sealed. What is wrong with it:", "bad"))
+    st.code(visible("\n".join(verification.words[:WORDS_SHOWN])), language=None, wrap_lines=True)
+    st.caption(
+        f"This server verified its own log at {moment(at)}. Whoever does not trust it downloads the log and the "
+        "verifier, and runs it elsewhere."
+    )
 
 
 def _line(event: AuditEvent) -> Line:

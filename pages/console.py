@@ -94,6 +94,9 @@ def main() -> None:
     chosen = st.navigation(screens, position="top")
     _account(person)
     watch(person)
+    with st.container():  # Empty or not, so that what stands below keeps its number and its state.
+        if chosen.url_path != audit_page.PATH:
+            audit_page.show_alarm(person)
     chosen.run()
 
 

@@ -39,6 +39,7 @@ from agents.protocol import (
     Problem,
     Status,
 )
+from review.anchors import Anchors
 from review.errors import (
     IdempotencyKeyMissingError,
     KeyFault,
@@ -464,7 +465,7 @@ def _add_docs(api: FastAPI) -> None:
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def health_routes(store: Store) -> list[tuple[str, Callable[[Request], Awaitable[Response]]]]:
+def health_routes(store: Store, anchors: Anchors) -> list[tuple[str, Callable[[Request], Awaitable[Response]]]]:
     """Return the paths and handlers outside ``/api``: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
     async def healthz(_: Request) -> Response:
@@ -476,6 +477,10 @@ def health_routes(store: Store) -> list[tuple[str, Callable[[Request], Awaitable
         # An alarm, and no reason to send the agents away: what they submit is kept, and sealed later.
         beat = await run_in_threadpool(heartbeat, store)
         alarm = "alarm: the audit log is not being sealed\n" if beat.is_missing else ""
+        late = sum(anchor.is_alarming for anchor in await run_in_threadpool(anchors.of, DEFAULT_WORKSPACE))
+        if late:
+            # Anybody may ask, so no place is named.
+            alarm += f"alarm: {late} of the audit log's anchors could not be given its checkpoint\n"
         return Response(f"ready\n{alarm}", media_type="text/plain")
 
     async def metrics(_: Request) -> Response:

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from agents.protocol import Status
+from review.anchors import Anchors
 from review.items import ItemFilter
 from review.sealer import LEAVES_PER_CHECKPOINT, heartbeat
 from review.store import COUNT_LIMIT, Store
@@ -21,10 +22,11 @@ DWELL = Histogram(
 
 
 class QueueCollector(Collector):
-    """Counts, when asked, the undecided items and the unsealed events; a count stops at its limit."""
+    """Tells, when asked, how many items are undecided, and how sealing and anchoring go; a count stops at its limit."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Store, anchors: Anchors, workspace: str) -> None:
         self._store = store
+        self._anchors = anchors
         self._workspace = workspace
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -49,6 +51,25 @@ class QueueCollector(Collector):
             "1 while a checkpoint of the audit log is missing for two intervals.",
             value=int(beat.is_missing),
         )
+        yield from self._anchored()
+
+    def _anchored(self) -> Iterator[GaugeMetricFamily]:
+        # By number, in the order of the settings: anybody may ask, so no place is named.
+        alarm = GaugeMetricFamily(
+            "signoff_anchor_alarm",
+            "1 while an anchor could not be given the latest checkpoint for two intervals, or contradicts the log.",
+            labels=["anchor"],
+        )
+        posted = GaugeMetricFamily(
+            "signoff_anchor_posted_timestamp_seconds",
+            "When this process last posted a checkpoint to the anchor, in seconds since 1970.",
+            labels=["anchor"],
+        )
+        for number, anchor in enumerate(self._anchors.of(self._workspace), 1):
+            alarm.add_metric([str(number)], int(anchor.is_alarming))
+            if anchor.at is not None:
+                posted.add_metric([str(number)], anchor.at.timestamp())
+        yield from (alarm, posted)
 
     def _count(self, status: Status) -> int:
         where = ItemFilter(statuses=(status,))

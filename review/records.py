@@ -1,10 +1,11 @@
 """The records: the audit log, the decisions and the labels, as pages to look at and as streams to export."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from review.anchors import Anchor, Anchors
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.errors import UnknownReviewerError
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
@@ -13,6 +14,7 @@ from review.manifests import RowExport, filter_digest, told_filter
 from review.people import Permission, Person
 from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
 from review.store import COUNT_LIMIT, Store, Writing
+from review.verification import Verification, verified
 
 T = TypeVar("T")
 
@@ -23,9 +25,10 @@ EXPORT_BATCH = 200
 class Records:
     """Reads what is kept, in batches of constant size; every export is itself an audit event."""
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
+    def __init__(self, store: Store, sealer: Sealer, anchors: Anchors) -> None:
         self._store = store
         self._sealer = sealer
+        self._anchors = anchors
 
     def events(
         self, person: Person, where: EventFilter, *, limit: int = 100, cursor: str | None = None
@@ -48,6 +51,17 @@ class Records:
         decisions = self._exported(person, "labels", where)
         return self._rows(person, "labels", where, map(_label, decisions))
 
+    def anchors(self, person: Person) -> tuple[Anchor, ...]:
+        """Return the places that the log's checkpoints are posted to, and how that goes."""
+        person.require(Permission.SEE_AUDIT)
+        return self._anchors.of(person.workspace)
+
+    def is_alarming(self, person: Person) -> bool:
+        """Tell whether the audit log is not being sealed, or one of its anchors raises an alarm."""
+        # Asked on every drawing of every screen: whether anything waits is enough.
+        beat = heartbeat(self._store, limit=1)
+        return beat.is_missing or any(anchor.is_alarming for anchor in self.anchors(person))
+
     def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
         """Return the first labels, to look at before a download."""
         person.require(Permission.SEE_ITEMS)
@@ -59,6 +73,13 @@ class Records:
         person.require(Permission.EXPORT_AUDIT)
         self._record_export(person, "audit", where.since, where.until)
         return self._sealer.export(person.workspace, where)
+
+    def verified(self, person: Person, *, told: Callable[[float], None]) -> Verification:
+        """Export the whole log as the person, and put it before the verifier, in constant memory.
+
+        ``told`` is given how much is done, 0…1; what it raises ends it. The export is itself an event.
+        """
+        return verified(self.audit_events(person, EventFilter()), self._sealer.verifying_key, told=told)
 
     def decisions(
         self, person: Person, where: DecisionFilter = EVERY_DECISION

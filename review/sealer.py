@@ -67,11 +67,11 @@ class Heartbeat:
         return is_full or last is None or self.now - last >= CHECKPOINT_EVERY
 
 
-def heartbeat(store: Store) -> Heartbeat:
-    """Return how the sealing goes."""
+def heartbeat(store: Store, *, limit: int = LEAVES_PER_CHECKPOINT) -> Heartbeat:
+    """Return how the sealing goes; what waits is counted no further than the limit."""
 
     def ask(tx: Reading) -> Heartbeat:
-        return Heartbeat(tx.now, tx.backlog(limit=LEAVES_PER_CHECKPOINT), tuple(tx.log_heads()))
+        return Heartbeat(tx.now, tx.backlog(limit=limit), tuple(tx.log_heads()))
 
     return store.read(ask)
 
@@ -122,6 +122,11 @@ class AuditExport:
     def passed(self) -> int:
         """Return how many leaves the reading has gone through, those among them that the filter leaves out."""
         return 0 if self._last is None else self._last + 1
+
+    @property
+    def reached(self) -> float:
+        """Return how far the log has been read: 0…1 of its events."""
+        return self.passed / max(self.size, 1)
 
     def manifest(self) -> str:
         """Return the signed note that says what was exported; meant for when all rows have been read."""
@@ -175,6 +180,11 @@ class Sealer:
     def __init__(self, store: Store, receipts: Receipts) -> None:
         self._store = store
         self._receipts = receipts
+
+    @property
+    def verifying_key(self) -> Ed25519PublicKey:
+        """Return the public half of the key in force."""
+        return self._receipts.verifying_key
 
     def tick(self) -> int:
         """Sign what checkpoints are due, and let receipts carry the latest; return how many events were sealed."""

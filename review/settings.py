@@ -2,9 +2,10 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -20,6 +21,13 @@ class Settings(BaseSettings):
     demo: bool = False
     signing_key_file: Path | None = None
     submits_per_minute: int = Field(default=6000, ge=1)
+    anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    outbound_private: bool = False
+
+    @field_validator("anchors", mode="before")
+    @classmethod
+    def _apart(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
 
     @property
     def store_url(self) -> str:

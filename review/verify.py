@@ -777,6 +777,11 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     except (OSError, UnicodeDecodeError, UnusableError) as error:
         say(f"Cannot verify: {error}")
         return 2
+    return conclude(verifier, say)
+
+
+def conclude(verifier: Verifier, say: Callable[[str], None]) -> int:
+    """Say what the verifier has found; return the exit status."""
     report = verifier.report
     for problem in sorted(report.problems, key=_position):
         say(_told(problem))

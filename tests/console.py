@@ -1,7 +1,7 @@
 """A running console for tests: the real machines' door over real HTTP, with the desk at hand in the same process."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -9,6 +9,7 @@ from joserfc.jwk import OKPKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.desk import ReviewDesk
@@ -16,6 +17,7 @@ from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
 from review.pace import Pace
 from review.people import Person
+from review.places import Place
 from review.policy import PolicyDocument
 from review.records import Records
 from review.sealer import Sealer
@@ -29,7 +31,7 @@ START_SECONDS = 20
 class Console:
     """The use cases of one installation, and where its machines' door is served."""
 
-    def __init__(self, store: Store, *, issuer: str = "http://console.test") -> None:
+    def __init__(self, store: Store, *, issuer: str = "http://console.test", places: Sequence[Place] = ()) -> None:
         self.store = store
         self.url = issuer
         self.signing_key = OKPKey.generate_key("Ed25519")
@@ -39,7 +41,8 @@ class Console:
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies)
         self.sealer = Sealer(store, self.receipts)
-        self.records = Records(store, self.sealer)
+        self.anchors = Anchors(store, places)
+        self.records = Records(store, self.sealer, self.anchors)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -58,7 +61,7 @@ class Console:
 
     def asgi(self) -> Starlette:
         """Return the machines' door as the application serves it."""
-        health = [Route(path, handler) for path, handler in health_routes(self.store)]
+        health = [Route(path, handler) for path, handler in health_routes(self.store, self.anchors)]
         return Starlette(routes=[Mount("/api", app=make_api(self.doors())), *health])
 
 

@@ -410,16 +410,45 @@ def test_the_server_seals_what_happens(settings: Settings) -> None:
     with_events(settings)
 
     with open_house(settings) as house:
-        asyncio.run(_served_for_a_moment(house))
+        asyncio.run(_served_until(house, lambda: house.store.read(lambda tx: tx.log_head(WORKSPACE)) is not None))
         log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
 
     assert log is not None
     assert log.frontier.size >= 1
 
 
-async def _served_for_a_moment(house: House) -> None:
+def test_the_server_posts_checkpoints_to_the_anchors_of_the_settings(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    monkeypatch.setenv("SIGNOFF_ANCHORS", f" file://{places[0]}  file://{places[1]} ")
+    with_events(settings)
+
+    with open_house(Settings()) as house:
+        asyncio.run(_served_until(house, lambda: all(anchor.size for anchor in house.anchors.of(WORKSPACE))))
+        log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
+
+    assert log is not None
+    kept = [(place / "127.0.0.1_3A8501_2Fdefault" / "latest").read_text(encoding="utf-8") for place in places]
+    assert kept == [log.note] * 2
+
+
+def test_an_anchor_that_is_none_ends_the_start_without_its_secrets(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_ANCHORS", "http://desk:secret@hooks.example/secret")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["key", "list"])
+
+    assert ended.value.code == "Nothing is sent to hooks.example: only https is, except to this machine."
+    assert "secret" not in repr(Settings())
+    assert settings.anchors == ()
+
+
+async def _served_until(house: House, is_done: Callable[[], bool]) -> None:
     async with _lifespan(house, make_app(house)):
         for _ in range(200):
-            if house.store.read(lambda tx: tx.log_head(WORKSPACE)) is not None:
+            if is_done():
                 return
             await asyncio.sleep(0.05)

@@ -261,6 +261,16 @@ def test_the_audit_log_is_read_and_downloaded(ada: Visitor, house: House, agent:
         assert (leaf["id"], leaf["kind"], leaf["item"]) == (event["id"], event["kind"], str(item))
 
 
+def test_the_audit_log_is_verified_in_the_house(ada: Visitor, house: House, agent: WorkingAgent) -> None:
+    decided(house, agent)
+    ada.go("Audit")
+
+    ada.press("Verify the log")
+
+    ada.sees("events are as they were sealed, and none is missing.")
+    ada.sees("the whole log.")
+
+
 def test_a_key_made_on_the_page_lets_the_agent_in_until_it_is_revoked(ada: Visitor) -> None:
     name = f"made_{uuid7().hex[-8:]}"
     ada.go("Agents")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,11 +17,15 @@ from review.audit import SYSTEM
 from review.desk import Seen
 from review.intake import Submission
 from review.items import ReasonCode
+from review.outbound import Outbound
 from review.people import Person, Role
+from review.places import place_at
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
 from review.sessions import Sessions
 from review.settings import Settings
-from tests.builders import a_request, ada, grace
+from tests.builders import a_request, ada, an_event, grace, keeping
+from tests.clock import MovableClock
 from tests.console import Console
 
 SCREENS = (queue_page, history_page, labels_page, audit_page, agents_page, policy_page)
@@ -33,14 +39,17 @@ DRAWN = [
 
 @pytest.fixture
 def console(sqlite_store: SqlStore) -> Console:
-    console = Console(sqlite_store)
+    return installed(Console(sqlite_store))
+
+
+def installed(console: Console) -> Console:
     install(
         Services(
             desk=console.desk,
             records=console.records,
             policies=console.policies,
             keys=console.keys,
-            sessions=Sessions(sqlite_store),
+            sessions=Sessions(console.store),
             settings=Settings(public_url="https://desk.example.com"),
         )
     )
@@ -146,3 +155,62 @@ def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test.button(key="policy.preview").click().run()
 
     assert "On the last 6 actions this draft would change 0" in words_on(test)
+
+
+def test_the_log_is_verified_on_its_page(furnished: Console) -> None:
+    test = drawn(audit_page, furnished.person)
+
+    test.button(key="audit.verify").click().run()
+
+    assert not test.exception
+    head = furnished.store.read(lambda tx: tx.log_head(furnished.person.workspace))
+    assert head is not None
+    assert f"All {head.frontier.size} events are as they were sealed, and none is missing." in words_on(test)
+    assert any(code.value.startswith(f"OK: {head.frontier.size} events") for code in test.code)
+
+
+def test_who_may_not_export_the_log_is_not_offered_its_verification(furnished: Console) -> None:
+    test = drawn(audit_page, replace(furnished.person, roles=frozenset({Role.LEAD})))
+
+    assert [button.label for button in test.button if button.label == "Verify the log"] == []
+
+
+def test_the_anchors_are_shown_without_their_secrets(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file stands where the folder should be")
+    urls = (f"file://{tmp_path / 'anchor'}", f"file://{blocked}", "https://desk:secret@hooks.example/secret?key=secret")
+    console = installed(Console(sqlite_store, places=[place_at(url, Outbound()) for url in urls]))
+    sqlite_store.write(keeping(an_event()))
+    console.sealer.seal()
+    for poster in console.anchors.posters[:2]:
+        poster.tick()
+
+    words = words_on(drawn(audit_page, console.person))
+
+    assert "Anchored at 3 places" in words
+    assert "1 in trouble" in words
+    assert "Not a directory." in words
+    assert "https://hooks.example/…" in words
+    assert "Nothing was posted there yet." in words
+    assert "secret" not in words
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_missing_heartbeat_is_told_on_every_screen_to_who_may_see_the_log(
+    console: Console, clock: MovableClock, role: Role
+) -> None:
+    def script(person: "Person") -> None:
+        from pages.audit_page import show_alarm
+
+        show_alarm(person)
+
+    person = replace(console.person, roles=frozenset({role}))
+    console.store.write(keeping(an_event()))
+    told = []
+
+    for wait in (timedelta(0), ALARM_AFTER * CHECKPOINT_EVERY):
+        clock.advance(wait)
+        told.append(words_on(AppTest.from_function(script, args=(person,), default_timeout=30).run()))
+
+    alarm = "The audit log raises an alarm. The Audit screen says why."
+    assert [alarm in words for words in told] == [False, role is not Role.REVIEWER]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,13 @@ from db.store import SqlStore
 from review.audit import EventKind
 from review.checkpoints import Checkpoint, parse_note
 from review.intake import Intake, Submission
+from review.metrics import QueueCollector
+from review.outbound import Outbound
 from review.pace import Pace
+from review.places import place_at
 from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
-from tests.builders import a_request, ada
-from tests.clock import MovableClock
+from tests.builders import WORKSPACE, a_request, ada, an_event, keeping
+from tests.clock import START, MovableClock
 from tests.console import Console, served
 from tests.review.steps import a_document, an_edit, decide, items, kinds
 
@@ -235,6 +239,42 @@ def test_a_missing_heartbeat_is_an_alarm_after_two_intervals(
     assert [answer.status_code for answer in (before, alarmed, after)] == [200] * 3
     assert alarmed.text == "ready\nalarm: the audit log is not being sealed\n"
     assert (before.text, after.text) == ("ready\n", "ready\n")
+
+
+def test_an_anchor_that_fails_is_an_alarm_after_two_intervals(
+    sqlite_store: SqlStore, clock: MovableClock, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file stands where the folder should be")
+    places = [place_at(f"file://{path}", Outbound()) for path in (tmp_path / "anchor", blocked)]
+    console = Console(sqlite_store, places=places)
+    sqlite_store.write(keeping(an_event()))
+    console.sealer.seal()
+    answers = []
+
+    with served(console):
+        for wait in (timedelta(0), ALARM_AFTER * CHECKPOINT_EVERY - timedelta(seconds=1), timedelta(seconds=1)):
+            clock.advance(wait)
+            for poster in console.anchors.posters:
+                poster.tick()
+            answers.append(httpx2.get(f"{console.url}/readyz").text)
+
+    assert answers == [
+        "ready\n",
+        "ready\n",
+        "ready\nalarm: 1 of the audit log's anchors could not be given its checkpoint\n",
+    ]
+    gauges = {
+        (sample.name, sample.labels["anchor"]): sample.value
+        for family in QueueCollector(sqlite_store, console.anchors, WORKSPACE).collect()
+        for sample in family.samples
+        if "anchor" in sample.labels
+    }
+    assert gauges == {
+        ("signoff_anchor_alarm", "1"): 0,
+        ("signoff_anchor_alarm", "2"): 1,
+        ("signoff_anchor_posted_timestamp_seconds", "1"): START.timestamp(),
+    }
 
 
 def test_the_latest_checkpoint_is_public(agent: Agent, console: Console) -> None:

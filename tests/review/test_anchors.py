@@ -1,0 +1,484 @@
+"""Anchors: every place is given the latest checkpoint, and tells when the log is not the one that it knows."""
+
+import logging
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from joserfc.jwk import OKPKey
+from uuid_utils.compat import uuid7
+
+from db.store import SqlStore, open_store
+from review import verify
+from review.anchors import RETRY_FIRST, RETRY_LAST, Anchor, Anchors, Poster
+from review.audit import EventFilter, LogHead
+from review.checkpoints import Checkpoint, signed
+from review.errors import ReviewError
+from review.exports import audit_csv
+from review.outbound import Outbound
+from review.places import FilePlace, Place, place_at
+from review.sealer import CHECKPOINT_EVERY, IDLE_CHECKPOINT_EVERY, Sealer
+from review.signing import Receipts
+from tests.builders import WORKSPACE, an_event, keeping
+from tests.clock import MovableClock
+from tests.outside import Host, a_certificate, a_host
+
+KEY = OKPKey.generate_key("Ed25519")
+RECEIPTS = Receipts(KEY, issuer="https://desk.example:8443")
+FOLDER = "desk.example_3A8443_2Fdefault"
+SECOND = timedelta(seconds=1)
+OUTBOUND = Outbound(allows_loopback=True)
+
+
+@pytest.fixture
+def store(sqlite_store: SqlStore) -> SqlStore:
+    return sqlite_store
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with a_host() as serving:
+        yield serving
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoints.git"
+    git(tmp_path, "init", "--bare", "--quiet", str(path))
+    return path
+
+
+def git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607 -- git
+    return done.stdout
+
+
+def seal(store: SqlStore, events: int, receipts: Receipts = RECEIPTS) -> LogHead:
+    """Let so many things happen, and seal them; return the head of the log."""
+    store.write(keeping(*(an_event() for _ in range(events))))
+    Sealer(store, receipts).seal()
+    head = store.read(lambda tx: tx.log_head(WORKSPACE))
+    assert head is not None
+    return head
+
+
+def anchor(store: SqlStore, poster: Poster) -> Anchor:
+    return poster.anchor(WORKSPACE, store.read(lambda tx: tx.now))
+
+
+def posted(path: Path) -> dict[str, str]:
+    return {each.name: each.read_text(encoding="utf-8") for each in sorted((path / FOLDER).iterdir())}
+
+
+def test_a_webhook_is_sent_the_signed_note_and_nothing_else(store: SqlStore, host: Host) -> None:
+    head = seal(store, 3)
+    poster = Poster(store, place_at(host.url, OUTBOUND))
+
+    poster.tick()
+
+    (arrived,) = host.arrived
+    assert (arrived.body.decode(), arrived.headers["Content-Type"]) == (head.note, "text/plain; charset=utf-8")
+    assert anchor(store, poster) == Anchor(f"http://127.0.0.1:{host.port}/…", size=3, at=head.at)
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_each_checkpoint_is_a_file_of_its_own_and_the_latest_is_one_more(
+    store: SqlStore, clock: MovableClock, tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "not there yet" if kind == "file" else Path("/") / uuid7().hex
+    poster = Poster(store, place_at(f"{kind}://{folder}", OUTBOUND))
+    notes = []
+
+    for _ in range(3):
+        notes.append(seal(store, 2).note)
+        poster.tick()
+        clock.advance(CHECKPOINT_EVERY)
+
+    files = MemoryFileSystem() if kind == "memory" else LocalFileSystem()
+    found = files.find(str(folder / FOLDER))
+    assert {path.rpartition("/")[2]: files.cat_file(path).decode() for path in found} == {
+        "000000000002": notes[0],
+        "000000000004": notes[1],
+        "000000000006": notes[2],
+        "latest": notes[2],
+    }
+
+
+def test_each_checkpoint_is_a_commit_on_a_branch_that_is_never_forced(
+    store: SqlStore, clock: MovableClock, repository: Path
+) -> None:
+    notes = []
+
+    # A second poster, as another replica or after a restart, goes on where the first stopped.
+    for poster in [Poster(store, place_at(f"git+file://{repository}", OUTBOUND)) for _ in range(2)]:
+        for _ in range(2):
+            notes.append(seal(store, 2).note)
+            poster.tick()
+            assert anchor(store, poster).trouble is None
+            clock.advance(CHECKPOINT_EVERY)
+
+    commits = git(repository, "log", "--format=%H %s", "--reverse", "checkpoints").splitlines()
+    assert [git(repository, "show", f"{each.split()[0]}:{FOLDER}/latest") for each in commits] == notes
+    assert commits[0].split(" ", 1)[1] == "Checkpoint of desk.example:8443/default over 2 events"
+
+
+def test_a_fragment_names_the_branch_and_what_else_is_on_it_stays(store: SqlStore, tmp_path: Path) -> None:
+    repository, work = tmp_path / "there.git", tmp_path / "work"
+    git(tmp_path, "init", "--bare", "--quiet", "--initial-branch=main", str(repository))
+    git(tmp_path, "clone", "--quiet", str(repository), str(work))
+    (work / "README").write_text("Ours.")
+    git(work, "add", "README")
+    git(work, "-c", "user.name=Ada", "-c", "user.email=ada@id.example", "commit", "--quiet", "-m", "Begin")
+    git(work, "push", "--quiet", "origin", "HEAD:main")
+    head = seal(store, 1)
+
+    Poster(store, place_at(f"git+file://{repository}#main", OUTBOUND)).tick()
+
+    files = git(repository, "ls-tree", "-r", "--name-only", "main").splitlines()
+    assert files == ["README", f"{FOLDER}/latest"]
+    assert git(repository, "show", f"main:{FOLDER}/latest") == head.note
+
+
+def test_it_is_posted_at_most_once_a_minute_and_again_when_the_idle_log_is_signed(
+    store: SqlStore, clock: MovableClock, host: Host
+) -> None:
+    poster = Poster(store, place_at(host.url, OUTBOUND))
+    counts = []
+
+    for wait, events in ((SECOND, 1), (SECOND, 1), (CHECKPOINT_EVERY, 0), (IDLE_CHECKPOINT_EVERY, 0), (SECOND, 0)):
+        clock.advance(wait)
+        if events:
+            seal(store, events)
+        Sealer(store, RECEIPTS).tick()
+        poster.tick()
+        counts.append(len(host.arrived))
+
+    assert counts == [1, 1, 2, 3, 3]
+
+
+def test_after_an_outage_only_the_latest_is_posted(store: SqlStore, clock: MovableClock, host: Host) -> None:
+    poster = Poster(store, place_at(host.url, OUTBOUND))
+    host.answer = 503
+    seen = []
+    for _ in range(5):
+        head = seal(store, 1)
+        poster.tick()
+        seen.append((anchor(store, poster).trouble, anchor(store, poster).is_alarming))
+        clock.advance(CHECKPOINT_EVERY)
+    host.answer = 200
+    failed = len(host.arrived)
+    clock.advance(RETRY_LAST)
+
+    poster.tick()
+
+    told = "127.0.0.1 did not take it: it answered with status 503."
+    assert seen == [(told, False), (told, False), (told, True), (told, True), (told, True)]
+    assert [arrived.body.decode() for arrived in host.arrived[failed:]] == [head.note]
+    assert anchor(store, poster) == Anchor(f"http://127.0.0.1:{host.port}/…", size=5, at=clock())
+
+
+def test_what_fails_is_tried_again_after_ever_longer_pauses(store: SqlStore, clock: MovableClock, host: Host) -> None:
+    poster = Poster(store, place_at(host.url, OUTBOUND))
+    host.answer = 500
+    seal(store, 1)
+    tried_at = []
+
+    for second in range(1200):
+        before = len(host.arrived)
+        poster.tick()
+        if len(host.arrived) > before:
+            tried_at.append(second)
+        clock.advance(SECOND)
+
+    pauses = [after - before for before, after in pairwise(tried_at)]
+    first = int(RETRY_FIRST.total_seconds())
+    assert pauses == [first * 2**step for step in range(8)] + [int(RETRY_LAST.total_seconds())] * 2
+
+
+def test_another_replica_leaves_what_is_there(store: SqlStore, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}"
+    head = seal(store, 2)
+    Poster(store, place_at(url, OUTBOUND)).tick()
+    written = (tmp_path / FOLDER / "latest").stat().st_mtime_ns
+    other = Poster(store, place_at(url, OUTBOUND))
+
+    other.tick()
+
+    assert (tmp_path / FOLDER / "latest").stat().st_mtime_ns == written
+    assert anchor(store, other).size == head.frontier.size
+
+
+def test_what_a_crash_left_half_written_is_written_again(store: SqlStore, clock: MovableClock, tmp_path: Path) -> None:
+    poster = Poster(store, place_at(f"file://{tmp_path}", OUTBOUND))
+    head = seal(store, 2)
+    poster.tick()
+    for name in ("000000000002", "latest"):
+        (tmp_path / FOLDER / name).write_text(head.note[:40], encoding="utf-8")
+
+    Poster(store, place_at(f"file://{tmp_path}", OUTBOUND)).tick()
+
+    assert posted(tmp_path) == {"000000000002": head.note, "latest": head.note}
+    assert clock() == head.at
+
+
+def test_a_new_key_signs_the_same_checkpoint_without_a_contradiction(
+    store: SqlStore, clock: MovableClock, tmp_path: Path
+) -> None:
+    first = seal(store, 2)
+    Poster(store, place_at(f"file://{tmp_path}", OUTBOUND)).tick()
+    clock.advance(IDLE_CHECKPOINT_EVERY)
+    Sealer(store, Receipts(OKPKey.generate_key("Ed25519"), issuer="https://desk.example:8443")).tick()
+    poster = Poster(store, place_at(f"file://{tmp_path}", OUTBOUND))
+
+    poster.tick()
+
+    latest = store.read(lambda tx: tx.log_head(WORKSPACE))
+    assert latest is not None
+    assert latest.note != first.note
+    assert posted(tmp_path) == {"000000000002": first.note, "latest": latest.note}
+    assert anchor(store, poster).trouble is None
+
+
+@pytest.mark.parametrize("kind", ["file", "git+file"])
+@pytest.mark.parametrize("grown", [0, 3, 4, 9])
+def test_a_log_that_was_rolled_back_is_told_at_once_and_kept_from_its_anchor(
+    tmp_path: Path,
+    clock: MovableClock,
+    repository: Path,
+    opened: Callable[[str], SqlStore],
+    *,
+    kind: str,
+    grown: int,
+) -> None:
+    database, copy = tmp_path / "signoff.db", tmp_path / "copy.db"
+    url = f"{kind}://{repository if kind == 'git+file' else tmp_path / 'files'}"
+    seal_first = open_store(f"sqlite:///{database}", clock=clock)
+    seal(seal_first, 3)
+    seal_first.close()
+    shutil.copy(database, copy)
+    later = open_store(f"sqlite:///{database}", clock=clock)
+    kept = seal(later, 4)
+    Poster(later, place_at(url, OUTBOUND)).tick()
+    later.close()
+    store = opened(f"sqlite:///{copy}")
+    if grown:
+        seal(store, grown)
+    poster = Poster(store, place_at(url, OUTBOUND))
+
+    poster.tick()
+
+    told = anchor(store, poster)
+    rolled = f"is over 7 events, and the log has {3 + grown} now: the log was rolled back."
+    rewritten = "is over 7 events that are not the first of the log any more: the log was rewritten."
+    assert told.trouble == f"The checkpoint that is kept there {rolled if grown < 4 else rewritten}"
+    assert (told.is_alarming, told.size) == (True, None)
+    assert place_at(url, OUTBOUND).kept(kept.origin) == kept.note
+
+
+def test_a_file_is_never_overwritten_by_another_checkpoint_of_its_size(store: SqlStore, tmp_path: Path) -> None:
+    head = seal(store, 2)
+    private = KEY.private_key
+    assert isinstance(private, Ed25519PrivateKey)
+    other = signed(Checkpoint(head.origin, 2, bytes(32)).text, head.origin, private)
+    path = tmp_path / FOLDER / "000000000002"
+    path.parent.mkdir()
+    path.write_text(other, encoding="utf-8")
+    poster = Poster(store, place_at(f"file://{tmp_path}", OUTBOUND))
+
+    poster.tick()
+
+    assert path.read_text(encoding="utf-8") == other
+    told = anchor(store, poster)
+    assert told.trouble == "This place holds another checkpoint over 2 events: the log was rewritten."
+    assert told.is_alarming
+
+
+def test_a_rollback_of_the_database_is_found_with_the_file_that_an_anchor_holds(
+    tmp_path: Path, clock: MovableClock, opened: Callable[[str], SqlStore]
+) -> None:
+    database, copy, key = tmp_path / "signoff.db", tmp_path / "copy.db", tmp_path / "signoff.pub"
+    key.write_bytes(RECEIPTS.public_pem())
+    first = open_store(f"sqlite:///{database}", clock=clock)
+    seal(first, 20)
+    first.close()
+    shutil.copy(database, copy)
+    later = open_store(f"sqlite:///{database}", clock=clock)
+    seal(later, 20)
+    Poster(later, place_at(f"file://{tmp_path / 'anchor'}", OUTBOUND)).tick()
+    later.close()
+    outside = tmp_path / "anchor" / FOLDER / "latest"
+    rolled_back, rewritten = opened(f"sqlite:///{copy}"), opened(f"sqlite:///{tmp_path / 'other.db'}")
+    seal(rewritten, 60)
+    results = []
+
+    for store in (rolled_back, rewritten, opened(f"sqlite:///{database}")):
+        export = tmp_path / "audit.csv"
+        export.write_bytes(b"".join(audit_csv(Sealer(store, RECEIPTS).export(WORKSPACE, EventFilter()))))
+        said: list[str] = []
+        alone = verify.main([str(export), "--key", str(key)], said.append)
+        results.append(
+            (alone, verify.main([str(export), "--key", str(key), "--checkpoint", str(outside)], said.append))
+        )
+
+    # Without a checkpoint from outside, an earlier copy of the database looks right.
+    assert results == [(0, 1), (0, 1), (0, 0)]
+
+
+def test_every_log_is_posted_and_one_that_fails_does_not_keep_the_others_back(store: SqlStore, tmp_path: Path) -> None:
+    store.write(keeping(an_event(workspace="paris"), an_event(workspace="zurich")))
+    seal(store, 1)
+    blocked = tmp_path / FOLDER.replace("default", "paris")
+    blocked.write_text("a file stands where the folder should be")
+    poster = Poster(store, place_at(f"file://{tmp_path}", OUTBOUND))
+
+    poster.tick()
+
+    assert [poster.anchor(each, store.read(lambda tx: tx.now)).size for each in ("default", "paris", "zurich")] == [
+        1,
+        None,
+        1,
+    ]
+    assert anchor(store, poster).trouble == "Not a directory."
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://desk:secret@hooks.example/services/T0/token?key=secret", "https://hooks.example/…"),
+        ("memory://user:secret@bucket/path?key=secret", "memory://bucket/path"),
+        ("git+file:///srv/log.git", "git+file:///srv/log.git"),
+        (
+            "git+https://user:secret@git.example/audit/log.git?key=secret#main",
+            "git+https://git.example/audit/log.git#main",
+        ),
+    ],
+)
+def test_what_is_shown_of_a_place_holds_no_secret(url: str, name: str) -> None:
+    place = place_at(url, Outbound())
+
+    assert place.name == name
+    assert "secret" not in place.name
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "A place for checkpoints is a URL"),
+        ("/srv/checkpoints", "A place for checkpoints is a URL"),
+        ("http://hooks.example/", "only https is, except to this machine"),
+        ("nosuch://user:secret@place/path", "nosuch://place/path cannot be reached: Protocol not known: nosuch."),
+        ("zip://user:secret@x::https://desk.example/x.zip", "name one address, not a chain of them"),
+        ("git+http://user:secret@git.example/x", "git+https, git+ssh and git+file are"),
+    ],
+)
+def test_what_is_no_place_is_refused_when_the_house_is_opened(url: str, why: str) -> None:
+    with pytest.raises(ReviewError, match=why.replace("+", r"\+").replace(".", r"\.")) as refused:
+        place_at(url, Outbound())
+
+    assert "secret" not in str(refused.value)
+
+
+def test_git_reaches_only_the_address_that_was_looked_at(store: SqlStore) -> None:
+    seal(store, 1)
+    poster = Poster(store, place_at("git+https://user:secret@10.0.0.7/log.git", Outbound()))
+
+    poster.tick()
+
+    assert anchor(store, poster).trouble == "Nothing is sent to 10.0.0.7: its address is not public."
+
+
+def test_a_repository_that_is_not_there_is_told_without_its_secrets(
+    store: SqlStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seal(store, 1)
+    with a_host() as host:
+        url = f"git+https://user:secret@localhost:{host.port}/log.git"
+        poster = Poster(store, place_at(url, OUTBOUND))
+        with caplog.at_level(logging.WARNING, "signoff"):
+            poster.tick()
+    missing = Poster(store, place_at(f"git+file://{tmp_path / 'none.git'}", OUTBOUND))
+
+    missing.tick()
+
+    told = anchor(store, poster).trouble or ""
+    assert told.startswith("git ls-remote failed: fatal: unable to access")
+    assert "secret" not in told + caplog.text
+    assert "does not appear to be a git repository" in (anchor(store, missing).trouble or "")
+
+
+def test_git_is_handed_the_credentials_of_an_address_and_goes_only_where_it_was_looked_at(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = a_certificate(tmp_path, "localhost")
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    seal(store, 1)
+    # Git by itself would look for the host at 127.0.0.1.
+    found = socket.getaddrinfo("127.0.0.2", 443, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    with a_host(tls, address="127.0.0.2") as host:
+        url = f"git+https://desk:secret@localhost:{host.port}/log.git"
+        Poster(store, place_at(url, OUTBOUND)).tick()
+
+    assert {arrived.headers.get("Authorization") for arrived in host.arrived} == {"Basic ZGVzazpzZWNyZXQ="}
+
+
+class _Hanging(FilePlace):
+    """A folder on a file system that does not answer, as a lost network share."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked = threading.Event()
+        self.answers = threading.Event()
+
+    def kept(self, origin: str) -> str | None:
+        self.asked.set()
+        self.answers.wait(60)
+        return super().kept(origin)
+
+
+def test_a_place_that_hangs_holds_nothing_up_and_raises_the_alarm(
+    store: SqlStore, clock: MovableClock, tmp_path: Path, host: Host
+) -> None:
+    hanging = _Hanging(f"file://{tmp_path}")
+    places: list[Place] = [hanging, place_at(host.url, OUTBOUND)]
+    anchors = Anchors(store, places)
+    waited = threading.Event()
+    seal(store, 1)
+
+    with anchors.running():
+        assert hanging.asked.wait(30)
+        for _ in range(300):
+            if host.arrived:
+                break
+            waited.wait(0.1)
+        before = anchors.of(WORKSPACE)
+        clock.advance(2 * CHECKPOINT_EVERY)
+        after = anchors.of(WORKSPACE)
+
+    hanging.answers.set()
+    assert [(each.size, each.is_alarming) for each in before] == [(None, False), (1, False)]
+    assert [(each.size, each.is_alarming) for each in after] == [(None, True), (1, False)]
+
+
+def test_a_place_that_cannot_be_written_is_told_in_words(store: SqlStore, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    seal(store, 1)
+    poster = Poster(store, place_at(f"file://{blocked}", OUTBOUND))
+
+    poster.tick()
+
+    assert anchor(store, poster).trouble == "Not a directory."
