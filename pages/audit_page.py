@@ -67,7 +67,7 @@ _COLUMNS = (*EVENT_COLUMNS[:2], Column("item", "Item", "mono"), *EVENT_COLUMNS[2
 _VERIFIER = "/download/verify.py"
 _CHECKPOINT = "/api/v1/checkpoint"
 _VERIFICATION = f"{KEY}.verification"
-_VERIFYING = "The log is exported and verified. Stay on this page."
+_VERIFYING = "The log is being exported and verified. Stay on this page."
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
