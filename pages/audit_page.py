@@ -68,7 +68,7 @@ _COLUMNS = (*EVENT_COLUMNS[:2], Column("item", "Item", "mono"), *EVENT_COLUMNS[2
 _VERIFIER = "/download/verify.py"
 _CHECKPOINT = "/api/v1/checkpoint"
 _VERIFICATION = f"{KEY}.verification"
-_VERIFYING = "The log is exported and verified. Stay on this page."
+_VERIFYING = "The log is being exported and verified. Stay on this page."
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
@@ -112,6 +112,13 @@ def show_alarm(person: Person) -> None:
     """Say on another screen that the audit log needs looking after, to those who may see it here."""
     if person.may(PERMISSION) and services().records.is_alarming(person):
         draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
+
+
+def _posted_cell(anchor: Anchor) -> Markup:
+    if anchor.size is None:
+        return element("span", "nothing yet", class_="so-quiet")
+    events = "1 event" if anchor.size == 1 else f"{anchor.size:,} events"
+    return element("div", events, element("p", moment(anchor.at), class_="so-plain so-quiet so-small"))
 
 
 def _show_events(person: Person, found: Page[AuditEvent]) -> None:
@@ -159,8 +166,7 @@ def _show_anchors(anchors: Sequence[Anchor]) -> None:
     troubled = sum(anchor.trouble is not None or anchor.is_alarming for anchor in anchors)
     mark = chip(f"{troubled} in trouble", "bad") if troubled else chip("in order", "good")
     places = "1 place" if len(anchors) == 1 else f"{len(anchors)} places"
-    rows = [(_anchor_cell(anchor), f"{anchor.size:,}" if anchor.size else "–", moment(anchor.at)) for anchor in anchors]
-    body = table(["Anchor", "Events in its checkpoint", "Posted"], rows)
+    body = table(["Anchor", "Last posted"], [(_anchor_cell(anchor), _posted_cell(anchor)) for anchor in anchors])
     draw(fold(f"Anchored at {places}", body, mark=mark, is_open=bool(troubled)))
 
 
@@ -170,8 +176,6 @@ def _anchor_cell(anchor: Anchor) -> Markup:
         parts.append(element("p", anchor.trouble, class_="so-error"))
     elif anchor.is_alarming:
         parts.append(element("p", "It has not answered for more than two minutes.", class_="so-error"))
-    elif anchor.size is None:
-        parts.append(element("p", "Nothing was posted there yet.", class_="so-plain so-quiet so-small"))
     if anchor.due_since is not None and anchor.trouble is not None:
         since = f"A checkpoint waits for it since {moment(anchor.due_since)}."
         parts.append(element("p", since, class_="so-plain so-quiet so-small"))

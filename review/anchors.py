@@ -104,6 +104,10 @@ class Poster:
         if self._trouble.why != before.why:
             _log.warning("checkpoints cannot be posted to %s: %s", self._place.name, self._trouble.why)
 
+    def close(self) -> None:
+        """Leave nothing of the place behind on this machine."""
+        self._place.close()
+
     def anchor(self, workspace: str, now: datetime) -> Anchor:
         """Return how the posting of the workspace's log goes."""
         posted, trouble = self._posted.get(workspace), self._trouble
@@ -193,6 +197,9 @@ class Anchors:
             ended.set()
             for thread in threads:
                 thread.join(_PATIENCE_S)
+            # A server that a signal ends does not come to what Python does at its exit.
+            for poster in self._posters:
+                poster.close()
 
     def of(self, workspace: str) -> tuple[Anchor, ...]:
         """Return how the posting of a workspace's log goes, place by place."""

@@ -6,6 +6,7 @@ its meaning in between. Redirects are not followed, proxies of the environment a
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ MAX_BODY_BYTES = 256 * 1024
 TIMEOUT_S = 20.0
 
 Address = IPv4Address | IPv6Address
+
+# At INFO it writes down whole addresses, and those of webhooks are secrets.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _IPV4_BITS = 0xFFFFFFFF

@@ -60,6 +60,9 @@ class Place(Protocol):
     def keep(self, origin: str, size: int, note: str) -> None:
         """Keep the signed checkpoint of the log at this size; said again, it changes nothing."""
 
+    def close(self) -> None:
+        """Leave nothing behind on this machine."""
+
 
 def place_at(url: str, outbound: Outbound) -> Place:
     """Return the place that the URL names; nothing is sent there yet.
@@ -95,6 +98,9 @@ class WebhookPlace:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         asyncio.run(self._outbound.post(self._url, note.encode(), headers=headers))
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class FilePlace:
     """A folder that fsspec reaches: one file for each checkpoint, never overwritten, and ``latest``."""
@@ -126,6 +132,9 @@ class FilePlace:
             message = f"This place holds another checkpoint over {size:,} events: the log was rewritten."
             raise ContradictionError(message)
         self._write(self._path(origin, LATEST), note)
+
+    def close(self) -> None:
+        """Do nothing."""
 
     def _path(self, origin: str, name: str) -> str:
         return f"{self._root}/{folder_of(origin)}/{name}"
@@ -172,7 +181,7 @@ class GitPlace:
         place = parts.netloc.rpartition("@")[2] if is_secret else parts.netloc
         self._address = urlunsplit((parts.scheme.removeprefix("git+"), place, parts.path, parts.query, ""))
         self._folder = Path(tempfile.mkdtemp(prefix="signoff-anchor-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._removed = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._tip: str | None = None
 
     def kept(self, origin: str) -> str | None:
@@ -199,6 +208,10 @@ class GitPlace:
         commit = self._git("commit-tree", tree, *parents, "-m", f"Checkpoint of {origin} over {size} events").strip()
         self._git_outside("push", "--quiet", self._address, f"{commit}:{self._branch}")
         self._tip = commit
+
+    def close(self) -> None:
+        """Remove the folder of this process."""
+        self._removed()
 
     def _git_outside(self, *words: str) -> str:
         return self._git(*words, settings=self._connection())

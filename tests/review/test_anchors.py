@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -471,6 +472,23 @@ def test_a_place_that_hangs_holds_nothing_up_and_raises_the_alarm(
     hanging.answers.set()
     assert [(each.size, each.is_alarming) for each in before] == [(None, False), (1, False)]
     assert [(each.size, each.is_alarming) for each in after] == [(None, True), (1, False)]
+
+
+def test_nothing_of_a_repository_is_left_on_this_machine(
+    store: SqlStore, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    anchors = Anchors(store, [place_at(f"git+file://{repository}", OUTBOUND)])
+    seal(store, 1)
+    anchors.posters[0].tick()
+    before = len(list(folder.iterdir()))
+
+    with anchors.running():
+        pass
+
+    assert (before, list(folder.iterdir())) == (1, [])
 
 
 def test_a_place_that_cannot_be_written_is_told_in_words(store: SqlStore, tmp_path: Path) -> None:

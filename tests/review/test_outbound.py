@@ -1,6 +1,7 @@
 """What is posted outside reaches the address that was configured, and no other."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -106,6 +107,14 @@ def test_a_redirect_is_not_followed(host: Host) -> None:
             post(host.url)
 
     assert (refused.value.answered, elsewhere.arrived) == (307, [])
+
+
+def test_an_address_is_not_written_into_the_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        post(f"{host.url}/token-in-the-path")
+
+    assert len(host.arrived) == 1
+    assert "token" not in caplog.text
 
 
 def test_proxies_of_the_environment_are_not_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
