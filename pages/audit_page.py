@@ -186,7 +186,7 @@ def _event_dialog(person: Person, event: AuditEvent) -> None:
     )
     if event.item_id is not None:
         _show_story(person, event.item_id)
-    leaf = event.leaf()
+    leaf = event.leaf
     with st.expander("The leaf: what is kept and exported", expanded=event.item_id is None):
         st.caption("Laid out for reading")
         laid_out = json.dumps(json.loads(leaf), indent=2, ensure_ascii=False)

@@ -3,8 +3,10 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LEAST_RETENTION_DAYS = 180
 
 
 class Settings(BaseSettings):
@@ -20,6 +22,18 @@ class Settings(BaseSettings):
     demo: bool = False
     signing_key_file: Path | None = None
     submits_per_minute: int = Field(default=6000, ge=1)
+    retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
+    retention_shorter: bool = False
+
+    @model_validator(mode="after")
+    def _keeps_records_long_enough(self) -> "Settings":
+        if self.retention_days < LEAST_RETENTION_DAYS and not self.retention_shorter:
+            msg = (
+                f"SIGNOFF_RETENTION_DAYS={self.retention_days} is less than the {LEAST_RETENTION_DAYS} days that "
+                "records are usually to be kept. Set SIGNOFF_RETENTION_SHORTER=1 as well where your law asks for less."
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def store_url(self) -> str:

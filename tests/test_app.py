@@ -209,7 +209,7 @@ def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(
 
     header, *exported, manifest = rows(out)
     with open_house(settings) as house:
-        kept = [event.leaf() for event in recorded(house)]
+        kept = [event.leaf for event in recorded(house)]
     shown = [dict(zip(header, row, strict=True)) for row in exported]
     assert [urlsafe_b64decode(row["leaf"] + "==") for row in shown] == kept
     assert [json.loads(leaf)["id"] for leaf in kept] == [row["id"] for row in shown]

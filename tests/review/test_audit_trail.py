@@ -242,7 +242,7 @@ def test_a_change_writes_its_events_and_no_others(either_house: Console, clock: 
 
     written = events(either_house)[len(before) :]
     assert [event.kind for event in written] == expected
-    told = b"".join(event.leaf() for event in written).decode()
+    told = b"".join(event.leaf for event in written).decode()
     assert [secret for secret in SECRETS if secret in told] == []
 
 

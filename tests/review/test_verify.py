@@ -97,7 +97,8 @@ def forged(raw: bytes, **told: Any) -> bytes:  # noqa: ANN401 -- any JSON value
     row = parsed(raw)
     leaf = json.dumps(json.loads(leaf_of(row)) | told, sort_keys=True, separators=(",", ":")).encode()
     proof = base64.urlsafe_b64decode(row["proof"].removeprefix("sha256:") + "==")
-    return event_line(int(row["index"]), int(row["left_out"]), leaf, proof=proof)
+    openings = base64.urlsafe_b64decode(row["openings"] + "==").decode()
+    return event_line(int(row["index"]), int(row["left_out"]), leaf, proof=proof, openings=openings)
 
 
 def problems(said: list[str]) -> list[tuple[int | None, int | None, str]]:
