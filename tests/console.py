@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.desk import ReviewDesk
+from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
 from review.pace import Pace
@@ -40,6 +41,7 @@ class Console:
         self.desk = ReviewDesk(store, self.receipts, self.policies)
         self.sealer = Sealer(store, self.receipts)
         self.records = Records(store, self.sealer)
+        self.eraser = Eraser(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
