@@ -46,8 +46,11 @@ _CHECKPOINT = "/api/v1/checkpoint"
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
-the last row, the manifest, together with the filter and the count. The other columns are a readable rendering of the
+the last row, the manifest, together with the filter and the counts. The other columns are a readable rendering of the
 leaf, escaped so that no spreadsheet takes a cell for a formula.
+
+People and digests are only committed to in a leaf. The column `openings` holds what opens these commitments, as long as
+it is not erased; what was erased reads `[erased]`, and the file still verifies.
 
 Whoever trusts neither this console nor its database verifies the file without them, offline:
 

@@ -44,7 +44,7 @@ from pages.tables import (
 )
 from review.audit import AuditEvent, EventFilter
 from review.desk import WholeItem
-from review.items import DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
+from review.items import ERASED_TEXT, DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
 from review.people import Permission, Person
 
 TITLE = "History"
@@ -207,7 +207,7 @@ def line_of(item: ItemSummary) -> Line:
         act="Open",
         cells={
             "action": Cell(item.tool, under=item.agent, tone="strong"),
-            "subject": Cell(item.subject or ""),
+            "subject": Cell(ERASED_TEXT, tone="quiet") if item.erased_at else Cell(item.subject or ""),
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),
@@ -316,7 +316,7 @@ def _show_ending(whole: WholeItem) -> None:
             ]
         )
     )
-    if isinstance(item.decision, Edit):
+    if isinstance(item.decision, Edit) and not item.erased_at:
         draw(
             _label("What the reviewer changed"),
             diff_view(item.request.action.args, item.decision.edited_action.args),
@@ -367,8 +367,8 @@ def _show_receipt(item: ReviewItem) -> None:
         ("Id (jti)", str(item.jti)),
         ("Permitted until", moment(item.permitted_until)),
         ("Consumed", moment(item.consumed_at) if item.consumed_at else "not yet"),
-        ("Digest of what may run", item.permitted_digest or "–"),
-        ("Digest of what was proposed", item.digest),
+        ("Digest of what may run", ERASED_TEXT if item.erased_at else item.permitted_digest or "–"),
+        ("Digest of what was proposed", ERASED_TEXT if item.erased_at else item.digest),
     ]
     draw(fold("Receipt", facts(told)))
 

@@ -151,11 +151,12 @@ def event_line(index: int, left_out: int, leaf: bytes, *, proof: bytes, openings
     """Return the line of an event: its place, what its leaf says, and the evidence.
 
     ``left_out`` counts the leaves between the row before and this one that the export leaves out; ``proof`` is the
-    audit path, 32 bytes a hash; ``openings`` is as ``openings_text`` writes it. Raises ValueError for a leaf that is no
-    event, and for openings that are not its own.
+    audit path, 32 bytes a hash; ``openings`` is as ``openings_text`` writes it, and shows nothing where it is not the
+    leaf's own. Raises ValueError for a leaf that is no event.
     """
-    evidence = f'"{_url64(openings.encode())}","{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'
-    return f'"{index}",{_shown(leaf, openings).columns},{evidence}'.encode()
+    opened = _url64(openings.encode())
+    shown, _ = _shown_as_far(leaf, opened)
+    return f'"{index}",{shown.columns},"{opened}","{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'.encode()
 
 
 def manifest_line(note: str) -> bytes:
@@ -230,7 +231,7 @@ def _url64(raw: bytes) -> str:
 
 # The signs that end a text whose last group is of two or three, so that no bit is left over.
 _ENDINGS = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 def _unurl64(text: bytes) -> bytes | None:
