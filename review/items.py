@@ -190,7 +190,7 @@ class ItemSummary:
     decision: DecisionType | None
     settled_by: str | None
     settled_at: datetime | None
-    erased_at: datetime | None
+    erased_at: datetime | None = None
 
 
 class Order(StrEnum):

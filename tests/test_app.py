@@ -10,26 +10,31 @@ import sys
 import zipfile
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.jwk import OKPKey
+from pydantic import ValidationError
 
-from agents.protocol import Approve, Decision
+from agents.protocol import Approve, Decision, Status
 from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
-from review.audit import AuditEvent, EventFilter, EventKind
+from review.audit import AuditEvent, EventFilter, EventKind, LogHead
 from review.desk import Seen
 from review.exports import DECISION_COLUMNS
 from review.intake import Submission
+from review.items import ERASED_DIGEST, ItemFilter, ReviewItem
 from review.labels import PLAIN_COLUMNS
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
 from review.verify import COLUMNS
-from tests.builders import a_request
+from tests.builders import a_request, an_item, keeping
+from tests.clock import START
 from tests.review.steps import an_edit
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +96,16 @@ def with_decisions(settings: Settings) -> None:
 
 def recorded(house: House) -> list[AuditEvent]:
     return list(house.store.read(lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=100, after=None)))
+
+
+def all_items(settings: Settings) -> tuple[ReviewItem, ...]:
+    with open_house(settings) as house:
+        return house.store.read(lambda tx: tx.whole_items(WORKSPACE, ItemFilter(), limit=100)).rows
+
+
+def is_erased(house: House, item: ReviewItem) -> bool:
+    found = house.store.read(lambda tx: tx.item(WORKSPACE, item.id))
+    return found is not None and found.erased_at is not None
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -253,6 +268,87 @@ def test_an_export_is_of_the_time_asked_for(
     assert counts == [0, 2, 0]
 
 
+def test_an_erasure_says_what_would_go_and_does_it_only_when_told_so(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    subject = a_request().impact.subject or ""
+
+    foretold = told(capsys, "erase", "--subject", subject)
+    kept = [item.erased_at for item in all_items(settings)]
+    answer = told(capsys, "erase", "--subject", subject, "--yes")
+
+    assert [str(item.id) in foretold for item in all_items(settings)] == [True, True]
+    assert kept == [None, None]
+    assert answer.splitlines()[-1] == (
+        "Erased. Items: 2, of which withdrawn: 0; decisions: 2; notes: 0. The audit log verifies as before."
+    )
+    assert [item.digest for item in all_items(settings)] == [ERASED_DIGEST] * 2
+
+
+def test_an_erasure_by_item_erases_that_item_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with_decisions(settings)
+    one, other = all_items(settings)
+
+    told(capsys, "erase", "--item", str(one.id), "--yes")
+
+    found = {item.id: item.erased_at is not None for item in all_items(settings)}
+    assert found == {one.id: True, other.id: False}
+
+
+def test_a_subject_that_nothing_concerns_is_told(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with_decisions(settings)
+
+    answer = told(capsys, "erase", "--subject", "nobody", "--yes")
+
+    assert answer == "Nothing concerns this subject.\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--item", "x"], ["--item", str(UUID(int=7)), "--subject", "Ada"]])
+def test_an_erasure_that_names_no_one_thing_is_refused(settings: Settings, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["erase", *words])
+
+    assert refused.value.code == 2
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "days"),
+    [
+        ({}, 180),
+        ({"DAYS": "365"}, 365),
+        ({"DAYS": "30", "SHORTER": "1"}, 30),
+        ({"DAYS": "30"}, None),
+        ({"DAYS": "0"}, None),
+    ],
+)
+def test_content_is_kept_for_180_days_unless_less_is_meant(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], days: int | None
+) -> None:
+    assert settings.retention_days == 180
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SIGNOFF_RETENTION_{name}", value)
+
+    try:
+        found: int | None = Settings().retention_days
+    except ValidationError:
+        found = None
+
+    assert found == days
+
+
+def test_the_server_erases_content_that_is_to_be_kept_no_longer(settings: Settings) -> None:
+    long_ago = START - timedelta(days=3650)
+    old = an_item(status=Status.SETTLED, submitted_at=long_ago, settled_at=long_ago)
+
+    with open_house(settings) as house:
+        house.store.write(keeping(old))
+        asyncio.run(_served_for_a_moment(house, until=lambda: is_erased(house, old)))
+
+        assert is_erased(house, old)
+
+
 @pytest.mark.parametrize(("what", "form"), [("audit", "jsonl"), ("decisions", "hf")])
 def test_a_format_that_is_none_leaves_the_file_as_it_was(
     settings: Settings, tmp_path: Path, what: str, form: str
@@ -308,16 +404,20 @@ def test_the_server_seals_what_happens(settings: Settings) -> None:
     with_events(settings)
 
     with open_house(settings) as house:
-        asyncio.run(_served_for_a_moment(house))
-        log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
+        asyncio.run(_served_for_a_moment(house, until=lambda: log_of(house) is not None))
+        log = log_of(house)
 
     assert log is not None
     assert log.frontier.size >= 1
 
 
-async def _served_for_a_moment(house: House) -> None:
+def log_of(house: House) -> LogHead | None:
+    return house.store.read(lambda tx: tx.log_head(WORKSPACE))
+
+
+async def _served_for_a_moment(house: House, *, until: Callable[[], bool]) -> None:
     async with _lifespan(house, make_app(house)):
         for _ in range(200):
-            if house.store.read(lambda tx: tx.log_head(WORKSPACE)) is not None:
+            if until():
                 return
             await asyncio.sleep(0.05)
