@@ -200,7 +200,7 @@ def _ask_filter(person: Person) -> ItemFilter:
 
 def line_of(item: ItemSummary) -> Line:
     """Return the decided item's row."""
-    execution, tone = _EXECUTIONS[item.execution]
+    execution, tone = _ran(item)
     return Line(
         id=str(item.id),
         name=f"{item.tool} of {item.agent}",
@@ -216,6 +216,12 @@ def line_of(item: ItemSummary) -> Line:
             "settled": Cell(at=item.settled_at),
         },
     )
+
+
+def _ran(item: ItemSummary | ReviewItem) -> tuple[str, CellTone]:
+    if item.erased_at and item.execution is Execution.PERMITTED:
+        return "permission void", "quiet"
+    return _EXECUTIONS[item.execution]
 
 
 def _ending(item: ItemSummary | ReviewItem) -> Cell:
@@ -304,7 +310,7 @@ def _show_ending(whole: WholeItem) -> None:
         draw(notice("This item is not decided yet. What happens to it next stands in the queue."))
         return
     st.subheader("How it ended")
-    execution, _ = _EXECUTIONS[item.execution]
+    execution, _ = _ran(item)
     draw(
         facts(
             [

@@ -53,7 +53,8 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
     draw(headline(whole.item, person), facts_view(whole.item, at))
     if whole.item.erased_at is not None:
         words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
-        draw(notice(words), reasons_card(whole.item))
+        draw(notice(words))
+        draw(reasons_card(whole.item))
         return
     left, right = st.columns([7, 5], gap="medium")
     with left:
