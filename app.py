@@ -14,10 +14,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 import uvicorn
 from prometheus_client import REGISTRY
@@ -39,6 +40,7 @@ from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
 from review.demo import demo_policy
 from review.desk import ReviewDesk
+from review.erasure import Eraser, ErasurePlan, Retention
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
 from review.governance import KeyRing, PolicyBook
@@ -62,6 +64,7 @@ WORKSPACE = LOCAL_OPERATOR.workspace
 COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
 SEAL_EVERY = 1.0
+EXPIRE_EVERY = 60.0
 _log = logging.getLogger("signoff")
 
 
@@ -80,6 +83,8 @@ class House:
     sessions: Sessions
     sealer: Sealer
     anchors: Anchors
+    eraser: Eraser
+    retention: Retention
 
     def services(self) -> services.Services:
         """Return what the pages may call."""
@@ -121,6 +126,8 @@ def open_house(settings: Settings) -> Iterator[House]:
             sessions=Sessions(store),
             sealer=sealer,
             anchors=anchors,
+            eraser=Eraser(store),
+            retention=Retention(store, timedelta(days=settings.retention_days)),
         )
     finally:
         store.close()
@@ -189,12 +196,13 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     _settle_memory()
     sweeping = asyncio.create_task(_sweep(house.intake))
     sealing = asyncio.create_task(_seal(house.sealer))
+    expiring = asyncio.create_task(_expire(house.retention))
     try:
         with house.anchors.running(), _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:
-        for task in (sweeping, sealing):
+        for task in (sweeping, sealing, expiring):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -225,6 +233,16 @@ async def _seal(sealer: Sealer) -> None:
         except Exception:  # noqa: BLE001 -- the sealing must go on; what failed is in the log, and a lasting fault alarms
             _log.exception("the audit log could not be sealed; trying again")
         await asyncio.sleep(SEAL_EVERY)
+
+
+async def _expire(retention: Retention) -> None:
+    while True:
+        expired = 0
+        try:
+            expired = await run_in_threadpool(retention.tick)
+        except Exception:  # noqa: BLE001 -- the retention must go on; what failed is in the log
+            _log.exception("content that is to be kept no longer could not be erased; trying again")
+        await asyncio.sleep(SWEEP_EVERY if expired else EXPIRE_EVERY)
 
 
 def _print_link(house: House) -> None:
@@ -416,6 +434,36 @@ def _decision_filter(options: argparse.Namespace) -> DecisionFilter:
     )
 
 
+def erase(settings: Settings, options: argparse.Namespace) -> None:
+    """Remove the content of an item, or of all items that concern a subject; without --yes, say what would go."""
+    with open_house(settings) as house:
+        if options.item is not None:
+            plan = house.eraser.plan_item(LOCAL_OPERATOR, options.item)
+        else:
+            plan = house.eraser.plan_subject(LOCAL_OPERATOR, options.subject)
+        _say(_foretold(plan))
+        if not options.yes or not plan.items:
+            return
+        done = house.eraser.erase(LOCAL_OPERATOR, plan)
+        _say(
+            f"Erased. Items: {done.items}, of which withdrawn: {done.withdrawn}; decisions: {done.decisions}; notes: "
+            f"{done.notes}. The audit log verifies as before."
+        )
+
+
+def _foretold(plan: ErasurePlan) -> str:
+    if not plan.items:
+        return "Nothing concerns this subject."
+    listed = "\n".join(f"  {item_id}" for item_id in plan.items)
+    withdrawn = (
+        f"\n{plan.undecided} of them wait for a decision and would be withdrawn first." if plan.undecided else ""
+    )
+    return (
+        f"Of these items, everything that was proposed, said and decided in words would be removed for good, and what "
+        f"opens it in the audit log:\n{listed}{withdrawn}\nAdd --yes to do it. Exports and backups made before keep it."
+    )
+
+
 def _say(text: str) -> None:
     print(text)
 
@@ -448,6 +496,11 @@ def _commands() -> argparse.ArgumentParser:
     exporting.add_argument("--decision", type=DecisionType, choices=list(DecisionType))
     exporting.add_argument("--reviewer", help="a reviewer's pseudonym, name, or issuer#subject")
     exporting.add_argument("--format", default="csv", choices=list(_LABELS))
+    erasing = _command(commands, erase)
+    which = erasing.add_mutually_exclusive_group(required=True)
+    which.add_argument("--item", type=UUID, help="an item's id")
+    which.add_argument("--subject", help="whom or what items concern, as their agents gave it in impact.subject")
+    erasing.add_argument("--yes", action="store_true", help="do it; it cannot be undone")
     return parser
 
 

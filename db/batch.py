@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from db.engine import Engines
 from db.filings import Asked, Filings
 from db.rows import Values
-from db.transaction import ADD_EVENTS, ReadTransaction, WriteTransaction
+from db.transaction import ADD_EVENTS, ADD_OPENINGS, REMOVE_OPENINGS, ReadTransaction, WriteTransaction
 from review.clock import Clock, utc_now
 
 CHANNEL = "signoff_item"
@@ -83,6 +83,8 @@ class Batch:
         self._now = Moment(connection, clock)
         self._origin = origin
         self._recorded: list[Values] = []
+        self._openings: list[Values] = []
+        self._closed_up: list[Values] = []
         self._filings = Filings(connection)
 
     def expect(self, asked: Sequence[Asked]) -> None:
@@ -98,6 +100,8 @@ class Batch:
         """Take over the new items, events and wake-ups of a work that succeeded."""
         self._filings.keep(done.added)
         self._recorded += done.recorded
+        self._openings += done.openings
+        self._closed_up += done.closed_up
         self.woken += done.woken
 
     def flush(self) -> None:
@@ -105,6 +109,10 @@ class Batch:
         self._filings.write([])
         if self._recorded:
             self._connection.execute(ADD_EVENTS, self._recorded)
+        if self._openings:
+            self._connection.execute(ADD_OPENINGS, self._openings)
+        if self._closed_up:
+            self._connection.execute(REMOVE_OPENINGS, self._closed_up)
         if self.woken and self._engines.is_postgres:
             notices = [f"{self._origin} {item_id}" for item_id in dict.fromkeys(self.woken)]
             self._connection.execute(_NOTIFY, {"channel": CHANNEL, "notices": notices})

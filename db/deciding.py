@@ -41,10 +41,11 @@ class Deciding:
 
     def count(self, limit: int | None) -> int:
         """Return how many they are, counting no further than ``limit``."""
-        matching = select(_decisions.c.id).where(*self._of_decisions())
-        asked_of_items = list(self._of_items())
-        if asked_of_items:
-            matching = matching.join_from(_decisions, _items, _ON_ITEM).where(*asked_of_items)
+        matching = (
+            select(_decisions.c.id)
+            .join_from(_decisions, _items, _ON_ITEM)
+            .where(*self._of_decisions(), *self._of_items())
+        )
         counted = select(func.count()).select_from(matching.limit(limit).subquery())
         found: int = self.connection.execute(counted).scalar_one()
         return found
@@ -64,6 +65,7 @@ class Deciding:
 
     def _of_items(self) -> Iterator[lists.Condition]:
         where = self.where.items
+        yield _items.c.erased_at.is_(None)
         yield from lists.conditions(self.connection, where)
         if where.statuses:
             yield _items.c.status.in_([status.value for status in where.statuses])

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from db.latch import Latch, OpenLatch
+from review.errors import StoreBusyError
 
 READ_CONNECTIONS = 8
 WRITE_CONNECTIONS = 2  # The writer keeps one; migrations come before it.
@@ -105,6 +106,24 @@ def passes_by_itself(error: BaseException) -> bool:
     return error.connection_invalidated or isinstance(error.orig, _PASSING)
 
 
+def scrub(engines: Engines) -> None:
+    """Write SQLite's file anew, and empty its write-ahead log if it has one. Raises StoreBusyError."""
+    connection = engines.writing.raw_connection()
+    try:
+        # Not in a transaction, which SQLAlchemy would begin.
+        cursor = connection.cursor()
+        cursor.execute("VACUUM")
+        is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        raise StoreBusyError from error
+    finally:
+        connection.close()
+    if is_busy:
+        raise StoreBusyError
+
+
 def _sqlite(url: URL) -> Engines:
     if not url.database or url.database == ":memory:":
         why = "A database in memory is gone with the process."
@@ -139,6 +158,7 @@ def _sqlite_engine(url: URL, mode: str, *, begin: str, size: int, pragmas: tuple
             raise JournalModeError(mode, got)
         for pragma in (
             "synchronous=FULL",
+            "secure_delete=ON",
             "foreign_keys=ON",
             "recursive_triggers=ON",
             "cache_size=-65536",

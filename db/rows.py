@@ -20,7 +20,7 @@ from agents.protocol import (
     Status,
 )
 from db import documents, tables
-from review.audit import Actor, AuditEvent, EventKind
+from review.audit import AuditEvent, Written, event_read, written
 from review.items import (
     Claim,
     DecisionRecord,
@@ -43,7 +43,7 @@ _DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 # What never changes once an item is kept; everything else save_item may replace.
 _LASTING = frozenset(
     {
-        *("workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key", "request_hash"),
+        *("workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key"),
         *("repeats_id", "rejections"),
     }
 )
@@ -74,6 +74,7 @@ SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
         "decision_type",
         "settled_by",
         "settled_at",
+        "erased_at",
     )
 )
 
@@ -121,6 +122,7 @@ ITEM_COLUMNS: tuple[Column[Any], ...] = tuple(
         "reconciliation",
         "repeats_id",
         "rejections",
+        "erased_at",
     )
 )
 
@@ -137,7 +139,6 @@ def item_values(item: ReviewItem) -> Values:
         "submitted_at": item.submitted_at,
         "parent_id": item.parent_id,
         "idempotency_key": item.idempotency_key,
-        "request_hash": item.request_hash,
         "repeats_id": item.repeats_id,
         "rejections": item.rejections,
         **_scalar_values(item),
@@ -196,6 +197,8 @@ def _scalar_values(item: ReviewItem) -> Values:
         "notes": item.notes,
         "quorum": item.quorum,
         "receipt": item.receipt,
+        "request_hash": item.request_hash,
+        "erased_at": item.erased_at,
     }
 
 
@@ -262,6 +265,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         reconciliation,
         repeats_id,
         rejections,
+        erased_at,
     ) = row
     return ReviewItem(
         id=id_,
@@ -302,6 +306,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         reconciliation=(Reconciliation.model_validate_json(documents.body(reconciliation)) if reconciliation else None),
         repeats_id=repeats_id,
         rejections=rejections,
+        erased_at=erased_at,
     )
 
 
@@ -329,6 +334,7 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         decision_type,
         settled_by,
         settled_at,
+        erased_at,
     ) = row
     return ItemSummary(
         id=id_,
@@ -352,6 +358,7 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         decision=DecisionType(decision_type) if decision_type else None,
         settled_by=settled_by,
         settled_at=settled_at,
+        erased_at=erased_at,
     )
 
 
@@ -419,34 +426,40 @@ def rejection_from(row: Sequence[Any]) -> Rejection:
     return Rejection(id_, json.loads(documents.body(request))["run"]["thread_id"])
 
 
-def event_values(event: AuditEvent) -> Values:
-    """Return the row of an audit event."""
-    return {
+def event_values(event: AuditEvent) -> tuple[Values, Values | None]:
+    """Return the row of an audit event, and that of its openings if it has any.
+
+    What a person is called by stands with the openings alone: nothing in the row of the event can ever be removed.
+    """
+    kept = written(event)
+    is_hidden = event.is_by_person
+    row = {
         "workspace": event.workspace,
         "id": event.id,
         "at": event.at,
         "kind": event.kind.value,
-        "actor_id": event.actor.id,
-        "actor_name": event.actor.name,
+        "actor_id": "" if is_hidden else event.actor.id,
+        "actor_name": "" if is_hidden else event.actor.name,
         "item_id": event.item_id,
-        "leaf": event.leaf().decode(),
+        "leaf": kept.leaf,
     }
+    if kept.people is None and kept.content is None:
+        return row, None
+    opening = {
+        "workspace": event.workspace,
+        "id": event.id,
+        "actor_id": event.actor.id if is_hidden else None,
+        "actor_name": event.actor.name if is_hidden else None,
+        "people": kept.people,
+        "content": kept.content,
+    }
+    return row, opening
 
 
 def event_from(row: Sequence[Any]) -> AuditEvent:
-    """Return the event in a row of (workspace, id, at, kind, item_id, leaf)."""
-    workspace, id_, at, kind, item_id, leaf = row
-    told = json.loads(leaf)
-    actor = told["actor"]
-    return AuditEvent(
-        id=id_,
-        workspace=workspace,
-        at=at,
-        kind=EventKind(kind),
-        actor=Actor(actor["kind"], actor["id"], actor["name"]),
-        item_id=item_id,
-        data=told["data"],
-    )
+    """Return the event in a row of (at, leaf, people, content)."""
+    at, leaf, people, content = row
+    return event_read(Written(leaf, people, content), at)
 
 
 def policy_values(policy: Policy) -> Values:

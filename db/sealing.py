@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, select, text
 
 from db import tables
 from db.engine import Engines
-from review.audit import Arrival, Backlog, LogHead, Seal, SealedEvent
+from review.audit import Arrival, Backlog, LogHead, Seal, SealedEvent, Written, openings_of
 from review.merkle import HASH_BYTES, Frontier
 
 # Any number, as long as every release takes the same.
@@ -23,9 +23,12 @@ SETTLE_SECONDS = 2.0
 _LOOK_EVERY_S = 0.005
 
 _events = tables.audit_events
+_openings = tables.openings
 _leaves = tables.audit_leaves
 _nodes = tables.audit_nodes
 _checkpoints = tables.checkpoints
+
+OPENS = and_(_openings.c.workspace == _events.c.workspace, _openings.c.id == _events.c.id)
 
 _LAST_SEALED = select(func.coalesce(func.max(_leaves.c.seq), 0))
 _UNSEALED = (
@@ -187,10 +190,11 @@ def events(
     size: int,
     limit: int,
 ) -> Sequence[SealedEvent]:
-    """Return the events that meet the conditions on `audit_events`, by the index of their leaves."""
+    """Return the events that meet the conditions on `audit_events` and `openings`, by the index of their leaves."""
     statement = (
-        select(_leaves.c.leaf_index, _events.c.leaf)
+        select(_leaves.c.leaf_index, _events.c.leaf, _openings.c.people, _openings.c.content)
         .join_from(_leaves, _events, _leaves.c.seq == _events.c.seq)
+        .outerjoin(_openings, OPENS)
         .where(
             _leaves.c.workspace == workspace,
             _leaves.c.leaf_index >= begin,
@@ -200,7 +204,10 @@ def events(
         .order_by(_leaves.c.leaf_index)
         .limit(limit)
     )
-    return [SealedEvent(index, leaf.encode()) for index, leaf in connection.execute(statement)]
+    return [
+        SealedEvent(index, leaf.encode(), openings_of(Written(leaf, people, content)))
+        for index, leaf, people, content in connection.execute(statement)
+    ]
 
 
 def hashes(connection: Connection, workspace: str, level: int, *, begin: int, end: int) -> Sequence[bytes]:

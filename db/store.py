@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db import schema, sealing
 from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
-from db.engine import Engines, open_engines
+from db.engine import Engines, open_engines, scrub
 from db.filings import Asked
 from db.wakeups import Hub, Listener
 from db.writer import Writer
@@ -70,6 +70,16 @@ class SqlStore:
                 return schema.is_current(connection)
         except SQLAlchemyError:
             return False
+
+    def scrub(self) -> None:
+        """Write SQLite's file anew. Raises StoreBusyError.
+
+        What is deleted is overwritten (``secure_delete``), but what SQLite has moved from page to page leaves remains
+        that only VACUUM clears; of a write-ahead log, the checkpoint does. PostgreSQL does the like by itself, in time.
+        """
+        refuse_inside_work()
+        if not self._engines.is_postgres:
+            scrub(self._engines)
 
     def close(self) -> None:
         """Finish the writes that wait, then close every connection."""

@@ -105,6 +105,7 @@ class ItemRow(Base):
     reconciliation: Mapped[str | None]
     repeats_id: Mapped[UUID | None]
     rejections: Mapped[int] = mapped_column(server_default="0")
+    erased_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("workspace", "agent", "idempotency_key"),
@@ -123,6 +124,8 @@ class ItemRow(Base):
         _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
         _partial("ix_items_rejected", "workspace", "agent", "digest", "settled_at", where=REJECTED),
         _partial("ix_items_settled", "workspace", "settled_at", "id", where="settled_at IS NOT NULL"),
+        # The copies of an item that were drawn for a look afterwards; few submits have one.
+        _partial("ix_items_parent", "workspace", "parent_id", where="parent_id IS NOT NULL"),
     )
 
 
@@ -192,6 +195,23 @@ class AuditEventRow(Base):
         UniqueConstraint("workspace", "id"),
         _partial("ix_audit_events_item", "workspace", "item_id", "id", where="item_id IS NOT NULL"),
     )
+
+
+class OpeningRow(Base):
+    """What opens the commitments of an event's leaf: of people, and of the item's content; this may be removed.
+
+    ``actor_id`` and ``actor_name`` find what a person did. Not a table WITHOUT ROWID: rows that are only ever appended
+    are not moved, and what was moved could stay behind in SQLite's file.
+    """
+
+    __tablename__ = "openings"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    actor_id: Mapped[str | None] = mapped_column(FreeText)
+    actor_name: Mapped[str | None] = mapped_column(FreeText)
+    people: Mapped[str | None]
+    content: Mapped[str | None]
 
 
 class AuditLeafRow(Base):
@@ -328,6 +348,7 @@ items = table(ItemRow)
 decisions = table(DecisionRow)
 notes = table(NoteRow)
 audit_events = table(AuditEventRow)
+openings = table(OpeningRow)
 audit_leaves = table(AuditLeafRow)
 audit_nodes = table(AuditNodeRow)
 checkpoints = table(CheckpointRow)

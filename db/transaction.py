@@ -18,11 +18,13 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    delete,
     func,
     insert,
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,7 +51,7 @@ from review.items import (
 )
 from review.people import Agent, AgentKey, Session, SignInLink
 from review.policy import Policy
-from review.store import REJECTIONS_SEEN, DuplicateKeyError, FilingKey, StaleItemError
+from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, StaleItemError
 
 Now = Callable[[Connection], datetime]
 
@@ -58,6 +60,7 @@ _EVENT_ORDER = "events"
 _items = tables.items
 _decisions = tables.decisions
 _events = tables.audit_events
+_openings = tables.openings
 
 _WHOLE_ITEM = select(*rows.ITEM_COLUMNS)
 _ITEM = _WHOLE_ITEM.where(_items.c.workspace == bindparam("workspace"), _items.c.id == bindparam("id"))
@@ -102,6 +105,22 @@ _REJECTIONS = (
     )
     .order_by(_items.c.settled_at.desc())
     .limit(REJECTIONS_SEEN)
+)
+_COPIES = select(_items.c.id).where(
+    _items.c.workspace == bindparam("workspace"), _items.c.parent_id == bindparam("parent_id")
+)
+_SUBJECTS = (
+    select(_items.c.id, _items.c.subject)
+    .where(_items.c.workspace == bindparam("workspace"))
+    .order_by(_items.c.id)
+    .limit(bindparam("limit"))
+)
+_NEXT_WORKSPACE = select(func.min(_items.c.workspace)).where(_items.c.workspace > bindparam("after"))
+_CLOSED = (
+    select(_items.c.id, _items.c.settled_at, _items.c.erased_at)
+    .where(_items.c.workspace == bindparam("workspace"), _items.c.settled_at < bindparam("before"))
+    .order_by(_items.c.settled_at, _items.c.id)
+    .limit(bindparam("limit"))
 )
 _DECISIONS_OF = (
     select(*rows.DECISION_COLUMNS)
@@ -152,6 +171,7 @@ _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
 # Inline: the number that a lone event is given is not asked for, just as with many.
 ADD_EVENTS = insert(_events).inline()
+ADD_OPENINGS = insert(_openings)
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
 _ADD_LINK = insert(tables.links)
@@ -164,6 +184,25 @@ _SAVE_ITEM = update(_items).where(
     _items.c.epoch == bindparam("was_epoch"),
     _items.c.status == bindparam("was_status"),
     _items.c.execution == bindparam("was_execution"),
+)
+_SAVE_DECISION = update(_decisions).where(
+    _decisions.c.workspace == bindparam("was_workspace"), _decisions.c.id == bindparam("was_id")
+)
+_REMOVE_NOTES = delete(tables.notes).where(
+    tables.notes.c.workspace == bindparam("of_workspace"), tables.notes.c.item_id == bindparam("of_item")
+)
+REMOVE_OPENINGS = (
+    update(_openings)
+    .where(
+        _openings.c.workspace == bindparam("of_workspace"),
+        _openings.c.id.in_(
+            select(_events.c.id).where(
+                _events.c.workspace == bindparam("of_workspace"), _events.c.item_id == bindparam("of_item")
+            )
+        ),
+        _openings.c.content.is_not(None),
+    )
+    .values(content=None)
 )
 _SAVE_KEY = update(tables.agent_keys).where(
     tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
@@ -349,6 +388,33 @@ class ReadTransaction:
         """Return everybody who has decided, under every name that they had."""
         return [KnownReviewer(*row) for row in self._connection.execute(_REVIEWERS, {"workspace": workspace})]
 
+    def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
+        """Return the items that were drawn from this one for a look afterwards."""
+        return self._connection.execute(_COPIES, {"workspace": workspace, "parent_id": item_id}).scalars().all()
+
+    def subjects(self, workspace: str, *, limit: int, after: UUID | None) -> Sequence[tuple[UUID, str | None]]:
+        """Return up to ``limit`` items behind ``after``, in order of id, each with whom or what it concerns."""
+        statement = _SUBJECTS if after is None else _SUBJECTS.where(_items.c.id > after)
+        found = self._connection.execute(statement, {"workspace": workspace, "limit": limit})
+        return [(id_, subject) for id_, subject in found]
+
+    def workspaces(self) -> Sequence[str]:
+        """Return the workspaces that have items."""
+        found: list[str] = []
+        while name := self._connection.execute(_NEXT_WORKSPACE, {"after": found[-1] if found else ""}).scalar_one():
+            found.append(name)
+        return found
+
+    def closed(
+        self, workspace: str, *, before: datetime, after: tuple[datetime, UUID] | None, limit: int
+    ) -> Sequence[ClosedItem]:
+        """Return up to ``limit`` items that closed before that time, behind ``after``, in order of closing."""
+        statement = _CLOSED
+        if after is not None:
+            statement = statement.where(tuple_(_items.c.settled_at, _items.c.id) > after)
+        found = self._connection.execute(statement, {"workspace": workspace, "before": before, "limit": limit})
+        return [ClosedItem(id_, at, erased_at is not None) for id_, at, erased_at in found]
+
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
         found = self._connection.execute(_NOTES_OF, {"workspace": workspace, "item_id": item_id})
@@ -466,8 +532,9 @@ class ReadTransaction:
 class WriteTransaction(ReadTransaction):
     """One piece of work among those that share a commit.
 
-    ``wrote`` tells whether the database has taken anything of it yet. Events, wake-ups and new items under keys
-    that were announced are only collected here: whoever commits writes all of a batch at once.
+    ``wrote`` tells whether the database has taken anything of it yet. Events, their openings, the removal of openings,
+    wake-ups and new items under keys that were announced are only collected here: whoever commits writes all of a batch
+    at once.
     """
 
     def __init__(self, connection: Connection, now: Callable[[], datetime], filings: Filings) -> None:
@@ -477,6 +544,8 @@ class WriteTransaction(ReadTransaction):
         self.wrote = False
         self.added: list[rows.Values] = []
         self.recorded: list[rows.Values] = []
+        self.openings: list[rows.Values] = []
+        self.closed_up: list[rows.Values] = []
         self.woken: list[UUID] = []
 
     @property
@@ -582,9 +651,29 @@ class WriteTransaction(ReadTransaction):
         """Keep a note."""
         self._write(_ADD_NOTE, rows.note_values(note))
 
+    def save_decision(self, record: DecisionRecord) -> None:
+        """Replace what was decided and the digest that was seen."""
+        values = rows.decision_values(record)
+        changed = {name: values[name] for name in ("decision", "digest_seen")}
+        self._write(_SAVE_DECISION, {"was_workspace": record.workspace, "was_id": record.id, **changed})
+
+    def remove_notes(self, workspace: str, item_id: UUID) -> int:
+        """Remove the item's thread; return how many notes it had."""
+        count: int = self._connection.execute(_REMOVE_NOTES, {"of_workspace": workspace, "of_item": item_id}).rowcount
+        self.wrote = self.wrote or bool(count)
+        return count
+
+    def remove_openings(self, workspace: str, item_id: UUID) -> None:
+        """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""
+        # Events of the works before this one may not be written yet.
+        self.closed_up.append({"of_workspace": workspace, "of_item": item_id})
+
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""
-        self.recorded.append(rows.event_values(event))
+        row, opening = rows.event_values(event)
+        self.recorded.append(row)
+        if opening is not None:
+            self.openings.append(opening)
 
     def leads_sealing(self) -> bool:
         """Tell whether this transaction alone may seal until it ends; False where another process is at it."""
@@ -660,6 +749,9 @@ class WriteTransaction(ReadTransaction):
             self._connection.execute(ADD_EVENTS, self.recorded)
             self.wrote = True
             self.recorded = []
+        if self.openings:
+            self._connection.execute(ADD_OPENINGS, self.openings)
+            self.openings = []
 
     def _claimed(self, statement: Update, claim: rows.Values) -> ReviewItem | None:
         taken = self._item(statement, **claim)
@@ -679,9 +771,11 @@ class WriteTransaction(ReadTransaction):
 
 
 def _event_list(workspace: str, where: EventFilter) -> Select[Any]:
-    return select(
-        _events.c.workspace, _events.c.id, _events.c.at, _events.c.kind, _events.c.item_id, _events.c.leaf
-    ).where(*_event_conditions(workspace, where))
+    return (
+        select(_events.c.at, _events.c.leaf, _openings.c.people, _openings.c.content)
+        .join_from(_events, _openings, sealing.OPENS, isouter=True)
+        .where(*_event_conditions(workspace, where))
+    )
 
 
 def _event_conditions(workspace: str, where: EventFilter) -> list[ColumnElement[bool]]:
@@ -689,7 +783,8 @@ def _event_conditions(workspace: str, where: EventFilter) -> list[ColumnElement[
     if where.kind is not None:
         conditions.append(_events.c.kind == where.kind.value)
     if where.actor is not None:
-        conditions.append(or_(_events.c.actor_id == where.actor, _events.c.actor_name == where.actor))
+        named = (_events.c.actor_id, _events.c.actor_name, _openings.c.actor_id, _openings.c.actor_name)
+        conditions.append(or_(*(column == where.actor for column in named)))
     if where.item_id is not None:
         conditions.append(_events.c.item_id == where.item_id)
     if where.since is not None:

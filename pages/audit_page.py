@@ -72,8 +72,11 @@ _VERIFYING = "The log is being exported and verified. Stay on this page."
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
-the last row, the manifest, together with the filter and the count. The other columns are a readable rendering of the
+the last row, the manifest, together with the filter and the counts. The other columns are a readable rendering of the
 leaf, escaped so that no spreadsheet takes a cell for a formula.
+
+People and digests are only committed to in a leaf. The column `openings` holds what opens these commitments, as long as
+it is not erased; what was erased reads `[erased]`, and the file still verifies.
 
 Whoever trusts neither this console nor its database verifies the file without them, offline:
 
@@ -302,7 +305,7 @@ def _event_dialog(person: Person, event: AuditEvent) -> None:
     )
     if event.item_id is not None:
         _show_story(person, event.item_id)
-    leaf = event.leaf()
+    leaf = event.leaf
     with st.expander("The leaf: what is kept and exported", expanded=event.item_id is None):
         st.caption("Laid out for reading")
         laid_out = json.dumps(json.loads(leaf), indent=2, ensure_ascii=False)

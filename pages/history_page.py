@@ -46,7 +46,16 @@ from pages.tables import (
 )
 from review.audit import AuditEvent, EventFilter
 from review.desk import WholeItem
-from review.items import DecisionFilter, DecisionRecord, ItemFilter, ItemSummary, Order, Purpose, ReviewItem
+from review.items import (
+    ERASED_TEXT,
+    DecisionFilter,
+    DecisionRecord,
+    ItemFilter,
+    ItemSummary,
+    Order,
+    Purpose,
+    ReviewItem,
+)
 from review.people import Permission, Person
 
 TITLE = "History"
@@ -217,14 +226,14 @@ def _ask_filter(person: Person) -> ItemFilter:
 
 def line_of(item: ItemSummary) -> Line:
     """Return the decided item's row."""
-    execution, tone = _EXECUTIONS[item.execution]
+    execution, tone = _ran(item)
     return Line(
         id=str(item.id),
         name=f"{item.tool} of {item.agent}",
         act="Open",
         cells={
             "action": Cell(item.tool, under=item.agent, tone="strong"),
-            "subject": Cell(item.subject or ""),
+            "subject": Cell(ERASED_TEXT, tone="quiet") if item.erased_at else Cell(item.subject or ""),
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),
@@ -233,6 +242,12 @@ def line_of(item: ItemSummary) -> Line:
             "settled": Cell(at=item.settled_at),
         },
     )
+
+
+def _ran(item: ItemSummary | ReviewItem) -> tuple[str, CellTone]:
+    if item.erased_at and item.execution is Execution.PERMITTED:
+        return "permission void", "quiet"
+    return _EXECUTIONS[item.execution]
 
 
 def _ending(item: ItemSummary | ReviewItem) -> Cell:
@@ -321,7 +336,7 @@ def _show_ending(whole: WholeItem) -> None:
         draw(notice("This item is not decided yet. What happens to it next stands in the queue."))
         return
     st.subheader("How it ended")
-    execution, _ = _EXECUTIONS[item.execution]
+    execution, _ = _ran(item)
     draw(
         facts(
             [
@@ -333,7 +348,7 @@ def _show_ending(whole: WholeItem) -> None:
             ]
         )
     )
-    if isinstance(item.decision, Edit):
+    if isinstance(item.decision, Edit) and not item.erased_at:
         draw(
             _label("What the reviewer changed"),
             diff_view(item.request.action.args, item.decision.edited_action.args),
@@ -384,8 +399,8 @@ def _show_receipt(item: ReviewItem) -> None:
         ("Id (jti)", str(item.jti)),
         ("Permitted until", moment(item.permitted_until)),
         ("Consumed", moment(item.consumed_at) if item.consumed_at else "not yet"),
-        ("Digest of what may run", item.permitted_digest or "–"),
-        ("Digest of what was proposed", item.digest),
+        ("Digest of what may run", ERASED_TEXT if item.erased_at else item.permitted_digest or "–"),
+        ("Digest of what was proposed", ERASED_TEXT if item.erased_at else item.digest),
     ]
     draw(fold("Receipt", facts(told)))
 

@@ -25,6 +25,7 @@ from pages.rendering import (
     json_view,
     moment,
     money,
+    notice,
     ordinal,
 )
 from review.clock import utc_now
@@ -44,9 +45,17 @@ _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHA
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
-    """Draw the item as it was proposed, with all that was known of it; nothing in it leads outside."""
+    """Draw the item as it was proposed, with all that was known of it; nothing in it leads outside.
+
+    Of an item whose content was erased, what is left of it.
+    """
     at = now or utc_now()
     draw(headline(whole.item, person), facts_view(whole.item, at))
+    if whole.item.erased_at is not None:
+        words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
+        draw(notice(words))
+        draw(reasons_card(whole.item))
+        return
     left, right = st.columns([7, 5], gap="medium")
     with left:
         draw(args_card(whole), *draft_card(whole.item), *repeated_card(whole, at), reasons_card(whole.item))

@@ -1,6 +1,13 @@
-"""Audit events: one thing that happened each, written in the transaction that made it happen."""
+"""Audit events: one thing that happened each, written in the transaction that made it happen.
 
-from dataclasses import dataclass
+What is personal, or computed from arguments, stands in the leaf as a salted commitment. Salt and value are its opening,
+which is kept apart and can be erased; the leaf, and so the log, stays as it was sealed.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +19,13 @@ from agents.canonical import canonical
 from review.items import ReviewItem
 from review.merkle import Frontier, Node
 from review.people import Person
+from review.verify import ERASED, SALT_BYTES, commitment, openings_text
+
+LEAF_VERSION = 2
+
+# What is committed to: of a person, whoever they are; of an item's content, what could be found out by trying values.
+_OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder"})
+_OF_CONTENT = frozenset({"digest", "digest_seen", "permitted_digest"})
 
 
 class EventKind(StrEnum):
@@ -42,6 +56,8 @@ class EventKind(StrEnum):
     EXPORT_MADE = "export_made"
     PACE_EXCEEDED = "pace_exceeded"
     KEY_ROTATED = "key_rotated"
+    CONTENT_ERASED = "content_erased"
+    CONTENT_EXPIRED = "content_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,10 @@ POLICY = Actor("policy", "policy", "Policy")
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One thing that happened; ``data`` holds digests and codes, never arguments or free text of people."""
+    """One thing that happened; ``data`` holds digests and codes, never arguments or free text of people.
+
+    ``leaf`` are the exact bytes that are kept, of an event that was read; what was erased reads ``[erased]`` in it.
+    """
 
     id: UUID
     workspace: str
@@ -78,6 +97,7 @@ class AuditEvent:
     actor: Actor
     item_id: UUID | None
     data: dict[str, Any]
+    leaf: bytes = field(default=b"", compare=False, repr=False)
 
     @classmethod
     def at_large(cls, at: datetime, kind: EventKind, actor: Actor, *, workspace: str, **data: Any) -> "AuditEvent":  # noqa: ANN401 -- any JSON value
@@ -89,20 +109,82 @@ class AuditEvent:
         """Make the event of something that happened to the item."""
         return cls(uuid7(), item.workspace, at, kind, actor, item.id, data)
 
-    def leaf(self) -> bytes:
-        """Return the exact bytes that are kept and exported: RFC 8785 canonical JSON."""
-        return canonical(
-            {
-                "version": 1,
-                "id": str(self.id),
-                "workspace": self.workspace,
-                "at": self.at.isoformat(timespec="microseconds"),
-                "kind": self.kind.value,
-                "actor": {"kind": self.actor.kind, "id": self.actor.id, "name": self.actor.name},
-                "item": str(self.item_id) if self.item_id else None,
-                "data": self.data,
-            }
-        )
+    @property
+    def is_by_person(self) -> bool:
+        """Tell whether a person did it, whose name then stands behind a commitment."""
+        return self.actor.kind == "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An event as it is kept: its leaf, RFC 8785 canonical JSON, and the openings of what the leaf commits to.
+
+    The openings of people and of the item's content are apart, as `review.verify.openings_text` writes them: content is
+    erased, and who decided stays known. None where nothing of the kind was committed to.
+    """
+
+    leaf: str
+    people: str | None
+    content: str | None
+
+
+def written(event: AuditEvent) -> Written:
+    """Return the event as it is to be kept, under fresh salts."""
+    actor: dict[str, str] = {"kind": event.actor.kind}
+    hidden = {
+        name: value for name, value in event.data.items() if name in _OF_CONTENT | _OF_PEOPLE and value is not None
+    }
+    data = {name: value for name, value in event.data.items() if name not in hidden}
+    if event.is_by_person:
+        hidden |= {"actor_id": event.actor.id, "actor_name": event.actor.name}
+    else:
+        actor |= {"id": event.actor.id, "name": event.actor.name}
+    openings = {name: (secrets.token_bytes(SALT_BYTES), value) for name, value in hidden.items()}
+    leaf = {
+        "version": LEAF_VERSION,
+        "id": str(event.id),
+        "workspace": event.workspace,
+        "at": event.at.isoformat(timespec="microseconds"),
+        "kind": event.kind.value,
+        "actor": actor,
+        "committed": {name: commitment(salt, value) for name, (salt, value) in openings.items()},
+        "item": str(event.item_id) if event.item_id else None,
+        "data": data,
+    }
+    people = {name: opening for name, opening in openings.items() if name in _OF_PEOPLE}
+    content = {name: opening for name, opening in openings.items() if name in _OF_CONTENT}
+    return Written(canonical(leaf).decode(), openings_text(people) or None, openings_text(content) or None)
+
+
+def event_read(kept: Written, at: datetime) -> AuditEvent:
+    """Return the event that was kept, ``[erased]`` where an opening is gone."""
+    told = json.loads(kept.leaf)
+    values = _opened(told.get("committed", {}), kept)
+    actor = told["actor"]
+    name, known_as = values.pop("actor_name", None), values.pop("actor_id", None)
+    return AuditEvent(
+        id=UUID(told["id"]),
+        workspace=told["workspace"],
+        at=at,
+        kind=EventKind(told["kind"]),
+        actor=Actor(actor["kind"], known_as or actor["id"], name or actor["name"]),
+        item_id=UUID(told["item"]) if told["item"] else None,
+        data=dict(sorted({**told["data"], **values}.items())),
+        leaf=kept.leaf.encode(),
+    )
+
+
+def openings_of(kept: Written) -> str:
+    """Return the openings that are left of the event, people's and content's together, as one text."""
+    if kept.people is None or kept.content is None:
+        return kept.people or kept.content or ""
+    return canonical({**json.loads(kept.people), **json.loads(kept.content)}).decode()
+
+
+def _opened(committed: Mapping[str, str], kept: Written) -> dict[str, str]:
+    # The database is taken at its word here; that values and commitments agree is the verifier's to find out.
+    found = {**json.loads(kept.people or "{}"), **json.loads(kept.content or "{}")}
+    return {name: found[name][1] if name in found else ERASED for name in committed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +230,11 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class SealedEvent:
-    """An event in its place in the tree, as the exact bytes that are kept."""
+    """An event in its place in the tree, as the exact bytes that are kept, and what is left of its openings."""
 
     index: int
     leaf: bytes
+    openings: str = ""
 
 
 @dataclass(frozen=True, slots=True)

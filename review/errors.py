@@ -33,6 +33,17 @@ class ItemNotFoundError(ReviewError):
         self.item_id = item_id
 
 
+class ItemErasedError(ReviewError):
+    """The item's content was erased: nothing can be compared with it, permitted by it or run any more."""
+
+    code = "item_erased"
+    status = 410
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__(f"The content of item {item_id} was erased, so it permits nothing any more.")
+        self.item_id = item_id
+
+
 class ClaimLostError(ReviewError):
     """The item is not, or no longer, claimed by this reviewer."""
 
@@ -399,6 +410,19 @@ class UnknownReviewerError(ReviewError):
     def __init__(self, asked: str) -> None:
         super().__init__(f"Nobody known as {asked} has decided anything here. Exports name reviewers by a pseudonym.")
         self.asked = asked
+
+
+class StoreBusyError(ReviewError):
+    """The database's file could not be written anew in time."""
+
+    code = "store_busy"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The content is erased, but the database was too busy to be written anew, so remains of it can still be "
+            "found in its file. Run the same command again in a quieter moment."
+        )
 
 
 class NoCheckpointError(ReviewError):

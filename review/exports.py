@@ -84,7 +84,7 @@ def _audit_lines(export: AuditExport) -> Iterator[bytes]:
     yield line(COLUMNS)
     behind = 0
     for row in export:
-        yield event_line(row.index, row.index - behind, row.leaf, proof=row.proof)
+        yield event_line(row.index, row.index - behind, row.leaf, proof=row.proof, openings=row.openings)
         behind = row.index + 1
     yield manifest_line(export.manifest())
 

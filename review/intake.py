@@ -43,6 +43,7 @@ from review.errors import (
     DigestMismatchError,
     IdempotencyMismatchError,
     InFlightError,
+    ItemErasedError,
     ItemNotFoundError,
     NotPermittedError,
     NotStartedError,
@@ -127,7 +128,7 @@ class Intake:
         """File an action and return its status, and whether it had been filed before under this key.
 
         Raises IdempotencyMismatchError (the key came with another body), InFlightError (the first has no answer yet),
-        InvalidSchemaError, NotCanonicalError.
+        ItemErasedError, InvalidSchemaError, NotCanonicalError.
         """
         with self._in_flight(caller, submission.idempotency_key):
             filing = self._filing(caller, submission)
@@ -199,11 +200,13 @@ class Intake:
     def consume(self, caller: AgentKey, item_id: UUID, receipt: str, args: Args) -> ActionStatus:
         """Use up the permission for exactly these arguments: once, ever.
 
-        Raises NotPermittedError, AlreadyConsumedError, ReceiptRefusedError, DigestMismatchError.
+        Raises NotPermittedError, AlreadyConsumedError, ReceiptRefusedError, DigestMismatchError, ItemErasedError.
         """
 
         def work(tx: Writing) -> ActionStatus:
             item = _own(tx, caller, item_id)
+            if item.erased_at:
+                raise ItemErasedError(item.id)
             if item.execution is Execution.NONE:
                 raise NotPermittedError(item.id)
             if item.execution is not Execution.PERMITTED:
@@ -239,11 +242,11 @@ class Intake:
             item = _own(tx, caller, item_id)
             if item.execution in (Execution.NONE, Execution.PERMITTED):
                 raise NotStartedError(item.id)
-            if item.outcome == outcome:
+            done = lifecycle.finished(item, outcome)
+            if item.outcome == done.outcome:
                 return self._status(item, _notes(tx, item), tx.now)
             if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
                 raise OutcomeStandsError(item.id, item.execution)
-            done = lifecycle.finished(item, outcome)
             tx.save_item(done, was=item)
             data = {"execution": done.execution.value}
             tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_REPORTED, agent_actor(caller.agent), **data))
@@ -316,6 +319,8 @@ class Intake:
         def work(tx: Writing) -> tuple[ActionStatus, bool]:
             known = tx.item_by_key(*key)
             if known is not None:
+                if known.erased_at:
+                    raise ItemErasedError(known.id)
                 if known.request_hash != submission.request_hash:
                     raise IdempotencyMismatchError
                 return self._status(known, _notes(tx, known), tx.now), True

@@ -28,6 +28,10 @@ CLAIM_DURATION = timedelta(minutes=10)
 MAX_NOTES = 100
 DEFAULT_PRIORITY = 5
 
+# What stands where words or a digest were erased and something must stand.
+ERASED_TEXT = "[erased]"
+ERASED_DIGEST = "sha256:" + "0" * 64
+
 
 class Purpose(StrEnum):
     """Why an item is in the queue."""
@@ -94,6 +98,7 @@ class ReviewItem:
     ``settled_by`` is a person's name or ``policy``. ``permitted_digest`` is over what may run: the proposed
     action, or the reviewer's edit of it. ``outcome_due_at`` is by when a started action should have told its
     outcome. ``rejections`` is how often people had rejected this very call before, ``repeats_id`` where they did last.
+    ``erased_at`` is when its content was erased: what is left says what was done, and nothing of whom or what about.
     """
 
     id: UUID
@@ -134,6 +139,7 @@ class ReviewItem:
     reconciliation: Reconciliation | None = None
     repeats_id: UUID | None = None
     rejections: int = 0
+    erased_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,7 @@ class ItemSummary:
     decision: DecisionType | None
     settled_by: str | None
     settled_at: datetime | None
+    erased_at: datetime | None = None
 
 
 class Order(StrEnum):

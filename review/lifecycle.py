@@ -5,9 +5,33 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from agents.canonical import action_digest
-from agents.protocol import Action, Approve, Decision, Edit, Execution, Outcome, Reject, Status
+from agents.protocol import (
+    Action,
+    ActionRequest,
+    Approve,
+    Decision,
+    Edit,
+    Execution,
+    Impact,
+    Outcome,
+    Reason,
+    Reject,
+    Respond,
+    Status,
+    Usage,
+)
 from review.errors import AlreadySettledError, ThreadFullError
-from review.items import MAX_NOTES, Claim, Purpose, Reconciliation, ReviewItem
+from review.items import (
+    ERASED_DIGEST,
+    ERASED_TEXT,
+    MAX_NOTES,
+    Claim,
+    DecisionRecord,
+    Purpose,
+    Reconciliation,
+    ReviewItem,
+)
+from review.policy import RoutingReason
 
 EXPIRED_MESSAGE = "Nobody decided in time, so the action was not run."
 
@@ -48,9 +72,9 @@ def expired(item: ReviewItem, now: datetime) -> ReviewItem:
     return replace(item, status=Status.EXPIRED, decision=decision, settled_by="policy", settled_at=now, claim=None)
 
 
-def cancelled(item: ReviewItem, now: datetime) -> ReviewItem:
-    """Close the item because its agent withdrew it."""
-    return replace(item, status=Status.CANCELLED, settled_by=item.agent, settled_at=now, claim=None)
+def cancelled(item: ReviewItem, now: datetime, *, by: str | None = None) -> ReviewItem:
+    """Close the item because its agent withdrew it, or somebody else, whom ``by`` names."""
+    return replace(item, status=Status.CANCELLED, settled_by=by or item.agent, settled_at=now, claim=None)
 
 
 def noted(item: ReviewItem) -> ReviewItem:
@@ -105,5 +129,73 @@ def reconciled(item: ReviewItem, found: Reconciliation) -> ReviewItem:
 
 
 def finished(item: ReviewItem, outcome: Outcome) -> ReviewItem:
-    """Keep what happened when the action ran."""
-    return replace(item, execution=Execution(outcome.status.value), outcome=outcome)
+    """Keep what happened when the action ran; of an item whose content was erased, no more than whether it ran."""
+    kept = _erased_outcome(outcome) if item.erased_at else outcome
+    return replace(item, execution=Execution(outcome.status.value), outcome=kept)
+
+
+def erased(item: ReviewItem, now: datetime) -> ReviewItem:
+    """Return the closed item without its content; one that has none any more is returned as it is.
+
+    What is left is named here, so that whatever a request is given later is erased unless it is named as well: the
+    tool, who proposed and who settled it, when, on what grounds, how far it came, what it cost, and random ids. Every
+    digest goes, because what was digested could be found by trying.
+    """
+    request = item.request
+    bare = replace(
+        item,
+        request=ActionRequest(
+            action=_erased_action(request.action),
+            confidence=request.confidence,
+            allowed_decisions=request.allowed_decisions,
+            impact=Impact(reversible=request.impact.reversible),
+            usage=_erased_usage(request.usage),
+            on_expiry=request.on_expiry,
+            observed=request.observed,
+        ),
+        digest=ERASED_DIGEST,
+        request_hash=None,
+        reasons=tuple(_erased_reason(reason) for reason in item.reasons),
+        draft=None,
+        decision=_erased_decision(item.decision) if item.decision else None,
+        permitted_digest=ERASED_DIGEST if item.permitted_digest else None,
+        receipt=None,
+        outcome=_erased_outcome(item.outcome) if item.outcome else None,
+        reconciliation=item.reconciliation.model_copy(update={"note": ERASED_TEXT}) if item.reconciliation else None,
+    )
+    return item if bare == item else replace(bare, erased_at=item.erased_at or now)
+
+
+def erased_record(record: DecisionRecord) -> DecisionRecord:
+    """Return the decision without words and arguments: who decided what, when, and after how long a look."""
+    return replace(record, decision=_erased_decision(record.decision), digest_seen=ERASED_DIGEST)
+
+
+def _erased_action(action: Action) -> Action:
+    return Action(name=action.name, args={})
+
+
+def _erased_decision(decision: Decision) -> Decision:
+    match decision:
+        case Approve():
+            return decision
+        case Edit():
+            return Edit(edited_action=_erased_action(decision.edited_action))
+        case Reject():
+            return Reject()
+        case Respond():
+            return Respond(message=ERASED_TEXT)
+
+
+def _erased_outcome(outcome: Outcome) -> Outcome:
+    return Outcome(status=outcome.status, usage=_erased_usage(outcome.usage), attempts=outcome.attempts)
+
+
+def _erased_usage(usage: Usage) -> Usage:
+    return usage.model_copy(update={"model": None})
+
+
+def _erased_reason(reason: Reason) -> Reason:
+    # The one reason that quotes the agent; the others are the policy's own words.
+    is_quoting = reason.code == RoutingReason.UNKNOWN_AGENT_VERSION
+    return Reason(code=reason.code, text=ERASED_TEXT) if is_quoting else reason

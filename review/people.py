@@ -32,6 +32,7 @@ class Permission(StrEnum):
     EXPORT_AUDIT = "export the audit log"
     SEE_AGENTS = "see agents"
     MANAGE_KEYS = "manage agent keys"
+    ERASE = "erase content"
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -57,7 +58,15 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_AGENTS,
         }
     ),
-    Role.ADMIN: frozenset({Permission.SEE_POLICY, Permission.SEE_AGENTS, Permission.MANAGE_KEYS, Permission.SEE_AUDIT}),
+    Role.ADMIN: frozenset(
+        {
+            Permission.SEE_POLICY,
+            Permission.SEE_AGENTS,
+            Permission.MANAGE_KEYS,
+            Permission.SEE_AUDIT,
+            Permission.ERASE,
+        }
+    ),
 }
 
 

@@ -22,6 +22,7 @@ from review.merkle import TILE_LEVELS, Frontier, Node, TiledNodes, inclusion_pat
 from review.people import DEFAULT_WORKSPACE
 from review.signing import Receipts
 from review.store import Reading, Store, Writing
+from review.verify import erased_values
 
 LEAVES_PER_CHECKPOINT = 1_000
 CHECKPOINT_EVERY = timedelta(seconds=60)
@@ -78,11 +79,12 @@ def heartbeat(store: Store, *, limit: int = LEAVES_PER_CHECKPOINT) -> Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class ProvenEvent:
-    """A sealed event with its audit path, 32 bytes a hash, in the tree of the export's checkpoint."""
+    """A sealed event with its audit path, 32 bytes a hash, in the tree of the export's checkpoint, and its openings."""
 
     index: int
     leaf: bytes
     proof: bytes
+    openings: str
 
 
 class AuditExport:
@@ -101,6 +103,7 @@ class AuditExport:
         self._first: int | None = None
         self._last: int | None = None
         self._count = 0
+        self._erased = 0
 
     def __iter__(self) -> Iterator[ProvenEvent]:
         """Yield the events by index, read in batches of constant size."""
@@ -110,7 +113,8 @@ class AuditExport:
         while batch := self._batch(begin):
             for event in batch:
                 self._note(event)
-                yield ProvenEvent(event.index, event.leaf, b"".join(inclusion_path(event.index, frontier, node)))
+                path = b"".join(inclusion_path(event.index, frontier, node))
+                yield ProvenEvent(event.index, event.leaf, path, event.openings)
             begin = batch[-1].index + 1
 
     @property
@@ -140,6 +144,7 @@ class AuditExport:
             "first": self._first,
             "last": self._last,
             "count": self._count,
+            "erased": self._erased,
             "rows_sha256": self._digest.hexdigest(),
             "tree_size": self._head.frontier.size,
             "root": base64.b64encode(self._head.frontier.root()).decode(),
@@ -159,6 +164,7 @@ class AuditExport:
         self._first = event.index if self._first is None else self._first
         self._last = event.index
         self._count += 1
+        self._erased += erased_values(event.leaf, event.openings)
         self._digest.update(leaf_hash(event.leaf))
 
     def _successors(self, tx: Reading) -> list[str]:

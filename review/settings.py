@@ -4,8 +4,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LEAST_RETENTION_DAYS = 180
 
 
 class Settings(BaseSettings):
@@ -28,6 +30,19 @@ class Settings(BaseSettings):
     @classmethod
     def _apart(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
+    retention_shorter: bool = False
+
+    @model_validator(mode="after")
+    def _keeps_records_long_enough(self) -> "Settings":
+        if self.retention_days < LEAST_RETENTION_DAYS and not self.retention_shorter:
+            msg = (
+                f"SIGNOFF_RETENTION_DAYS={self.retention_days} is less than the {LEAST_RETENTION_DAYS} days that "
+                "records are usually to be kept. Set SIGNOFF_RETENTION_SHORTER=1 as well where your law asks for less."
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def store_url(self) -> str:

@@ -36,6 +36,14 @@ COUNT_LIMIT = 1000
 REJECTIONS_SEEN = 100
 
 
+class ClosedItem(NamedTuple):
+    """An item that is settled, expired or cancelled: when it closed, and whether its content was erased since."""
+
+    id: UUID
+    settled_at: datetime
+    is_erased: bool
+
+
 class FilingKey(NamedTuple):
     """What a submission is filed under, once: the agent's idempotency key."""
 
@@ -109,6 +117,20 @@ class Reading(Protocol):
 
     def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
         """Return everybody who has decided, under every name that they had; it reads all decisions."""
+
+    def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
+        """Return the items that were drawn from this one for a look afterwards."""
+
+    def subjects(self, workspace: str, *, limit: int, after: UUID | None) -> Sequence[tuple[UUID, str | None]]:
+        """Return up to ``limit`` items behind ``after``, in order of id, each with whom or what it concerns."""
+
+    def workspaces(self) -> Sequence[str]:
+        """Return the workspaces that have items."""
+
+    def closed(
+        self, workspace: str, *, before: datetime, after: tuple[datetime, UUID] | None, limit: int
+    ) -> Sequence[ClosedItem]:
+        """Return up to ``limit`` items that closed before that time, behind ``after``, in order of closing."""
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
@@ -204,6 +226,15 @@ class Writing(Reading, Protocol):
     def add_note(self, note: NoteRecord) -> None:
         """Keep a note."""
 
+    def save_decision(self, record: DecisionRecord) -> None:
+        """Replace what was decided and the digest that was seen; the rest of a decision never changes."""
+
+    def remove_notes(self, workspace: str, item_id: UUID) -> int:
+        """Remove the item's thread; return how many notes it had."""
+
+    def remove_openings(self, workspace: str, item_id: UUID) -> None:
+        """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""
+
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""
 
@@ -284,6 +315,12 @@ class Store(Protocol):
 
     def is_ready(self) -> bool:
         """Tell whether the database answers and has the schema of this release."""
+
+    def scrub(self) -> None:
+        """Write the database's files anew where remains of what was removed could stand in them.
+
+        On SQLite this takes the time of copying the database, and who writes meanwhile waits. Raises StoreBusyError.
+        """
 
 
 class StaleItemError(Exception):

@@ -4,9 +4,11 @@ One file, for whoever trusts neither the house that exported nor its database: i
 ``cryptography``, reads only the files it is given, and opens no connection.
 
 Each row of the export holds an event's exact bytes (``leaf``), its place in the log (``index``) and the path from
-there to the root of the log's Merkle tree (``proof``; RFC 6962). The last row, the manifest, holds the signed head of
-the tree (a checkpoint) and, signed as well, what was exported: filter, range and count. All other columns are for the
-reader's eyes, and are computed here again. Exit status:
+there to the root of the log's Merkle tree (``proof``; RFC 6962). What is personal, or computed from arguments, is only
+committed to in a leaf; ``openings`` holds the salts and values as long as they are not erased, and each must hash to
+its commitment. The last row, the manifest, holds the signed head of the tree (a checkpoint) and, signed as well, what
+was exported: filter, range and counts. All other columns are for the reader's eyes, and are computed here again. Exit
+status:
 
     0  every row is as it was sealed, and none is missing that should be there
     1  something is wrong; each wrong row is named
@@ -24,7 +26,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -35,13 +37,19 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 COLUMNS = (
     *("index", "id", "at", "workspace", "kind", "actor_kind", "actor_id", "actor_name", "item", "data"),
-    *("left_out", "leaf", "proof"),
+    *("openings", "left_out", "leaf", "proof"),
 )
+# What the columns show of a value whose opening is gone.
+ERASED = "[erased]"
+SALT_BYTES = 16
 MANIFEST = "manifest"
 PROOF_PREFIX = "sha256:"  # No spreadsheet takes a cell that begins so for a number or a formula.
 MAX_CELL = 32_000
 
 _PROOF = PROOF_PREFIX.encode()
+_COMMITMENT = b"signoff.commitment.v1\0"
+# The columns that show committed values.
+_OPENED_COLUMNS = frozenset({"actor_id", "actor_name", "data"})
 _HASH = 32
 _TAIL_BYTES = 1 << 20
 _MOST_TOLD = 1_000
@@ -97,14 +105,58 @@ def line(cells: Iterable[str]) -> bytes:
     return ('"' + '","'.join([each.replace('"', '""') for each in cells]) + '"\r\n').encode()
 
 
-def event_line(index: int, left_out: int, leaf: bytes, *, proof: bytes) -> bytes:
+def commitment(salt: bytes, value: str) -> str:
+    """Return what stands in a leaf for the value: base64url of SHA-256 over a tag, the salt and its RFC 8785 bytes."""
+    return _url64(hashlib.sha256(_COMMITMENT + salt + _quoted(value).encode()).digest())
+
+
+def openings_text(openings: Mapping[str, tuple[bytes, str]]) -> str:
+    """Return the salts and values by which the named commitments are opened, as RFC 8785 JSON; nothing for none."""
+    if not openings:
+        return ""
+    opened = (
+        f'{_quoted(name)}:["{_url64(salt)}",{_quoted(value)}]' for name, (salt, value) in sorted(openings.items())
+    )
+    return "{" + ",".join(opened) + "}"
+
+
+def opened_values(committed: Mapping[str, str], text: str) -> dict[str, str]:
+    """Return the committed values by name, ``[erased]`` where the opening is gone.
+
+    Raises ValueError for openings that do not hash to what was committed, or are written in another form.
+    """
+    values = dict.fromkeys(committed, ERASED)
+    if not text:
+        return values
+    found: dict[str, tuple[bytes, str]] = {}
+    for name, (encoded, value) in json.loads(text).items():
+        salt = _unurl64(encoded.encode()) or b""
+        if len(salt) != SALT_BYTES or commitment(salt, value) != committed.get(name):
+            msg = f"The opening of {name} does not hash to what was committed."
+            raise ValueError(msg)
+        found[name] = salt, value
+        values[name] = value
+    if openings_text(found) != text:
+        msg = "The openings are written in another form."
+        raise ValueError(msg)
+    return values
+
+
+def erased_values(leaf: bytes, openings: str) -> int:
+    """Return how many of the leaf's committed values have no opening any more."""
+    return len(json.loads(leaf).get("committed", ())) - len(json.loads(openings or "{}"))
+
+
+def event_line(index: int, left_out: int, leaf: bytes, *, proof: bytes, openings: str = "") -> bytes:
     """Return the line of an event: its place, what its leaf says, and the evidence.
 
     ``left_out`` counts the leaves between the row before and this one that the export leaves out; ``proof`` is the
-    audit path, 32 bytes a hash. Raises ValueError for a leaf that is no event.
+    audit path, 32 bytes a hash; ``openings`` is as ``openings_text`` writes it, and shows nothing where it is not the
+    leaf's own. Raises ValueError for a leaf that is no event.
     """
-    evidence = f'"{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'
-    return f'"{index}",{_shown(leaf)},{evidence}'.encode()
+    opened = _url64(openings.encode())
+    shown, _ = _shown_as_far(leaf, opened)
+    return f'"{index}",{shown.columns},"{opened}","{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'.encode()
 
 
 def manifest_line(note: str) -> bytes:
@@ -112,7 +164,7 @@ def manifest_line(note: str) -> bytes:
     told = note.split("\n", 2)[1]
     manifest = json.loads(told)
     eyes = ("", manifest["made_at"], manifest["workspace"], "export_manifest", "", "", "", "", told)
-    return line([MANIFEST, *(cell(each) for each in eyes), "", _url64(note.encode()), ""])
+    return line([MANIFEST, *(cell(each) for each in eyes), "", "", _url64(note.encode()), ""])
 
 
 def proof_cell(proof: bytes) -> str:
@@ -120,29 +172,57 @@ def proof_cell(proof: bytes) -> str:
     return PROOF_PREFIX + _url64(proof)
 
 
-def _shown(leaf: bytes) -> str:
-    """Return the columns for the reader's eyes, quoted and separated. Raises ValueError for a leaf that is no event."""
+class _Shown(NamedTuple):
+    columns: str  # For the reader's eyes, quoted and separated.
+    erased: int
+
+
+def _shown(leaf: bytes, openings: str) -> _Shown:
+    """Return the columns from ``id`` to ``data``. Raises ValueError for a leaf that is no event or not so opened."""
     try:
         text = leaf.decode()
         # The keys are in order and the data comes second: its own text is shown, not another way to write it.
         begin = text.index('"data":') + 7
         end = _JSON.raw_decode(text, begin)[1]
         told, data = json.loads(f"{text[:begin]}0{text[end:]}"), text[begin:end]
-        actor = told["actor"]
+        committed = told.get("committed", {})  # Leaves of version 1 have none.
+        values = opened_values(committed, openings)
+        erased = len(committed) - openings.count('":["')
+        actor = {"id": values.pop("actor_id", None), "name": values.pop("actor_name", None)} | told["actor"]
+        data = _completed(data, values)
         eyes = (
             *(told["id"], told["at"], told["workspace"], told["kind"], actor["kind"], actor["id"], actor["name"]),
             *(told["item"] or "", data),
         )
         # Without a backslash nothing in the leaf can turn out to be a sign that has to be looked at.
-        if len(text) <= MAX_CELL and _HARMLESS.fullmatch(text) and _BEGINNINGS.issuperset([each[:1] for each in eyes]):
-            return '"' + '","'.join([*eyes[:-1], data.replace('"', '""')]) + '"'
-        return '"' + '","'.join([cell(each).replace('"', '""') for each in eyes]) + '"'
-    except (KeyError, TypeError) as error:
+        every = text + openings
+        if (
+            len(every) <= MAX_CELL
+            and _HARMLESS.fullmatch(every)
+            and _BEGINNINGS.issuperset([each[:1] for each in eyes])
+        ):
+            return _Shown('"' + '","'.join([*eyes[:-1], data.replace('"', '""')]) + '"', erased)
+        return _Shown('"' + '","'.join([cell(each).replace('"', '""') for each in eyes]) + '"', erased)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = "The leaf is no event."
         raise ValueError(msg) from error
 
 
+def _completed(data: str, values: Mapping[str, str]) -> str:
+    """Return the data with the values before what the leaf itself holds of it."""
+    if not values:
+        return data
+    opened = ",".join(f"{_quoted(name)}:{_quoted(values[name])}" for name in sorted(values))
+    return f"{{{opened}{',' if len(data) > 2 else ''}{data[1:]}"
+
+
+def _quoted(text: str) -> str:
+    # Of strings, the standard library writes what RFC 8785 asks for.
+    return _ENCODER.encode(text)
+
+
 _JSON = json.JSONDecoder()
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def _url64(raw: bytes) -> str:
@@ -151,7 +231,7 @@ def _url64(raw: bytes) -> str:
 
 # The signs that end a text whose last group is of two or three, so that no bit is left over.
 _ENDINGS = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 def _unurl64(text: bytes) -> bytes | None:
@@ -531,6 +611,7 @@ class Verifier:
         self.report = Report()
         self.manifest: Manifest | None = None
         self.rows = 0
+        self.erased = 0
         self.is_compared = True
         self._digest = hashlib.sha256()
 
@@ -589,19 +670,21 @@ class Verifier:
 
     def _is_genuine(self, number: int, raw: bytes, tree: Tree | None, order: Order, growth: Growth) -> bool:
         """Tell whether the line is to the letter the one that its evidence makes; most are, and are done with."""
-        parts = raw.rsplit(b'","', 3)
-        if len(parts) != 4 or tree is None or not parts[3].startswith(_PROOF) or parts[3][-3:] != b'"\r\n':
+        parts = raw.rsplit(b'","', 4)
+        if len(parts) != 5 or tree is None or not parts[4].startswith(_PROOF) or parts[4][-3:] != b'"\r\n':
             return False
         digits, _, shown = parts[0][1:].partition(b'"')
-        index, left_out = _whole_number(digits), _whole_number(parts[1])
-        leaf, proof = _unurl64(parts[2]), _unurl64(parts[3][len(_PROOF) : -3])
-        if index is None or left_out is None or leaf is None or proof is None:
+        index, left_out = _whole_number(digits), _whole_number(parts[2])
+        openings, leaf, proof = _unurl64(parts[1]), _unurl64(parts[3]), _unurl64(parts[4][len(_PROOF) : -3])
+        if index is None or left_out is None or openings is None or leaf is None or proof is None:
             return False
         hashed = hashlib.sha256(b"\x00" + leaf).digest()
-        if not tree.proves(index, hashed, proof) or not _says(leaf, shown):
+        if not tree.proves(index, hashed, proof):
             return False
-        if left_out and self.manifest is not None and self.manifest.is_whole:
+        erased = _says(leaf, openings, shown)
+        if erased is None or (left_out and self.manifest is not None and self.manifest.is_whole):
             return False
+        self.erased += erased
         self._count(number, index, left_out, hashed, order=order, growth=growth)
         return True
 
@@ -631,12 +714,16 @@ class Verifier:
         self._count(number, index, left_out or 0, hashed, order=order, growth=growth)
         left = "0" if self.manifest is None or self.manifest.is_whole else str(left_out)
         try:
-            eyes = next(csv.reader([_shown(leaf)]))
+            shown, is_opened = _shown_as_far(leaf, cells[-4])
         except ValueError:
             self.report.add("unknown form", "the leaf is genuine, and no event", line=number, index=index)
             return
-        shown = [str(index), *eyes, left, _url64(leaf), proof_cell(proof)]
-        wrong = [name for name, is_, should in zip(COLUMNS, cells, shown, strict=True) if is_ != should]
+        self.erased += shown.erased
+        eyes = next(csv.reader([shown.columns]))
+        expected = [str(index), *eyes, cells[-4], left, _url64(leaf), proof_cell(proof)]
+        wrong = [name for name, is_, should in zip(COLUMNS, cells, expected, strict=True) if is_ != should]
+        if not is_opened:  # What the columns should show of the committed values cannot be known then.
+            wrong = ["openings", *(name for name in wrong if name not in _OPENED_COLUMNS)]
         for name in wrong:
             told = f"{name} does not say what the leaf says; the leaf itself is genuine"
             self.report.add("column altered", told, line=number, index=index)
@@ -665,6 +752,9 @@ class Verifier:
         if self.rows != told["count"] or self._digest.hexdigest() != told["rows_sha256"]:
             missing = f"the manifest says {told['count']} rows with another digest; the file has {self.rows}"
             self.report.add("filtered out", f"rows were taken out or changed for others: {missing}")
+        elif self.erased != told["erased"]:
+            missing = f"the manifest says {told['erased']} values were erased; the file lacks {self.erased}"
+            self.report.add("filtered out", f"openings were taken out: {missing}")
         if manifest.is_whole and self.rows != head.size:
             self.report.add(
                 "filtered out", f"the log has {head.size} events, the file {self.rows}, with no filter named"
@@ -728,12 +818,24 @@ def _records(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes, list[
         wrapped.detach()
 
 
-def _says(leaf: bytes, shown: bytes) -> bool:
-    """Tell whether the columns, as they stand between the index and the evidence, are those that the leaf makes."""
+def _says(leaf: bytes, openings: bytes, columns: bytes) -> int | None:
+    """Return how many values are erased, where the columns are those that the leaf and the openings make; else None."""
     try:
-        return f",{_shown(leaf)}".encode() == shown + b'"'
+        shown = _shown(leaf, openings.decode())
     except ValueError:
-        return False
+        return None
+    return shown.erased if f",{shown.columns}".encode() == columns + b'"' else None
+
+
+def _shown_as_far(leaf: bytes, openings: str) -> tuple[_Shown, bool]:
+    """Return the columns, and whether the openings in the cell are the leaf's own; without them, if they are not."""
+    try:
+        opened = _unurl64(openings.encode())
+        if opened is not None:
+            return _shown(leaf, opened.decode()), True
+    except ValueError:
+        pass
+    return _shown(leaf, ""), False
 
 
 def _summary(verifier: Verifier) -> str:
@@ -743,8 +845,9 @@ def _summary(verifier: Verifier) -> str:
     head, told = manifest.head, manifest.told
     kept = {name: value for name, value in told["filter"].items() if value}
     which = "the whole log" if not kept else "filtered by " + ", ".join(f"{name} {kept[name]}" for name in kept)
+    erased = f"; {verifier.erased} values erased" if verifier.erased else ""
     return (
-        f"OK: {verifier.rows} events of {head.size}, {which}.\n"
+        f"OK: {verifier.rows} events of {head.size}, {which}{erased}.\n"
         f"Log {head.origin}, root {base64.b64encode(head.root).decode()}, exported {told['made_at']}."
     )
 

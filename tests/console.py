@@ -13,6 +13,7 @@ from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.desk import ReviewDesk
+from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
 from review.pace import Pace
@@ -43,6 +44,7 @@ class Console:
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)
+        self.eraser = Eraser(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 

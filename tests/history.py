@@ -173,6 +173,8 @@ _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standi
         lambda was, _: was.execution is Execution.STARTED,
         lambda was, _: replace(was, execution=Execution.UNKNOWN),
     ),
+    EventKind.CONTENT_ERASED: (lambda was, _: was.status.is_final, lambda was, _: was),
+    EventKind.CONTENT_EXPIRED: (lambda was, _: was.status.is_final, lambda was, _: was),
     EventKind.OUTCOME_RECONCILED: (
         lambda was, _: was.execution is Execution.UNKNOWN,
         lambda was, data: replace(was, execution=Execution(data["execution"])),

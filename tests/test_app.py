@@ -13,25 +13,30 @@ import zipfile
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.jwk import OKPKey
+from pydantic import ValidationError
 
-from agents.protocol import Approve, Decision
+from agents.protocol import Approve, Decision, Status
 from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
-from review.audit import AuditEvent, EventFilter, EventKind
+from review.audit import AuditEvent, EventFilter, EventKind, LogHead
 from review.desk import Seen
 from review.exports import DECISION_COLUMNS, LABEL_COLUMNS
 from review.intake import Submission
+from review.items import ERASED_DIGEST, ItemFilter, ReviewItem
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
 from review.verify import COLUMNS
-from tests.builders import a_request
+from tests.builders import a_request, an_item, keeping
+from tests.clock import START
 from tests.review.steps import an_edit
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +98,16 @@ def with_decisions(settings: Settings) -> None:
 
 def recorded(house: House) -> list[AuditEvent]:
     return list(house.store.read(lambda tx: tx.events_after(WORKSPACE, EventFilter(), limit=100, after=None)))
+
+
+def all_items(settings: Settings) -> tuple[ReviewItem, ...]:
+    with open_house(settings) as house:
+        return house.store.read(lambda tx: tx.whole_items(WORKSPACE, ItemFilter(), limit=100)).rows
+
+
+def is_erased(house: House, item: ReviewItem) -> bool:
+    found = house.store.read(lambda tx: tx.item(WORKSPACE, item.id))
+    return found is not None and found.erased_at is not None
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -211,7 +226,7 @@ def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(
 
     header, *exported, manifest = rows(out)
     with open_house(settings) as house:
-        kept = [event.leaf() for event in recorded(house)]
+        kept = [event.leaf for event in recorded(house)]
     shown = [dict(zip(header, row, strict=True)) for row in exported]
     assert [urlsafe_b64decode(row["leaf"] + "==") for row in shown] == kept
     assert [json.loads(leaf)["id"] for leaf in kept] == [row["id"] for row in shown]
@@ -355,6 +370,87 @@ def _read_to_the_end(terminal: int) -> Iterator[bytes]:
             yield piece
 
 
+def test_an_erasure_says_what_would_go_and_does_it_only_when_told_so(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    subject = a_request().impact.subject or ""
+
+    foretold = told(capsys, "erase", "--subject", subject)
+    kept = [item.erased_at for item in all_items(settings)]
+    answer = told(capsys, "erase", "--subject", subject, "--yes")
+
+    assert [str(item.id) in foretold for item in all_items(settings)] == [True, True]
+    assert kept == [None, None]
+    assert answer.splitlines()[-1] == (
+        "Erased. Items: 2, of which withdrawn: 0; decisions: 2; notes: 0. The audit log verifies as before."
+    )
+    assert [item.digest for item in all_items(settings)] == [ERASED_DIGEST] * 2
+
+
+def test_an_erasure_by_item_erases_that_item_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with_decisions(settings)
+    one, other = all_items(settings)
+
+    told(capsys, "erase", "--item", str(one.id), "--yes")
+
+    found = {item.id: item.erased_at is not None for item in all_items(settings)}
+    assert found == {one.id: True, other.id: False}
+
+
+def test_a_subject_that_nothing_concerns_is_told(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with_decisions(settings)
+
+    answer = told(capsys, "erase", "--subject", "nobody", "--yes")
+
+    assert answer == "Nothing concerns this subject.\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--item", "x"], ["--item", str(UUID(int=7)), "--subject", "Ada"]])
+def test_an_erasure_that_names_no_one_thing_is_refused(settings: Settings, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["erase", *words])
+
+    assert refused.value.code == 2
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "days"),
+    [
+        ({}, 180),
+        ({"DAYS": "365"}, 365),
+        ({"DAYS": "30", "SHORTER": "1"}, 30),
+        ({"DAYS": "30"}, None),
+        ({"DAYS": "0"}, None),
+    ],
+)
+def test_content_is_kept_for_180_days_unless_less_is_meant(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], days: int | None
+) -> None:
+    assert settings.retention_days == 180
+    for name, value in environment.items():
+        monkeypatch.setenv(f"SIGNOFF_RETENTION_{name}", value)
+
+    try:
+        found: int | None = Settings().retention_days
+    except ValidationError:
+        found = None
+
+    assert found == days
+
+
+def test_the_server_erases_content_that_is_to_be_kept_no_longer(settings: Settings) -> None:
+    long_ago = START - timedelta(days=3650)
+    old = an_item(status=Status.SETTLED, submitted_at=long_ago, settled_at=long_ago)
+
+    with open_house(settings) as house:
+        house.store.write(keeping(old))
+        asyncio.run(_served_until(house, lambda: is_erased(house, old)))
+
+        assert is_erased(house, old)
+
+
 @pytest.mark.parametrize(("what", "form"), [("audit", "jsonl"), ("decisions", "hf")])
 def test_a_format_that_is_none_leaves_the_file_as_it_was(
     settings: Settings, tmp_path: Path, what: str, form: str
@@ -410,8 +506,8 @@ def test_the_server_seals_what_happens(settings: Settings) -> None:
     with_events(settings)
 
     with open_house(settings) as house:
-        asyncio.run(_served_until(house, lambda: house.store.read(lambda tx: tx.log_head(WORKSPACE)) is not None))
-        log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
+        asyncio.run(_served_until(house, lambda: log_of(house) is not None))
+        log = log_of(house)
 
     assert log is not None
     assert log.frontier.size >= 1
@@ -426,7 +522,7 @@ def test_the_server_posts_checkpoints_to_the_anchors_of_the_settings(
 
     with open_house(Settings()) as house:
         asyncio.run(_served_until(house, lambda: all(anchor.size for anchor in house.anchors.of(WORKSPACE))))
-        log = house.store.read(lambda tx: tx.log_head(WORKSPACE))
+        log = log_of(house)
 
     assert log is not None
     kept = [(place / "127.0.0.1_3A8501_2Fdefault" / "latest").read_text(encoding="utf-8") for place in places]
@@ -444,6 +540,10 @@ def test_an_anchor_that_is_none_ends_the_start_without_its_secrets(
     assert ended.value.code == "Nothing is sent to hooks.example: only https is, except to this machine."
     assert "secret" not in repr(Settings())
     assert settings.anchors == ()
+
+
+def log_of(house: House) -> LogHead | None:
+    return house.store.read(lambda tx: tx.log_head(WORKSPACE))
 
 
 async def _served_until(house: House, is_done: Callable[[], bool]) -> None:

@@ -136,6 +136,14 @@ def test_history_says_how_an_item_ended(fields: dict[str, object], ending: str) 
     assert line.cells["decision"].text == ending
 
 
+def test_history_says_what_was_erased_and_that_it_permits_nothing() -> None:
+    item = a_summary(status=Status.SETTLED, execution=Execution.PERMITTED, subject=None, erased_at=START)
+
+    cells = history_page.line_of(item).cells
+
+    assert (cells["subject"].text, cells["execution"].text) == ("[erased]", "permission void")
+
+
 def test_a_decision_shows_who_looked_for_how_long_and_why() -> None:
     edited = Edit(edited_action=Action(name="refund_order", args={"amount": "20.00"}))
     made = a_decision(an_item(), ada, decision=edited, reason_codes=(ReasonCode.WRONG_ARGUMENTS,))

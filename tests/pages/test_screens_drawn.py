@@ -5,18 +5,19 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
+from uuid import UUID
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from agents.protocol import Action, Approve, Edit, Reject, Respond, Route
+from agents.protocol import Action, Approve, DecisionType, Edit, Reject, Respond, Route
 from db.store import SqlStore
 from pages import agents_page, audit_page, history_page, labels_page, policy_page, queue_page
 from pages.services import Services, install
 from review.audit import SYSTEM
 from review.desk import Seen
 from review.intake import Submission
-from review.items import ReasonCode
+from review.items import ItemFilter, Order, ReasonCode
 from review.outbound import Outbound
 from review.people import Person, Role
 from review.places import place_at
@@ -24,7 +25,7 @@ from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
 from review.sessions import Sessions
 from review.settings import Settings
-from tests.builders import a_request, ada, an_event, grace, keeping
+from tests.builders import a_request, ada, an_event, grace, keeping, root
 from tests.clock import MovableClock
 from tests.console import Console
 
@@ -98,6 +99,13 @@ def words_on(test: AppTest) -> str:
     return " ".join(str(html.proto.body) for html in test.get("html"))
 
 
+def of_the_history(item_id: UUID) -> AppTest:
+    def name_the_item(test: AppTest) -> None:
+        test.query_params["item"] = str(item_id)
+
+    return drawn(history_page, grace, name_the_item)
+
+
 @pytest.mark.parametrize(("screen", "role"), DRAWN)
 def test_an_empty_installation_is_drawn(console: Console, screen: ModuleType, role: Role) -> None:
     test = drawn(screen, replace(console.person, roles=frozenset({role})))
@@ -122,6 +130,18 @@ def test_an_item_of_the_history_is_shown_whole(furnished: Console) -> None:
 
     assert not test.exception
     assert "How it ended" in [heading.value for heading in test.subheader]
+
+
+def test_an_erased_item_shows_what_was_done_and_nothing_of_its_content(furnished: Console) -> None:
+    item = furnished.desk.items(ada, ItemFilter(decision=DecisionType.EDIT), order=Order.SETTLED).rows[0]
+    before = words_on(of_the_history(item.id))
+    furnished.eraser.erase(root, furnished.eraser.plan_item(root, item.id))
+
+    after = words_on(of_the_history(item.id))
+
+    assert [word in before for word in ("A-1001", "arrived broken", "My cup")] == [True] * 3
+    assert [word in after for word in ("A-1001", "arrived broken", "My cup")] == [False] * 3
+    assert "The content of this item was erased on" in after
 
 
 def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:

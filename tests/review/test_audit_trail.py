@@ -12,17 +12,19 @@ from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Ro
 from db.store import SqlStore
 from review.audit import SYSTEM, EventFilter, EventKind
 from review.desk import Seen
+from review.erasure import Retention
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ReviewItem
 from review.people import AgentKey
 from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
-from tests.builders import WORKSPACE, a_request, ada, grace
+from tests.builders import WORKSPACE, a_request, ada, grace, root
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import a_document, all_rows, an_edit, caller, claim, decide, events, kept, submit
 
 ARGS = a_request().action.args
+RETENTION = timedelta(days=180)
 SECRETS = (
     "A-1001",
     "49.90",
@@ -144,6 +146,17 @@ def _revoked(scene: Scene) -> Callable[[], object]:
     return lambda: scene.house.keys.revoke_by(LOCAL_OPERATOR, key.prefix)
 
 
+def _erasing(scene: Scene, item: ReviewItem) -> Callable[[], object]:
+    plan = scene.house.eraser.plan_item(root, item.id)
+    return lambda: scene.house.eraser.erase(root, plan)
+
+
+def _grown_old(scene: Scene) -> Callable[[], object]:
+    scene.permitted()
+    scene.clock.advance(RETENTION)
+    return Retention(scene.house.store, RETENTION - timedelta(seconds=1)).tick
+
+
 K = EventKind
 CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "submit, reviewed": (lambda scene: scene.waiting, [K.ACTION_SUBMITTED]),
@@ -213,6 +226,12 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         ),
         [K.OUTCOME_RECONCILED],
     ),
+    "erase": (lambda scene: _erasing(scene, scene.started()), [K.CONTENT_ERASED]),
+    "erase what nobody decided": (
+        lambda scene: _erasing(scene, scene.held()),
+        [K.ITEM_CANCELLED, K.CONTENT_ERASED],
+    ),
+    "grow too old to be kept": (_grown_old, [K.CONTENT_EXPIRED]),
     "save a policy": (lambda scene: lambda: scene.house.save_policy(a_document()), [K.POLICY_SAVED]),
     "create a key": (lambda scene: lambda: scene.house.keys.create_by(LOCAL_OPERATOR, "new"), [K.KEY_CREATED]),
     "revoke a key": (_revoked, [K.KEY_REVOKED]),
@@ -242,7 +261,7 @@ def test_a_change_writes_its_events_and_no_others(either_house: Console, clock: 
 
     written = events(either_house)[len(before) :]
     assert [event.kind for event in written] == expected
-    told = b"".join(event.leaf() for event in written).decode()
+    told = b"".join(event.leaf for event in written).decode()
     assert [secret for secret in SECRETS if secret in told] == []
 
 

@@ -26,7 +26,7 @@ from agents.protocol import (
     Reject,
     Status,
 )
-from review.audit import Actor, AuditEvent, EventFilter, EventKind
+from review.audit import Actor, AuditEvent, EventFilter, EventKind, openings_of, written
 from review.exports import (
     CHUNK_BYTES,
     DECISION_COLUMNS,
@@ -137,7 +137,8 @@ def is_formula(text: str) -> bool:
 def test_no_cell_becomes_a_formula_in_comma_or_semicolon_locales(texts: list[str]) -> None:
     event = an_event(actor=Actor("agent", *(texts * 2)[:2]), data={"told": texts})
 
-    content = event_line(0, 0, event.leaf(), proof=b"")
+    kept = written(event)
+    content = event_line(0, 0, kept.leaf.encode(), proof=b"", openings=openings_of(kept))
 
     rows = [row for delimiter in ",;" for row in read(content, delimiter)]
     pieces = [piece for row in content.decode().split("\r\n") for piece in row.split(";")]
@@ -164,17 +165,19 @@ def test_a_cell_is_one_line_without_a_hidden_sign(text: str) -> None:
 @example(name=';"=1"', data={"\\": "\\u0000", "confidence": 1e-7})
 def test_the_columns_of_an_event_are_the_cells_of_what_its_leaf_says(name: str, data: dict[str, Any]) -> None:
     event = an_event(actor=Actor("person", f"#{name}", name), data=data)
-    leaf = event.leaf()
+    kept = written(event)
+    leaf = kept.leaf.encode()
 
-    (row,) = read(event_line(7, 2, leaf, proof=bytes(64)))
+    (row,) = read(event_line(7, 2, leaf, proof=bytes(64), openings=openings_of(kept)))
 
     told = json.loads(leaf)
     shown = (told["id"], told["at"], "default", "action_submitted", "person", f"#{name}", name, "")
     assert row[1:9] == [cell(each) for each in shown]
     assert row[9] == cell(leaf.decode()[leaf.decode().index('"data":') + 7 :].rpartition(',"id":"' + told["id"])[0])
     assert row[0] == "7"
-    assert row[10] == "2"
-    assert (base64.urlsafe_b64decode(row[11] + "=="), row[12]) == (leaf, "sha256:" + "A" * 86)
+    assert base64.urlsafe_b64decode(row[10] + "==").decode() == openings_of(kept)
+    assert row[11] == "2"
+    assert (base64.urlsafe_b64decode(row[12] + "=="), row[13]) == (leaf, "sha256:" + "A" * 86)
 
 
 def test_the_audit_export_is_rfc_4180_with_every_field_quoted(house: Console) -> None:
@@ -199,8 +202,10 @@ def test_an_audit_row_is_the_rendering_of_its_leaf(house: Console) -> None:
     header, first, _ = read(exported(house, event))
 
     row = dict(zip(header, first, strict=True))
-    assert base64.urlsafe_b64decode(row["leaf"] + "=" * (-len(row["leaf"]) % 4)) == event.leaf()
-    assert row | {"leaf": ""} == {
+    leaf, openings = (json.loads(base64.urlsafe_b64decode(row[name] + "==")) for name in ("leaf", "openings"))
+    assert list(leaf["committed"]) == list(openings) == ["actor_id", "actor_name"]
+    assert "ada" not in json.dumps(leaf)
+    assert row | {"leaf": "", "openings": ""} == {
         "index": "0",
         "id": str(event.id),
         "at": "2026-11-02T09:30:15.123456+00:00",
@@ -211,6 +216,7 @@ def test_an_audit_row_is_the_rendering_of_its_leaf(house: Console) -> None:
         "actor_name": '\'=HYPERLINK("http://evil.example")',
         "item": str(ITEM),
         "data": '{"decision":"approve","dwell_ms":5250}',
+        "openings": "",
         "left_out": "0",
         "leaf": "",
         "proof": "sha256:",

@@ -56,7 +56,9 @@ def happen(store: SqlStore, count: int, workspace: str = WORKSPACE) -> list[byte
     """Let so many things happen; return their leaves in order."""
     made = [an_event(workspace=workspace) for _ in range(count)]
     store.write(keeping(*made))
-    return [each.leaf() for each in made]
+    kept = store.read(lambda tx: tx.events_after(workspace, EventFilter(), limit=1_000_000, after=None))
+    leaves = {each.id: each.leaf for each in kept}
+    return [leaves[each.id] for each in made]
 
 
 def sealed(store: SqlStore, workspace: str = WORKSPACE) -> list[SealedEvent]:

@@ -21,12 +21,12 @@ from joserfc.jwk import OKPKey
 
 from db.store import open_store
 from review import verify
-from review.audit import Actor, EventFilter, EventKind
+from review.audit import Actor, AuditEvent, EventFilter, EventKind, person_actor
 from review.checkpoints import Checkpoint, signed, verifier_key
 from review.exports import audit_csv
 from review.sealer import Sealer
 from review.signing import Receipts
-from review.verify import COLUMNS, event_line, line
+from review.verify import COLUMNS, ERASED, event_line, line
 from tests.builders import WORKSPACE, ada, an_event, keeping
 from tests.clock import MovableClock
 
@@ -34,6 +34,7 @@ ROWS = 1_000
 POSITIONS = 200
 KEY = OKPKey.generate_key("Ed25519")
 STRANGER = OKPKey.generate_key("Ed25519")
+DIGEST = "sha256:" + "5" * 64
 KINDS = (EventKind.ACTION_SUBMITTED, EventKind.ITEM_CLAIMED, EventKind.ITEM_DECIDED)
 
 Lines = list[bytes]
@@ -57,6 +58,13 @@ class Export:
         return verify.main([str(path), "--key", str(key or self.key), *more], said.append), said
 
 
+def what_happened(at: int) -> AuditEvent:
+    """An event of a kind in its turn; every other one is a person's, and commits to a digest."""
+    if at % 2:
+        return an_event(kind=KINDS[at % 3], actor=person_actor(ada), data={"number": at, "digest": DIGEST})
+    return an_event(kind=KINDS[at % 3], data={"number": at})
+
+
 def export_of(sealer: Sealer, where: EventFilter) -> Lines:
     return b"".join(audit_csv(sealer.export(WORKSPACE, where))).splitlines(keepends=True)
 
@@ -67,7 +75,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     receipts = Receipts(KEY, issuer="https://desk.example")
     store = open_store(f"sqlite:///{folder / 'signoff.db'}", clock=MovableClock())
     try:
-        store.write(keeping(*(an_event(kind=KINDS[at % 3], data={"number": at}) for at in range(ROWS))))
+        store.write(keeping(*map(what_happened, range(ROWS))))
         sealer = Sealer(store, receipts)
         whole = export_of(sealer, EventFilter())
         filtered = export_of(sealer, EventFilter(kind=EventKind.ITEM_CLAIMED))
@@ -97,7 +105,8 @@ def forged(raw: bytes, **told: Any) -> bytes:  # noqa: ANN401 -- any JSON value
     row = parsed(raw)
     leaf = json.dumps(json.loads(leaf_of(row)) | told, sort_keys=True, separators=(",", ":")).encode()
     proof = base64.urlsafe_b64decode(row["proof"].removeprefix("sha256:") + "==")
-    return event_line(int(row["index"]), int(row["left_out"]), leaf, proof=proof)
+    openings = base64.urlsafe_b64decode(row["openings"] + "==").decode()
+    return event_line(int(row["index"]), int(row["left_out"]), leaf, proof=proof, openings=openings)
 
 
 def problems(said: list[str]) -> list[tuple[int | None, int | None, str]]:
@@ -324,6 +333,104 @@ def test_a_manifest_whose_columns_were_changed_is_named(export: Export) -> None:
     status, said = export.verified([*export.whole[:-1], manifest])
 
     assert (status, problems(said)) == (1, [(ROWS + 2, None, "column altered")])
+
+
+def openings_in(row: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads(base64.urlsafe_b64decode(row["openings"] + "=="))
+    return found
+
+
+def cell_of(openings: object) -> str:
+    text = json.dumps(openings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def without(row: dict[str, str], name: str) -> str:
+    return cell_of({each: opening for each, opening in openings_in(row).items() if each != name})
+
+
+AN_OPENED_ROW = 502
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: cell_of(openings_in(row) | {"actor_name": [openings_in(row)["actor_name"][0], "Eve"]}),
+        lambda row: cell_of(openings_in(row) | {"actor_name": ["A" * 22, "Ada Lovelace"]}),
+        lambda row: cell_of(openings_in(row) | {"actor_name": ["AAAA", "Ada Lovelace"]}),
+        lambda row: cell_of(openings_in(row) | {"actor_name": "Ada Lovelace"}),
+        lambda row: cell_of(openings_in(row) | {"holder": ["A" * 22, "Ada Lovelace"]}),
+        lambda row: cell_of([openings_in(row)]),
+        lambda row: base64.urlsafe_b64encode(json.dumps(openings_in(row)).encode()).decode().rstrip("="),
+        lambda _: cell_of("x"),
+        lambda _: base64.urlsafe_b64encode(b"[" * 30_000).decode(),
+        lambda _: base64.urlsafe_b64encode(b"\xff\xfe").decode().rstrip("="),
+        lambda row: row["openings"] + "=",
+    ],
+)
+def test_openings_that_do_not_hash_to_what_was_committed_are_named(
+    export: Export, change: Callable[[dict[str, str]], str]
+) -> None:
+    lines = list(export.whole)
+    row = parsed(lines[AN_OPENED_ROW])
+    lines[AN_OPENED_ROW] = written(row | {"openings": change(row)})
+
+    status, said = export.verified(lines)
+
+    assert (status, problems(said)) == (1, [(AN_OPENED_ROW + 1, AN_OPENED_ROW - 1, "column altered")])
+    assert said[0].split(": ")[2].startswith("openings does not say what the leaf says")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("actor_id", "actor_id"), ("actor_name", "actor_name"), ("digest", "data")]
+)
+def test_a_value_whose_opening_was_taken_out_may_not_be_shown(export: Export, name: str, column: str) -> None:
+    lines = list(export.whole)
+    row = parsed(lines[AN_OPENED_ROW])
+    lines[AN_OPENED_ROW] = written(row | {"openings": without(row, name)})
+
+    status, said = export.verified(lines)
+
+    assert (status, problems(said)) == (1, [(AN_OPENED_ROW + 1, AN_OPENED_ROW - 1, "column altered")])
+    assert said[0].split(": ")[2].startswith(f"{column} does not say")
+
+
+def test_openings_that_are_taken_out_with_care_still_show(export: Export) -> None:
+    lines = list(export.whole)
+    row = parsed(lines[AN_OPENED_ROW])
+    lines[AN_OPENED_ROW] = written(row | {"openings": without(row, "actor_name"), "actor_name": ERASED})
+
+    status, said = export.verified(lines)
+
+    assert (status, problems(said)) == (1, [(None, None, "filtered out")])
+    assert "the manifest says 0 values were erased; the file lacks 1" in said[0]
+
+
+def test_an_export_of_which_values_were_erased_is_right_and_says_how_many(tmp_path: Path) -> None:
+    log = History(tmp_path)
+    log.goes_on(3)
+    with closing(sqlite3.connect(log.database)) as connection:
+        connection.execute("UPDATE openings SET content = NULL WHERE rowid < 3")
+        connection.commit()
+
+    status, said = log.verified()
+
+    assert (status, said[0].splitlines()[0]) == (0, "OK: 3 events of 3, the whole log; 2 values erased.")
+    rows = [parsed(raw) for raw in (tmp_path / "audit.csv").read_bytes().splitlines(keepends=True)[1:-1]]
+    assert [json.loads(row["data"])["digest"] for row in rows[:2]] == [ERASED] * 2
+    assert [row["openings"] == "" for row in rows] == [True, True, False]
+
+
+def test_an_opening_that_was_rewritten_in_the_database_is_not_exported(tmp_path: Path) -> None:
+    log = History(tmp_path)
+    log.goes_on(3)
+    with closing(sqlite3.connect(log.database)) as connection:
+        connection.execute("UPDATE openings SET content = replace(content, 'sha256:0', 'sha256:1') WHERE rowid = 2")
+        connection.commit()
+
+    status, said = log.verified()
+
+    assert (status, problems(said)) == (1, [(3, 1, "column altered")])
 
 
 def resaved(lines: Lines, **how: Any) -> bytes:  # noqa: ANN401 -- options of csv.writer
