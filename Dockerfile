@@ -7,6 +7,8 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /srv/signoff
 COPY requirements.txt .
+# git posts checkpoints to anchors that are repositories.
+RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir --disable-pip-version-check --requirement requirements.txt \
     && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin signoff \
     && install --directory --owner signoff --group signoff --mode 0700 /data
