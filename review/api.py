@@ -327,7 +327,7 @@ def _described(
 ) -> dict[str, Any]:
     refusals = {
         code: {"model": Problem, "content": {PROBLEM_JSON: {}}}
-        for code in (400, 401, 403, 404, 409, 413, 415, 422, 429)
+        for code in (400, 401, 403, 404, 409, 410, 413, 415, 422, 429)
     }
     extra: dict[str, Any] = {"security": [{"agentKey": []}]}
     if takes is not None:

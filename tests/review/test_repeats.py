@@ -233,7 +233,8 @@ def test_a_submission_costs_one_question_whatever_was_rejected_otherwise(either_
     submit(either_house, agent)
     event.remove(engine, "before_cursor_execute", note)
 
-    assert [word for word in asked if word != "BEGIN"] == ["SELECT", "INSERT", "INSERT"]
+    # The item, its event, and the opening of the digest in it.
+    assert [word for word in asked if word != "BEGIN"] == ["SELECT", "INSERT", "INSERT", "INSERT"]
 
 
 def test_the_confidence_is_no_part_of_what_a_repeat_must_say_again(house: Console) -> None:

@@ -50,8 +50,10 @@ from agents.protocol import (
 from agents.receipts import receipt_keys, verify_receipt
 from db.store import SqlStore, open_store
 from db.wakeups import Hub
+from review import lifecycle
 from review.audit import SYSTEM, Arrival, AuditEvent, EventFilter, EventKind
 from review.desk import ReviewDesk, Seen
+from review.erasure import Erased, Eraser, ErasurePlan
 from review.errors import IdempotencyMismatchError, ReviewError
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake, Submission
@@ -455,12 +457,27 @@ class Desk(RuleBasedStateMachine):
                 decisions, events = self._record_of(item.id)
                 check_standing(item, events, decisions)
                 check_permission(item, decisions)
+            self._erase(rows)
         finally:
             self._is_sampled = False  # Or what expires approved would leave looks afterwards behind.
             self._clock.advance(LONG_AFTER)
             while self._intake.sweep():
                 pass
         assert all(item.status.is_final for item in self._rows())
+
+    def _erase(self, rows: Sequence[ReviewItem]) -> None:
+        """Whatever became of the items, their content can be erased, and what was done to them stays on record."""
+        admin = Person(ISSUER, "root", "Root", frozenset({Role.ADMIN}), self._workspace)
+        eraser, plan = Eraser(self._store), ErasurePlan(tuple(item.id for item in rows))
+        assert eraser.erase(admin, plan).items == len(rows)
+        for item in self._rows():
+            decisions, events = self._record_of(item.id)
+            check_standing(item, events, decisions)
+            assert lifecycle.erased(item, self._clock()) is item
+            assert all(made == lifecycle.erased_record(made) for made in decisions)
+            if item.purpose is not Purpose.AUDIT:
+                assert self._intake.status(self._keys[item.agent], item.id).receipt is None
+        assert eraser.erase(admin, plan) == Erased()
 
     def _request(self, tool: str, **asked: Any) -> ActionRequest:  # noqa: ANN401 -- fields of the request
         action = Action(name=tool, args={"order": f"A-{len(self._submissions)}", "amount": "20"})
