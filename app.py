@@ -65,6 +65,7 @@ COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
 SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
+BUSY_EVERY = 1.0
 _log = logging.getLogger("signoff")
 
 
@@ -194,15 +195,20 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
     _settle_memory()
-    sweeping = asyncio.create_task(_sweep(house.intake))
-    sealing = asyncio.create_task(_seal(house.sealer))
-    expiring = asyncio.create_task(_expire(house.retention))
+    tasks = [
+        asyncio.create_task(_again_and_again(step, every=every, busy=BUSY_EVERY, trouble=trouble))
+        for step, every, trouble in (
+            (house.intake.sweep, SWEEP_EVERY, "lapsed claims and overdue items could not be swept"),
+            (house.sealer.tick, SEAL_EVERY, "the audit log could not be sealed"),
+            (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
+        )
+    ]
     try:
         with house.anchors.running(), _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:
-        for task in (sweeping, sealing, expiring):
+        for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -217,32 +223,15 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-async def _sweep(intake: Intake) -> None:
+async def _again_and_again(step: Callable[[], int], *, every: float, busy: float, trouble: str) -> None:
+    """Take the step without end, soon again (``busy`` seconds) where it did something."""
     while True:
+        done = 0
         try:
-            await run_in_threadpool(intake.sweep)
-        except Exception:  # noqa: BLE001 -- the sweep must go on; what failed is in the log
-            _log.exception("lapsed claims and overdue items could not be swept; trying again")
-        await asyncio.sleep(SWEEP_EVERY)
-
-
-async def _seal(sealer: Sealer) -> None:
-    while True:
-        try:
-            await run_in_threadpool(sealer.tick)
-        except Exception:  # noqa: BLE001 -- the sealing must go on; what failed is in the log, and a lasting fault alarms
-            _log.exception("the audit log could not be sealed; trying again")
-        await asyncio.sleep(SEAL_EVERY)
-
-
-async def _expire(retention: Retention) -> None:
-    while True:
-        expired = 0
-        try:
-            expired = await run_in_threadpool(retention.tick)
-        except Exception:  # noqa: BLE001 -- the retention must go on; what failed is in the log
-            _log.exception("content that is to be kept no longer could not be erased; trying again")
-        await asyncio.sleep(SWEEP_EVERY if expired else EXPIRE_EVERY)
+            done = await run_in_threadpool(step)
+        except Exception:  # noqa: BLE001 -- it must go on; what failed is in the log, and a lasting fault of sealing alarms
+            _log.exception("%s; trying again", trouble)
+        await asyncio.sleep(busy if done else every)
 
 
 def _print_link(house: House) -> None:

@@ -7,11 +7,10 @@ A key that is held down counts once, as does one press of each key on what is pa
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 
-import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
+from pages.components import component
+
+_HTML = '<button class="hint" type="button">Keys <kbd>?</kbd></button><dialog aria-label="Keys"></dialog>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +32,7 @@ def widget_class(widget: str) -> str:
     return "st-key-" + re.sub(r"[^a-zA-Z0-9_-]", "-", widget.strip())
 
 
-@cache
-def _component() -> ComponentRenderer:
-    here = Path(__file__)
-    return st.components.v2.component(
-        "signoff.keyboard",
-        html='<button class="hint" type="button">Keys <kbd>?</kbd></button><dialog aria-label="Keys"></dialog>',
-        css=here.with_suffix(".css").read_text(),
-        js=here.with_suffix(".js").read_text(),
-    )
-
-
 def show_keys(name: str, keys: Sequence[Key], *, painted: str) -> None:
     """Let the keys press their buttons; ``painted`` names what stands on the screen, so that a press is for that."""
     shown = [{**asdict(key), "widget": widget_class(key.widget)} for key in keys]
-    _component()(key=name, data={"keys": shown, "painted": painted}, width="content")
+    component("keyboard", _HTML)(key=name, data={"keys": shown, "painted": painted}, width="content")

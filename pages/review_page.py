@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
 from uuid import UUID
 
 import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
 
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
 from pages import history_page
+from pages.components import component
 from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
@@ -298,17 +296,6 @@ def approvals(whole: WholeItem) -> int:
     )
 
 
-@cache
-def _hold_component() -> ComponentRenderer:
-    here = Path(__file__).with_name("hold")
-    return st.components.v2.component(
-        "signoff.hold",
-        html='<span class="hold" role="timer"></span>',
-        css=here.with_suffix(".css").read_text(),
-        js=here.with_suffix(".js").read_text(),
-    )
-
-
 def _show_hold(look: Look) -> None:
     claim = look.item.claim
     if claim is None:
@@ -317,7 +304,8 @@ def _show_hold(look: Look) -> None:
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         # What was refused, or held longer, may be pressed again.
         show_keys("review.keys", _keys(look), painted=f"{look.key}.{look.mode}.{claim.until}.{times_heard()}")
-        _hold_component()(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
+        hold = component("hold", '<span class="hold" role="timer"></span>')
+        hold(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
         st.button("Hold longer", key=f"{look.key}.extend", type="tertiary", on_click=_extend, args=(look,))
 
 

@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
 
+from pages.components import component
 from pages.rendering import draw, element, visible
 from review.errors import InvalidCursorError
 from review.items import Page
@@ -56,17 +54,6 @@ class Line:
     is_current: bool = False
 
 
-@cache
-def _component() -> ComponentRenderer:
-    here = Path(__file__)
-    return st.components.v2.component(
-        "signoff.list",
-        html='<div class="list"></div>',
-        css=here.with_suffix(".css").read_text(),
-        js=here.with_suffix(".js").read_text(),
-    )
-
-
 def show_list(
     key: str,
     columns: Sequence[Column],
@@ -93,7 +80,7 @@ def show_list(
         "rows": shown,
         "now": datetime.now(UTC).isoformat(),
     }
-    _component()(key=key, data=data, on_pressed_change=pressed)
+    component("tables", '<div class="list"></div>')(key=key, data=data, on_pressed_change=pressed)
 
 
 def _line_data(line: Line) -> dict[str, Any]:

@@ -127,11 +127,6 @@ class AuditExport:
         """Return how many leaves the reading has gone through, those among them that the filter leaves out."""
         return 0 if self._last is None else self._last + 1
 
-    @property
-    def reached(self) -> float:
-        """Return how far the log has been read: 0…1 of its events."""
-        return self.passed / max(self.size, 1)
-
     def manifest(self) -> str:
         """Return the signed note that says what was exported; meant for when all rows have been read."""
         made_at, successors = self._store.read(lambda tx: (tx.now, self._successors(tx)))

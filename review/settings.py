@@ -25,14 +25,13 @@ class Settings(BaseSettings):
     submits_per_minute: int = Field(default=6000, ge=1)
     anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     outbound_private: bool = False
+    retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
+    retention_shorter: bool = False
 
     @field_validator("anchors", mode="before")
     @classmethod
     def _apart(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
-
-    retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
-    retention_shorter: bool = False
 
     @model_validator(mode="after")
     def _keeps_records_long_enough(self) -> "Settings":

@@ -73,7 +73,7 @@ def verified(export: AuditExport, key: Ed25519PublicKey, *, told: Callable[[floa
     with tempfile.TemporaryFile() as file:
         for chunk in audit_csv(export):
             file.write(chunk)
-            told(EXPORT_SHARE * export.reached)
+            told(EXPORT_SHARE * export.passed / max(export.size, 1))
         watched = _Watched(file, lambda share: told(EXPORT_SHARE + (1 - EXPORT_SHARE) * share))
         verifier.verify(io.BufferedReader(watched, _BUFFER_BYTES))
     status = conclude(verifier, said.append)

@@ -70,8 +70,15 @@ class Console:
 @contextmanager
 def served(console: Console, *, port: int = 0) -> Iterator[Console]:
     """Serve the console's door on this port of this machine, 0 for a free one; its ``url`` says where."""
+    with serving(console.asgi(), port=port) as console.url:
+        yield console
+
+
+@contextmanager
+def serving(app: Starlette, *, port: int = 0) -> Iterator[str]:
+    """Serve the application on this port of this machine, 0 for a free one, and return its address."""
     server = uvicorn.Server(
-        uvicorn.Config(console.asgi(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, name="console", daemon=True)
     thread.start()
@@ -81,9 +88,8 @@ def served(console: Console, *, port: int = 0) -> Iterator[Console]:
             break
         waited.wait(0.01)
     assert server.started, "the console did not start"
-    console.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        yield console
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=10)

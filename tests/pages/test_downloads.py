@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from agents.protocol import DecisionType, Reject
@@ -24,7 +23,7 @@ from review.sessions import Sessions
 from review.settings import Settings
 from review.store import Reading
 from tests.builders import a_decision, a_request, ada, an_action, an_item, grace, keeping, mary
-from tests.console import START_SECONDS, Console
+from tests.console import Console, serving
 
 T = TypeVar("T")
 
@@ -52,27 +51,8 @@ def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch)
         settings=Settings(),
     )
     services.install(served)
-    with _served(Starlette(routes=list(downloads.routes()))) as url:
-        yield url
-
-
-@contextmanager
-def _served(app: Starlette) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, name="downloads", daemon=True)
-    thread.start()
-    pause = threading.Event()
-    for _ in range(START_SECONDS * 100):
-        if server.started:
-            break
-        pause.wait(0.01)
-    assert server.started
-    try:
-        yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        assert not thread.is_alive()
+    with serving(Starlette(routes=list(downloads.routes()))) as url:
+        yield url.removeprefix("http://")
 
 
 @contextmanager

@@ -1,0 +1,19 @@
+"""Components of our own: a little HTML, with the style and the script that stand beside this file under its name."""
+
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+
+@cache
+def component(name: str, html: str) -> ComponentRenderer:
+    """Return the component of ``name.css`` and ``name.js``, registered once for the process."""
+    here = Path(__file__).with_name(name)
+    return st.components.v2.component(
+        f"signoff.{name}",
+        html=html,
+        css=here.with_suffix(".css").read_text(),
+        js=here.with_suffix(".js").read_text(),
+    )
