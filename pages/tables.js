@@ -2,6 +2,8 @@
 
 const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
 const TICK_MS = 1000;
+const AGAIN_MS = 2000; // A press that the page has not answered by then is told once more.
+const TRIES = 10;
 const UNITS = [
   ["d", 86400],
   ["h", 3600],
@@ -105,9 +107,14 @@ export default function (component) {
   const { data, parentElement, setStateValue } = component;
   const root = parentElement.querySelector(".list");
   const skew = Date.parse(data.now) - Date.now();
-  root.press = (id) => {
-    if (performance.now() - root.painted >= SETTLE_MS) setStateValue("pressed", { id, at: Date.now() });
+  const tell = (press) => {
+    root.untold = { ...press, tries: press.tries + 1, told: performance.now() };
+    setStateValue("pressed", { id: press.id, at: press.at, tries: press.tries });
   };
+  root.press = (id) => {
+    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, at: Date.now(), tries: 0 });
+  };
+  if (root.untold?.at === data.answered) root.untold = null;
 
   // What is shown already stays as it is: a press on it would be lost with the old rows.
   const shown = JSON.stringify([data.caption, data.columns, data.rows]);
@@ -118,6 +125,8 @@ export default function (component) {
   }
 
   const tick = () => {
+    const { untold } = root;
+    if (untold && untold.tries < TRIES && performance.now() - untold.told >= AGAIN_MS) tell(untold);
     const now = Date.now() + skew;
     for (const time of root.querySelectorAll("time.clock")) {
       const [words, tone] = told(time.dataset.kind, Date.parse(time.dateTime), now);

@@ -64,12 +64,17 @@ def show_list(
 ) -> None:
     """Show rows as a table, as cards where it is narrow; ``on_press`` gets the id of the row pressed.
 
-    Every text may be an agent's: it is made visible here and becomes a text node in the browser.
+    Every text may be an agent's: it is made visible here and becomes a text node in the browser. A press that goes
+    unanswered, as can happen where runs interrupt each other, is told again, and counts once.
     """
+    answered = f"{key}.answered"
 
     def pressed() -> None:
         told = st.session_state[key].get("pressed")
-        if on_press is not None and isinstance(told, dict) and str(told.get("id")) in known:
+        if not isinstance(told, dict) or told.get("at") == st.session_state.get(answered):
+            return
+        st.session_state[answered] = told.get("at")
+        if on_press is not None and str(told.get("id")) in known:
             on_press(str(told["id"]))
 
     shown = [_line_data(line) for line in lines]
@@ -79,6 +84,7 @@ def show_list(
         "columns": [{"name": column.name, "label": column.label, "kind": column.kind} for column in columns],
         "rows": shown,
         "now": datetime.now(UTC).isoformat(),
+        "answered": st.session_state.get(answered),
     }
     component("tables", '<div class="list"></div>')(key=key, data=data, on_pressed_change=pressed)
 

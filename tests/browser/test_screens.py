@@ -145,6 +145,7 @@ def test_an_outcome_that_nobody_knows_is_established_by_a_person(
     ada.sees("Of 1 action nobody knows whether it ran.")
 
     ada.press("Show only these")
+    expect(ada.page.get_by_role("combobox", name="Execution")).to_have_value("Nobody knows")
     expect(row(ada, agent.name)).to_have_count(1)
     ada.look()
     row(ada, agent.name).get_by_role("button").click()
