@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
+from db.engine import UnfitDatabaseError
 from db.store import open_store
 from pages import downloads, services, sign_in
 from pages.headers import SecurityHeaders
@@ -110,7 +111,7 @@ def open_house(settings: Settings) -> Iterator[House]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     key, former = load_signing_key(settings.key_file), load_former_keys(settings.key_file)
     receipts = Receipts(key, issuer=settings.issuer, former=former)
-    store = open_store(settings.store_url)
+    store = open_store(settings.store_url, owner_url=settings.owner_url, is_guarded=settings.is_guarded)
     try:
         policies = PolicyBook(store)
         sealer = Sealer(store, receipts)
@@ -313,6 +314,12 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
         _Server(config, house.store).run()
 
 
+def migrate(settings: Settings, _: argparse.Namespace) -> None:
+    """Bring the database to this release; with SIGNOFF_DATABASE_OWNER_URL as its owner, for the server's role."""
+    open_store(settings.store_url, owner_url=settings.owner_url, is_guarded=settings.is_guarded).close()
+    _say("The database has the schema of this release.")
+
+
 def link(settings: Settings, _: argparse.Namespace) -> None:
     """Print a fresh sign-in link."""
     with open_house(settings) as house:
@@ -468,6 +475,7 @@ def _commands() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, serve)
+    _command(commands, migrate)
     _command(commands, link)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
     _command(keys, key_create, "create").add_argument("agent")
@@ -508,7 +516,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _commands().parse_args(arguments)
     try:
         options.run(Settings(), options)
-    except (ReviewError, ValidationError) as error:
+    except (ReviewError, ValidationError, UnfitDatabaseError) as error:
         sys.exit(str(error))
 
 

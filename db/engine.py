@@ -27,14 +27,18 @@ _PASSING = (
 )
 
 
-class DatabaseUrlError(Exception):
+class UnfitDatabaseError(Exception):
+    """The database cannot be used as it is; the message says what to do about it."""
+
+
+class DatabaseUrlError(UnfitDatabaseError):
     """The database URL is not one that we can open."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"{why} Use sqlite:///path/to/signoff.db or postgresql://user:password@host/database.")
 
 
-class JournalModeError(Exception):
+class JournalModeError(UnfitDatabaseError):
     """SQLite did not take the journal mode that is safe with this version of its library."""
 
     def __init__(self, wanted: str, got: str) -> None:

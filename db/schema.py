@@ -12,6 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from db import privileges
+from db.engine import UnfitDatabaseError
 from db.tables import Base
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -20,7 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 7_446_563_101
 
 
-class UnknownSchemaError(Exception):
+class UnknownSchemaError(UnfitDatabaseError):
     """The database was upgraded by a later release."""
 
     def __init__(self, revision: str) -> None:
@@ -29,9 +31,20 @@ class UnknownSchemaError(Exception):
         )
 
 
-def upgrade(engine: Engine) -> None:
+class OldSchemaError(UnfitDatabaseError):
+    """The database has not the schema of this release, and the server's role is not the one to bring it there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database has not the schema of this release, or the role of SIGNOFF_DATABASE_URL does not see it. Run "
+            "`python app.py migrate` with SIGNOFF_DATABASE_OWNER_URL set (docs/audit-log.md)."
+        )
+
+
+def upgrade(engine: Engine, *, server: str | None = None) -> None:
     """Bring the database to the schema of this release, in one transaction; others that try it meanwhile wait.
 
+    ``server`` is the role that is to use it, where that is another than the one that migrates (PostgreSQL alone).
     Raises UnknownSchemaError.
     """
     with engine.begin() as connection:
@@ -40,14 +53,20 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
-        revision = _revision(connection)
-        if revision == head():
-            return
-        if revision is not None and revision not in _known_revisions():
-            raise UnknownSchemaError(revision)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        _upgrade(connection)
+        if server is not None:
+            privileges.grant(connection, server)
+
+
+def _upgrade(connection: Connection) -> None:
+    revision = _revision(connection)
+    if revision == head():
+        return
+    if revision is not None and revision not in _known_revisions():
+        raise UnknownSchemaError(revision)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def is_current(connection: Connection) -> bool:

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from db import schema, sealing
+from db import privileges, schema, sealing
 from db.batch import WritingConnection, one_work_at_a_time, open_reading, refuse_inside_work
-from db.engine import Engines, open_engines, scrub
+from db.engine import DatabaseUrlError, Engines, open_engines, scrub
 from db.filings import Asked
 from db.wakeups import Hub, Listener
 from db.writer import Writer
@@ -94,16 +94,48 @@ class SqlStore:
             return work(transaction)
 
 
-def open_store(url: str, *, clock: Clock | None = None) -> SqlStore:
+def open_store(
+    url: str, *, clock: Clock | None = None, owner_url: str | None = None, is_guarded: bool = False
+) -> SqlStore:
     """Open the database, bring its schema up to this release, and return its store.
 
     The URL is ``sqlite:///path`` or ``postgresql://…``. Time comes from the clock; without one from the database on
-    PostgreSQL, where several hosts share it, and from this host on SQLite.
+    PostgreSQL, where several hosts share it, and from this host on SQLite. The role of ``owner_url``, where given,
+    migrates in place of the server's own. If ``is_guarded``, the server's role migrates nothing, and is refused where
+    it could change the audit log. Raises UnfitDatabaseError.
     """
     engines = open_engines(url)
     try:
-        schema.upgrade(engines.writing)
+        if owner_url is not None:
+            _upgrade_as(owner_url, engines)
+        elif not is_guarded:
+            schema.upgrade(engines.writing)
+        if is_guarded:
+            _refuse_unless_guarded(engines)
         return SqlStore(engines, clock)
     except BaseException:
         engines.dispose()
         raise
+
+
+def _upgrade_as(owner_url: str, engines: Engines) -> None:
+    owner = open_engines(owner_url)
+    try:
+        if not (owner.is_postgres and engines.is_postgres):
+            why = "A database's owner and its server are two roles on PostgreSQL alone."
+            raise DatabaseUrlError(why)
+        with engines.reading.begin() as connection:
+            server = privileges.current_role(connection)
+        schema.upgrade(owner.writing, server=server)
+    finally:
+        owner.dispose()
+
+
+def _refuse_unless_guarded(engines: Engines) -> None:
+    if not engines.is_postgres:
+        why = "A role that cannot change the audit log exists on PostgreSQL alone."
+        raise DatabaseUrlError(why)
+    with engines.reading.begin() as connection:
+        if not schema.is_current(connection):
+            raise schema.OldSchemaError
+        privileges.refuse_unless_guarded(connection)

@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8501, ge=0, le=65535)
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
+    database_owner_url: SecretStr | None = None
+    database_guarded: bool = False
     public_url: str | None = None
     demo: bool = False
     signing_key_file: Path | None = None
@@ -49,6 +51,16 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'signoff.sqlite3').resolve()}"
+
+    @property
+    def owner_url(self) -> str | None:
+        """Return the URL by which another role than the server's migrates the database, if one does."""
+        return None if self.database_owner_url is None else self.database_owner_url.get_secret_value()
+
+    @property
+    def is_guarded(self) -> bool:
+        """Tell whether the server's role must be one that cannot change the audit log."""
+        return self.database_guarded or self.database_owner_url is not None
 
     @property
     def issuer(self) -> str:

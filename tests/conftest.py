@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -80,6 +81,30 @@ def postgres_database(postgres_server: str) -> Callable[[], AbstractContextManag
 def postgres_url(postgres_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     with postgres_database() as url:
         yield url
+
+
+@dataclass(frozen=True)
+class TwoRoles:
+    """A fresh database by three of its roles: who owns it, whom the server acts as, and who may do everything."""
+
+    owner: str
+    server: str
+    superuser: str
+
+
+@pytest.fixture
+def two_roles(postgres_url: str, postgres_server: str) -> Iterator[TwoRoles]:
+    """A database whose tables are to be owned by another role than the server's."""
+    owner, server = f"owner_{uuid7().hex}", f"Server-{uuid7().hex}"  # A name that must be quoted.
+    database = postgres_url.rpartition("?")[0].rpartition("/")[2]
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE ROLE {owner} LOGIN; CREATE ROLE "{server}" LOGIN'.encode())
+        connection.execute(f"ALTER DATABASE {database} OWNER TO {owner}".encode())
+    start, _, rest = postgres_url.partition("postgres:@")
+    yield TwoRoles(f"{start}{owner}:@{rest}", f"{start}{server}:@{rest}", postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'REASSIGN OWNED BY {owner}, "{server}" TO postgres'.encode())
+        connection.execute(f'DROP OWNED BY {owner}, "{server}"; DROP ROLE {owner}; DROP ROLE "{server}"'.encode())
 
 
 @pytest.fixture

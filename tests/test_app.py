@@ -37,6 +37,7 @@ from review.signing import Receipts, load_successor
 from review.verify import COLUMNS
 from tests.builders import a_request, an_item, keeping
 from tests.clock import START
+from tests.conftest import TwoRoles
 from tests.review.steps import an_edit
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +169,27 @@ def test_a_refusal_is_said_in_one_line(settings: Settings, words: list[str], sai
     assert ended.value.code == said
     with open_house(settings) as house:
         assert recorded(house) == []
+
+
+@pytest.mark.postgres
+def test_the_owner_migrates_and_the_server_is_refused_its_role(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], two_roles: TwoRoles
+) -> None:
+    monkeypatch.setenv("SIGNOFF_DATABASE_URL", two_roles.server)
+    monkeypatch.setenv("SIGNOFF_DATABASE_GUARDED", "1")
+    with pytest.raises(SystemExit, match=r"Run `python app\.py migrate`"):
+        main(["link"])
+
+    monkeypatch.setenv("SIGNOFF_DATABASE_OWNER_URL", two_roles.owner)
+    migrated = told(capsys, "migrate")
+    monkeypatch.delenv("SIGNOFF_DATABASE_OWNER_URL")
+    linked = told(capsys, "link")
+    monkeypatch.setenv("SIGNOFF_DATABASE_URL", two_roles.owner)
+    with pytest.raises(SystemExit, match=r"could change the audit log: it owns the database"):
+        main(["link"])
+
+    assert migrated == "The database has the schema of this release.\n"
+    assert linked.startswith(f"{settings.issuer}/sign-in/")
 
 
 def test_keys_are_listed_without_their_secret_and_revoked(
