@@ -19,6 +19,7 @@ from pages import (
     queue_page,
     review_page,
 )
+from pages.doorstep import door
 from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
 from pages.theme import page_style
@@ -26,6 +27,7 @@ from review.errors import ReviewError
 from review.people import Person
 
 _LOGO = Path(__file__).with_name("logo.svg")
+_WORDMARK = Path(__file__).with_name("wordmark.svg")
 
 SCREENS: tuple[ModuleType, ...] = (
     review_page,
@@ -40,12 +42,10 @@ SCREENS: tuple[ModuleType, ...] = (
 
 def _gate() -> None:
     draw(
-        element(
-            "div",
-            element("h2", "You are signed out"),
+        door(
+            "You are signed out",
             element("p", "Open the sign-in link that the server printed, or ask for a fresh one on its machine:"),
             element("p", element("code", "python app.py link")),
-            class_="so-empty",
         )
     )
 
@@ -71,7 +71,7 @@ def main() -> None:
     """Draw the screen that the address names, for whoever is signed in."""
     st.set_page_config(page_title="Signoff", page_icon=_LOGO, layout="wide")
     page_style()
-    st.logo(_LOGO, size="medium")
+    st.logo(_WORDMARK, size="large")
     person = person_here()
     if person is None:
         # Every screen's address is known here, too: an address that Streamlit does not know gets its own dialog.

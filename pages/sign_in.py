@@ -2,20 +2,14 @@
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from pages.doorstep import door_page
+from pages.rendering import element
 from pages.services import services
 from review.errors import LinkRefusedError
 from review.sessions import ABSOLUTE_LIMIT
-
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Signoff</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0;
-background:#f7f6f3;color:#1d1d1b}}main{{max-width:26rem;padding:2rem}}h1{{font-size:1.25rem}}
-button{{font:inherit;padding:.6rem 1.2rem;border:0;border-radius:.5rem;background:#1f4d3f;color:#fff;cursor:pointer}}
-@media(prefers-color-scheme:dark){{body{{background:#161715;color:#ecebe6}}button{{background:#7cc4a8;color:#10201a}}}}
-</style></head><body><main><h1>{title}</h1>{body}</main></body></html>"""
 
 
 def cookie_name(*, is_secure: bool) -> str:
@@ -25,16 +19,18 @@ def cookie_name(*, is_secure: bool) -> str:
 
 async def _offer_sign_in(_: Request) -> Response:
     """Ask for a press before the link is used up, so that a link preview or a prefetch does not spend it."""
-    body = '<p>Continue to the review desk on this device.</p><form method="post"><button>Sign in</button></form>'
-    return HTMLResponse(_PAGE.format(title="Sign in to Signoff", body=body), headers={"Cache-Control": "no-store"})
+    return door_page(
+        "Sign in",
+        element("p", "Continue to the review desk on this device. The link works once."),
+        element("form", element("button", "Sign in"), method="post"),
+    )
 
 
 async def _sign_in(request: Request) -> Response:
     try:
         secret = await run_in_threadpool(services().sessions.sign_in, request.path_params["secret"])
     except LinkRefusedError as error:
-        page = _PAGE.format(title="This link does not work any more", body=f"<p>{error}</p>")
-        return HTMLResponse(page, status_code=error.status, headers={"Cache-Control": "no-store"})
+        return door_page("This link does not work any more", element("p", str(error)), status=error.status)
     answer = RedirectResponse("/", status_code=303, headers={"Cache-Control": "no-store"})
     is_secure = services().settings.is_https
     answer.set_cookie(
