@@ -34,8 +34,9 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, services, sign_in
-from pages.headers import SecurityHeaders
+from pages import downloads, services, sign_in, streamlit_settings
+from pages.headers import SecurityHeaders, broken
+from pages.origins import OwnOrigin
 from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
@@ -175,6 +176,7 @@ class _MachinesDoor:
 
 def make_app(house: House) -> App:
     """Return the ASGI application: the console, the machines' door, sign-in, downloads and health, in one process."""
+    streamlit_settings.make_safe()
     services.install(house.services())
     return App(
         HERE / "pages" / "console.py",
@@ -185,9 +187,11 @@ def make_app(house: House) -> App:
             *downloads.routes(),
         ],
         middleware=[
-            Middleware(SecurityHeaders),
+            Middleware(SecurityHeaders, is_https=house.settings.is_https),
             Middleware(_MachinesDoor, door=Mount("/api", app=make_api(house.doors()))),
+            Middleware(OwnOrigin, origins=house.settings.origins),
         ],
+        exception_handlers={Exception: broken},
     )
 
 

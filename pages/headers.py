@@ -7,6 +7,8 @@ from pathlib import Path
 
 import streamlit
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -39,17 +41,23 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # To nobody else; our own forms keep their Origin, which "no-referrer" would take from them.
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Robots-Tag": "noindex",
 }
+# Two years, as browsers' own lists ask for; other names of the domain are not ours to decide on.
+HTTPS_ONLY = {"Strict-Transport-Security": "max-age=63072000"}
 
 
 class SecurityHeaders:
-    """ASGI middleware that puts the headers on every HTTP answer."""
+    """ASGI middleware that puts the headers on every HTTP answer; over https also that it is to stay so."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
+        self._headers = {**HEADERS, **(HTTPS_ONLY if is_https else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and dress its answer."""
@@ -60,8 +68,13 @@ class SecurityHeaders:
         async def send_dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
             await send(message)
 
         await self._app(scope, receive, send_dressed)
+
+
+async def broken(_: Request, __: Exception) -> Response:
+    """Return the answer to a failure: nothing of it, and the headers, which the middleware is too far inside for."""
+    return PlainTextResponse("Something went wrong here. It is in the server's log.", status_code=500, headers=HEADERS)

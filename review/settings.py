@@ -73,6 +73,14 @@ class Settings(BaseSettings):
         return self.issuer.startswith("https://")
 
     @property
+    def origins(self) -> frozenset[str]:
+        """Return the origins that our own pages come from: the public address, and this machine's names for itself."""
+        here = (
+            {f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]")} if self.is_loopback else ()
+        )
+        return frozenset({self.issuer, *here})
+
+    @property
     def key_file(self) -> Path:
         """Return where the signing key is kept."""
         return self.signing_key_file or self.data_dir / "signing-key.pem"

@@ -1,0 +1,45 @@
+"""How Streamlit must be set for the console to be safe; its files are found by where a process was started."""
+
+from typing import Any
+
+from streamlit import config
+
+from review.errors import ReviewError
+
+# Each of these lets a program be taken for a person: the agent API presses buttons, and a trusted header names whoever
+# the caller says. Whoever turned one on has something in mind that the console cannot give, so it does not start.
+_REFUSED = ("server.enableAgentApi", "server.trustedUserHeaders")
+_SAFE: dict[str, Any] = {
+    "browser.gatherUsageStats": False,
+    "client.showErrorDetails": "none",
+    "client.showErrorLinks": False,
+    "client.toolbarMode": "minimal",
+    "global.developmentMode": False,
+    "runner.magicEnabled": False,
+    "server.enableCORS": True,
+    "server.enableXsrfProtection": True,
+    "server.fileWatcherType": "none",
+    "server.scriptHealthCheckEnabled": False,
+    "server.xsrfCookieSameSite": "strict",
+}
+
+
+class UnsafeSettingError(ReviewError):
+    """Streamlit was given a setting with which anybody could act as anybody."""
+
+    code = "unsafe_setting"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Streamlit's setting {name} is on, and with it a program could press a reviewer's buttons. Take it out of "
+            ".streamlit/config.toml, here and in the home folder, then start again."
+        )
+
+
+def make_safe() -> None:
+    """Set what must hold wherever the process was started. Raises UnsafeSettingError for what nobody may turn on."""
+    for name in _REFUSED:
+        if config.get_option(name):
+            raise UnsafeSettingError(name)
+    for name, value in _SAFE.items():
+        config.set_option(name, value)

@@ -1,0 +1,111 @@
+"""Streamlit's settings hold wherever the process was started, and the dangerous ones keep it from starting."""
+
+import http.client
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from streamlit import config
+
+from pages.headers import HEADERS, HTTPS_ONLY, SecurityHeaders, broken
+from pages.streamlit_settings import UnsafeSettingError, make_safe
+from tests.console import serving
+
+ROOT = Path(__file__).parents[2]
+ASKED = """
+import sys; sys.path.insert(0, {root!r})
+from streamlit import config
+from app import make_app, open_house
+from review.settings import Settings
+with open_house(Settings()) as house:
+    make_app(house)
+    print([config.get_option(name) for name in ("client.showErrorDetails", "browser.gatherUsageStats")])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _settings_stay_with_the_test() -> Iterator[None]:
+    names = ("server.enableAgentApi", "server.trustedUserHeaders")
+    before = {name: config.get_option(name) for name in names}
+    yield
+    for name, value in before.items():
+        config.set_option(name, value)
+
+
+def started(folder: Path) -> "subprocess.CompletedProcess[str]":
+    own = {"HOME": str(folder / "home"), "SIGNOFF_DATA_DIR": str(folder / "data")}
+    command = [sys.executable, "-c", ASKED.format(root=str(ROOT))]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_console_started_elsewhere_tells_no_details_and_nobody(tmp_path: Path) -> None:
+    answer = started(tmp_path)
+
+    assert answer.stdout.strip() == "['none', False]", answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "written"), [("", "enableAgentApi = true"), ("home", '[server.trustedUserHeaders]\nX-User = "email"')]
+)
+def test_a_console_that_would_let_programs_press_does_not_start(tmp_path: Path, where: str, written: str) -> None:
+    place = tmp_path / where / ".streamlit"
+    place.mkdir(parents=True)
+    (place / "config.toml").write_text(f"[server]\n{written}\n")
+
+    answer = started(tmp_path)
+
+    assert answer.returncode == 1
+    assert "UnsafeSettingError: Streamlit's setting server." in answer.stderr
+
+
+def test_a_refusal_names_the_setting() -> None:
+    config.set_option("server.trustedUserHeaders", {"X-User": "email"})
+
+    with pytest.raises(UnsafeSettingError, match=r"Streamlit's setting server\.trustedUserHeaders is on"):
+        make_safe()
+
+
+@pytest.mark.parametrize("is_https", [True, False])
+def test_https_is_to_stay_https(is_https: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+    async def hello(_: Request) -> Response:
+        return PlainTextResponse("hello")
+
+    app = Starlette(routes=[Route("/", hello)], middleware=[Middleware(SecurityHeaders, is_https=is_https)])
+
+    with serving(app) as url, urllib.request.urlopen(url) as answer:  # noqa: S310 -- our own address
+        told = answer.headers.get("Strict-Transport-Security")
+
+    assert told == (HTTPS_ONLY["Strict-Transport-Security"] if is_https else None)
+
+
+def test_a_failure_is_answered_without_a_word_of_it() -> None:
+    async def fail(_: Request) -> Response:
+        msg = "secret of the house"
+        raise RuntimeError(msg)
+
+    app = Starlette(
+        routes=[Route("/", fail)],
+        middleware=[Middleware(SecurityHeaders, is_https=False)],
+        exception_handlers={Exception: broken},
+    )
+
+    with serving(app) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"))
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+
+    assert (answer.status, "secret" in body) == (500, False)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
