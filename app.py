@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -53,8 +53,11 @@ from review.manifests import RowExport
 from review.metrics import QueueCollector
 from review.outbound import Outbound
 from review.pace import Pace
+from review.pauses import Switch
+from review.people import Role
 from review.places import Place, place_at
 from review.records import Records
+from review.roster import Roster
 from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
@@ -84,6 +87,7 @@ class House:
     desk: ReviewDesk
     records: Records
     sessions: Sessions
+    roster: Roster
     sealer: Sealer
     anchors: Anchors
     eraser: Eraser
@@ -97,6 +101,8 @@ class House:
             policies=self.policies,
             keys=self.keys,
             sessions=self.sessions,
+            roster=self.roster,
+            switch=Switch(self.store),
             settings=self.settings,
         )
 
@@ -127,6 +133,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             desk=ReviewDesk(store, receipts, policies),
             records=Records(store, sealer, anchors),
             sessions=Sessions(store),
+            roster=Roster(store),
             sealer=sealer,
             anchors=anchors,
             eraser=Eraser(store),
@@ -240,6 +247,9 @@ async def _again_and_again(step: Callable[[], int], *, every: float, busy: float
 
 
 def _print_link(house: House) -> None:
+    if house.settings.oidc_providers:
+        print(f"\nSignoff is ready. Sign in at:\n\n  {house.settings.issuer}\n", flush=True)
+        return
     link = f"{house.settings.issuer}/sign-in/{house.sessions.create_link()}"
     print(
         f"\nSignoff is ready. Open this link to sign in; it works once, for 15 minutes:\n\n  {link}\n",
@@ -298,11 +308,7 @@ def _is_good(keys: KeyRing, bearer: str) -> bool:
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Serve the console and the machines' door until the process is told to end."""
-    if not settings.is_loopback:
-        sys.exit(
-            f"SIGNOFF_HOST={settings.host} can be reached from other machines, and sign-in links are for this machine "
-            "alone. Serve on 127.0.0.1, behind a tunnel if need be."
-        )
+    _require_a_shut_door(settings)
     with open_house(settings) as house:
         if settings.demo:
             _furnish_demo(house)
@@ -324,10 +330,64 @@ def migrate(settings: Settings, _: argparse.Namespace) -> None:
     _say("The database has the schema of this release.")
 
 
-def link(settings: Settings, _: argparse.Namespace) -> None:
+def _require_a_shut_door(settings: Settings) -> None:
+    if settings.is_loopback:
+        return
+    if not settings.oidc_providers:
+        sys.exit(
+            f"SIGNOFF_HOST={settings.host} can be reached from other machines, and sign-in links are for this machine "
+            "alone. Name an identity provider in SIGNOFF_OIDC_PROVIDERS, or serve on 127.0.0.1."
+        )
+    if not settings.is_https:
+        sys.exit(
+            f"SIGNOFF_HOST={settings.host} can be reached from other machines, so people must reach the console over "
+            f"https; SIGNOFF_PUBLIC_URL says {settings.issuer}."
+        )
+
+
+def link(settings: Settings, options: argparse.Namespace) -> None:
     """Print a fresh sign-in link."""
+    if not settings.takes_links:
+        sys.exit(
+            "With an identity provider, links open nothing on a console that other machines reach. "
+            "Sign in there, then: python app.py role give ISSUER SUBJECT admin"
+        )
     with open_house(settings) as house:
-        _say(f"{settings.issuer}/sign-in/{house.sessions.create_link()}")
+        person = replace(LOCAL_OPERATOR, workspace=options.workspace)
+        _say(f"{settings.issuer}/sign-in/{house.sessions.create_link(person)}")
+
+
+def people(settings: Settings, options: argparse.Namespace) -> None:
+    """Print everybody who has signed in, with the roles that hold."""
+    with open_house(settings) as house:
+        for present in house.roster.people(replace(LOCAL_OPERATOR, workspace=options.workspace)):
+            member = present.member
+            roles = ", ".join(sorted(member.roles)) or "no role"
+            _say(f"{member.iss}  {member.sub}  {member.name!r}  {roles}  seen {member.last_seen_at:%Y-%m-%d %H:%M}")
+
+
+def role_give(settings: Settings, options: argparse.Namespace) -> None:
+    """Give somebody who has signed in a role: so the first admin is made."""
+    _change_roles(settings, options, given=frozenset({Role(options.role)}))
+
+
+def role_take(settings: Settings, options: argparse.Namespace) -> None:
+    """Take a role from somebody."""
+    _change_roles(settings, options, taken=frozenset({Role(options.role)}))
+
+
+def _change_roles(
+    settings: Settings,
+    options: argparse.Namespace,
+    *,
+    given: frozenset[Role] = frozenset(),
+    taken: frozenset[Role] = frozenset(),
+) -> None:
+    with open_house(settings) as house:
+        member = house.roster.give_and_take(
+            options.workspace, options.issuer, options.subject, given=given, taken=taken, actor=COMMAND_LINE
+        )
+        _say(f"{member.name!r} is now: {', '.join(sorted(member.roles)) or 'in no role'}.")
 
 
 def key_create(settings: Settings, options: argparse.Namespace) -> None:
@@ -480,7 +540,14 @@ def _commands() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, serve)
     _command(commands, migrate)
-    _command(commands, link)
+    _in_workspace(_command(commands, link))
+    _in_workspace(_command(commands, people))
+    roles = commands.add_parser("role", help="Give and take people's roles.").add_subparsers(required=True)
+    for giving in (_command(roles, role_give, "give"), _command(roles, role_take, "take")):
+        giving.add_argument("issuer")
+        giving.add_argument("subject")
+        giving.add_argument("role", choices=[role.value for role in Role])
+        _in_workspace(giving)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
     _command(keys, key_create, "create").add_argument("agent")
     _command(keys, key_list, "list")
@@ -502,6 +569,11 @@ def _commands() -> argparse.ArgumentParser:
     which.add_argument("--item", type=UUID, help="an item's id")
     which.add_argument("--subject", help="whom or what items concern, as their agents gave it in impact.subject")
     erasing.add_argument("--yes", action="store_true", help="do it; it cannot be undone")
+    return parser
+
+
+def _in_workspace(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--workspace", default=WORKSPACE, help="whose desk it is about")
     return parser
 
 

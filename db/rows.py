@@ -1,7 +1,9 @@
 """Values to rows and back. Reading builds the values by position: these are the hot paths of every list and claim."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -33,7 +35,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Person, Role, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Pause, Person, Role, Session, SignInLink
 from review.policy import Policy, PolicyDocument
 
 Values = dict[str, Any]
@@ -535,6 +537,9 @@ def session_values(session: Session) -> Values:
         "created_at": session.created_at,
         "seen_at": session.seen_at,
         "ended_at": session.ended_at,
+        "authenticated_at": session.person.authenticated_at,
+        "sid": session.sid,
+        "id_token": session.id_token,
     }
 
 
@@ -543,11 +548,47 @@ def session_from(row: Row[Any]) -> Session:
     values = row._mapping  # noqa: SLF001 -- SQLAlchemy's public name for it
     return Session(
         id=values["id"],
-        person=_person(values),
+        person=replace(_person(values), authenticated_at=values["authenticated_at"]),
         created_at=values["created_at"],
         seen_at=values["seen_at"],
         ended_at=values["ended_at"],
+        sid=values["sid"],
+        id_token=values["id_token"],
     )
+
+
+_ROLES = ("claimed", "given", "taken")
+
+
+def member_values(member: Member) -> Values:
+    """Return the row of a person as their workspace knows them."""
+    until = {queue: moment.isoformat() for queue, moment in sorted(member.trained_until.items())}
+    return {
+        **{column.name: getattr(member, column.name) for column in tables.members.c},
+        **{name: _roles_written(getattr(member, name)) for name in _ROLES},
+        "trained_until": documents.written_under("trained_until", until),
+    }
+
+
+def member_from(row: Row[Any]) -> Member:
+    """Return the person in a row of all columns."""
+    values = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    values |= {name: _roles_read(values[name]) for name in _ROLES}
+    until = documents.read_under("trained_until", values["trained_until"])
+    values["trained_until"] = {queue: datetime.fromisoformat(moment) for queue, moment in until.items()}
+    return Member(**values)
+
+
+def pause_values(pause: Pause) -> Values:
+    """Return the row of a pause."""
+    values = {column.name: getattr(pause, column.name) for column in tables.pauses.c}
+    return values | {"agent": pause.agent or "", "tool": pause.tool or ""}
+
+
+def pause_from(row: Row[Any]) -> Pause:
+    """Return the pause in a row of all columns."""
+    values = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return Pause(**values | {"agent": values["agent"] or None, "tool": values["tool"] or None})
 
 
 def link_values(link: SignInLink) -> Values:
@@ -579,7 +620,7 @@ def _person_values(person: Person) -> Values:
         "iss": person.iss,
         "sub": person.sub,
         "name": person.name,
-        "roles": documents.written_under("roles", sorted(role.value for role in person.roles)),
+        "roles": _roles_written(person.roles),
     }
 
 
@@ -588,6 +629,14 @@ def _person(values: RowMapping) -> Person:
         iss=values["iss"],
         sub=values["sub"],
         name=values["name"],
-        roles=frozenset(Role(role) for role in documents.read_under("roles", values["roles"])),
+        roles=_roles_read(values["roles"]),
         workspace=values["workspace"],
     )
+
+
+def _roles_written(roles: Iterable[Role]) -> str:
+    return documents.written_under("roles", sorted(role.value for role in roles))
+
+
+def _roles_read(text: str) -> frozenset[Role]:
+    return frozenset(Role(role) for role in documents.read_under("roles", text))

@@ -321,6 +321,41 @@ class SessionRow(Base):
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    authenticated_at: Mapped[datetime | None]
+    sid: Mapped[str | None] = mapped_column(FreeText)
+    id_token: Mapped[str | None]
+
+    __table_args__ = (_partial("ix_sessions_person", "iss", "sub", where="ended_at IS NULL"),)
+
+
+class MemberRow(Base):
+    """A person as their workspace knows them."""
+
+    __tablename__ = "members"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    sub: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    name: Mapped[str] = mapped_column(FreeText)
+    claimed: Mapped[str]
+    given: Mapped[str]
+    taken: Mapped[str]
+    trained_until: Mapped[str]
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class PauseRow(Base):
+    """A hold on new permissions; an empty agent or tool stands for every one."""
+
+    __tablename__ = "pauses"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    agent: Mapped[str] = mapped_column(primary_key=True)
+    tool: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(FreeText)
+    paused_at: Mapped[datetime]
+    paused_by: Mapped[str] = mapped_column(FreeText)
 
 
 class LinkRow(Base):
@@ -358,3 +393,5 @@ tools = table(ToolRow)
 agent_keys = table(KeyRow)
 sessions = table(SessionRow)
 links = table(LinkRow)
+members = table(MemberRow)
+pauses = table(PauseRow)

@@ -49,7 +49,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Pause, Session, SignInLink
 from review.policy import Policy
 from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, StaleItemError
 
@@ -166,6 +166,33 @@ _KEY = select(*tables.agent_keys.c).where(tables.agent_keys.c.prefix == bindpara
 _KEY_LOCKED = _KEY.with_for_update()
 _SESSION = select(*tables.sessions.c).where(tables.sessions.c.id == bindparam("id"))
 _SESSION_LOCKED = _SESSION.with_for_update()
+_SESSIONS_OF = (
+    select(*tables.sessions.c)
+    .where(text("ended_at IS NULL"), tables.sessions.c.iss == bindparam("iss"))
+    .order_by(tables.sessions.c.created_at, tables.sessions.c.id)
+)
+_LIVE_SESSIONS = (
+    select(*tables.sessions.c)
+    .where(
+        text("ended_at IS NULL"),
+        tables.sessions.c.workspace == bindparam("workspace"),
+        tables.sessions.c.seen_at > bindparam("seen_after"),
+    )
+    .order_by(tables.sessions.c.created_at, tables.sessions.c.id)
+)
+_MEMBERS = (
+    select(*tables.members.c)
+    .where(tables.members.c.workspace == bindparam("workspace"))
+    .order_by(tables.members.c.name, tables.members.c.iss, tables.members.c.sub)
+)
+_MEMBERS_LOCKED = _MEMBERS.with_for_update()
+_MEMBER = _MEMBERS.where(tables.members.c.iss == bindparam("iss"), tables.members.c.sub == bindparam("sub"))
+_MEMBER_LOCKED = _MEMBER.with_for_update()
+_PAUSES = (
+    select(*tables.pauses.c)
+    .where(tables.pauses.c.workspace == bindparam("workspace"))
+    .order_by(tables.pauses.c.paused_at, tables.pauses.c.agent, tables.pauses.c.tool)
+)
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
@@ -208,6 +235,11 @@ _SAVE_KEY = update(tables.agent_keys).where(
     tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
 )
 _SAVE_SESSION = update(tables.sessions).where(tables.sessions.c.id == bindparam("was_id"))
+_REMOVE_PAUSE = delete(tables.pauses).where(
+    tables.pauses.c.workspace == bindparam("of_workspace"),
+    tables.pauses.c.agent == bindparam("of_agent"),
+    tables.pauses.c.tool == bindparam("of_tool"),
+)
 _USE_LINK = (
     update(tables.links)
     .where(
@@ -288,6 +320,13 @@ class _Inserts:
 
         self.policy = unless_known(tables.policies, "workspace", "number")
         self.agent = unless_known(tables.agents, "workspace", "name")
+        self.pause = unless_known(tables.pauses, "workspace", "agent", "tool")
+        member = insert_into(tables.members)
+        key = ("workspace", "iss", "sub")
+        self.member: Insert = member.on_conflict_do_update(
+            index_elements=key,
+            set_={column.name: member.excluded[column.name] for column in tables.members.c if column.name not in key},
+        )
         tool = insert_into(tables.tools)
         self.tool: Insert = tool.on_conflict_do_update(
             index_elements=["workspace", "agent", "name"],
@@ -516,6 +555,38 @@ class ReadTransaction:
         """Return the session, ended ones included."""
         return self._session(_SESSION, session_id)
 
+    def sessions_of(self, iss: str, *, sub: str | None, sid: str | None) -> Sequence[Session]:
+        """Return the sessions that have not ended, of every workspace, of the person or of the provider's session."""
+        return self._sessions_of(_SESSIONS_OF, iss, sub, sid)
+
+    def live_sessions(self, workspace: str, *, seen_after: datetime) -> Sequence[Session]:
+        """Return the workspace's sessions that have not ended and were seen after that time."""
+        asked = {"workspace": workspace, "seen_after": seen_after}
+        return [rows.session_from(row) for row in self._connection.execute(_LIVE_SESSIONS, asked)]
+
+    def member(self, workspace: str, iss: str, sub: str) -> Member | None:
+        """Return the person as the workspace knows them."""
+        return self._member(_MEMBER, workspace, iss, sub)
+
+    def members(self, workspace: str) -> Sequence[Member]:
+        """Return everybody who has signed in to the workspace, by name."""
+        return [rows.member_from(row) for row in self._connection.execute(_MEMBERS, {"workspace": workspace})]
+
+    def pauses(self, workspace: str) -> Sequence[Pause]:
+        """Return what is paused in the workspace, the oldest pause first."""
+        return [rows.pause_from(row) for row in self._connection.execute(_PAUSES, {"workspace": workspace})]
+
+    def _sessions_of(self, statement: Select[Any], iss: str, sub: str | None, sid: str | None) -> Sequence[Session]:
+        if sub is not None:
+            statement = statement.where(tables.sessions.c.sub == sub)
+        if sid is not None:
+            statement = statement.where(tables.sessions.c.sid == sid)
+        return [rows.session_from(row) for row in self._connection.execute(statement, {"iss": iss})]
+
+    def _member(self, statement: Select[Any], workspace: str, iss: str, sub: str) -> Member | None:
+        row = self._connection.execute(statement, {"workspace": workspace, "iss": iss, "sub": sub}).one_or_none()
+        return None if row is None else rows.member_from(row)
+
     def _key(self, statement: Select[Any], prefix: str) -> AgentKey | None:
         row = self._connection.execute(statement, {"prefix": prefix}).one_or_none()
         return None if row is None else rows.key_from(row)
@@ -580,6 +651,18 @@ class WriteTransaction(ReadTransaction):
     def session(self, session_id: str) -> Session | None:
         """Return the session, its row locked until the end of the transaction."""
         return self._session(_SESSION_LOCKED, session_id)
+
+    def sessions_of(self, iss: str, *, sub: str | None, sid: str | None) -> Sequence[Session]:
+        """Return the sessions that have not ended, their rows locked until the end of the transaction."""
+        return self._sessions_of(_SESSIONS_OF.with_for_update(), iss, sub, sid)
+
+    def member(self, workspace: str, iss: str, sub: str) -> Member | None:
+        """Return the person, their row locked until the end of the transaction."""
+        return self._member(_MEMBER_LOCKED, workspace, iss, sub)
+
+    def members(self, workspace: str) -> Sequence[Member]:
+        """Return everybody of the workspace, their rows locked until the end of the transaction."""
+        return [rows.member_from(row) for row in self._connection.execute(_MEMBERS_LOCKED, {"workspace": workspace})]
 
     def events(self, workspace: str, where: EventFilter, *, limit: int, cursor: str | None = None) -> Page[AuditEvent]:
         """Return a page of events, this work's own among them."""
@@ -719,8 +802,22 @@ class WriteTransaction(ReadTransaction):
         self._write(_ADD_SESSION, rows.session_values(session))
 
     def save_session(self, session: Session) -> None:
-        """Replace when the session was seen and when it ended."""
-        self._write(_SAVE_SESSION, {"was_id": session.id, "seen_at": session.seen_at, "ended_at": session.ended_at})
+        """Replace when the session was seen and when it ended; one that ended keeps nothing of its provider's."""
+        changed = {"seen_at": session.seen_at, "ended_at": session.ended_at, "id_token": session.id_token}
+        self._write(_SAVE_SESSION, {"was_id": session.id, **changed})
+
+    def keep_member(self, member: Member) -> None:
+        """Keep the person as they are now."""
+        self._write(self._inserts.member, rows.member_values(member))
+
+    def add_pause(self, pause: Pause) -> None:
+        """Keep a pause; one of the same agent and tool stands."""
+        self._write(self._inserts.pause, rows.pause_values(pause))
+
+    def remove_pause(self, pause: Pause) -> None:
+        """Remove the pause of this agent and tool."""
+        asked = {"of_workspace": pause.workspace, "of_agent": pause.agent or "", "of_tool": pause.tool or ""}
+        self.wrote = bool(self._connection.execute(_REMOVE_PAUSE, asked).rowcount) or self.wrote
 
     def add_link(self, link: SignInLink) -> None:
         """Keep a new sign-in link."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from agents.protocol import Status
+from pages.pausing import offer_pause
 from pages.presence import act_as
 from pages.rendering import (
     Markup,
@@ -226,6 +227,7 @@ def _choose(name: str) -> None:
 
 def _show_agent(person: Person, one: Connected) -> None:
     draw(element("h2", one.agent.name, class_="so-sentence"))
+    offer_pause(person, agent=one.agent.name, place="agent")
     _show_keys(person, one.keys)
     draw(element("p", "Tools that it has used, and the arguments they take", class_="so-label"))
     _show_tools(one.tools)

@@ -5,8 +5,10 @@ address on a cold start, past the gate; see docs/decisions/console-inside-pages.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -15,13 +17,17 @@ from pages import (
     audit_page,
     history_page,
     labels_page,
+    people_page,
     policy_page,
     queue_page,
     review_page,
 )
 from pages.doorstep import door
+from pages.pausing import offer_pause, show_pauses
 from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
+from pages.services import services
+from pages.sign_in import sign_in_path
 from pages.theme import page_style
 from review.errors import ReviewError
 from review.people import Person
@@ -37,15 +43,46 @@ SCREENS: tuple[ModuleType, ...] = (
     audit_page,
     agents_page,
     policy_page,
+    people_page,
 )
 
 
 def _gate() -> None:
-    draw(
-        door(
-            "You are signed out",
+    providers = services().settings.oidc_providers
+    here = urlsplit(st.context.url or "/")
+    to = f"{here.path or '/'}{'?' if here.query else ''}{here.query}"
+    ways = (
+        [
+            element("p", "Sign in, and you come back to where you were."),
+            *(
+                element(
+                    "p",
+                    element(
+                        "a",
+                        f"Sign in with {provider.shown_as}",
+                        href=sign_in_path(provider, to),
+                        target="_self",
+                        class_="so-way-in",
+                    ),
+                )
+                for provider in providers
+            ),
+        ]
+        if providers
+        else [
             element("p", "Open the sign-in link that the server printed, or ask for a fresh one on its machine:"),
             element("p", element("code", "python app.py link")),
+        ]
+    )
+    draw(door("You are signed out", *ways))
+
+
+def _waiting_room(person: Person) -> None:
+    draw(
+        door(
+            "You have no role here yet",
+            element("p", "You are signed in. Ask an admin of this desk for a role; they find you under:"),
+            element("p", element("code", person.name), " ", element("code", person.sub)),
         )
     )
 
@@ -64,7 +101,22 @@ def _screen(module: ModuleType, person: Person) -> Callable[[], None]:
 def _account(person: Person) -> None:
     with st.container(key="account"), st.popover("Account", icon=":material/account_circle:", type="tertiary"):
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
+        offer_pause(person, place="account")
         st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
+
+
+def _show_waiting_room(person: Person) -> None:
+    # Every screen's address is known here, as at the gate.
+    rooms = [
+        st.Page(
+            partial(_waiting_room, person), title="No role yet", url_path=module.PATH, default=module is review_page
+        )
+        for module in SCREENS
+    ]
+    room = st.navigation(rooms, position="hidden")
+    _account(person)
+    watch(person)
+    room.run()
 
 
 def main() -> None:
@@ -79,6 +131,9 @@ def main() -> None:
             st.Page(_gate, title="Sign in", url_path=module.PATH, default=module is review_page) for module in SCREENS
         ]
         st.navigation(gates, position="hidden").run()
+        return
+    if not any(person.may(module.PERMISSION) for module in SCREENS):
+        _show_waiting_room(person)
         return
     screens = [
         st.Page(
@@ -97,6 +152,7 @@ def main() -> None:
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)
+        show_pauses(person)
     chosen.run()
 
 

@@ -28,8 +28,12 @@ def door(title: str, *parts: Markup) -> Markup:
     return element("section", element("h1", title), *parts, class_="so-door")
 
 
-def door_page(title: str, *parts: Markup, status: int = 200) -> HTMLResponse:
-    """Return the answer with a whole page of that under the house's name, which nobody keeps."""
+def door_page(title: str, *parts: Markup, status: int = 200, leads_to: str = "") -> HTMLResponse:
+    """Return the answer with a whole page of that under the house's name, which nobody keeps.
+
+    With ``leads_to`` the browser goes on to that address by itself.
+    """
     main = element("main", _wordmark(), door(title, *parts))
-    page = f"{_HEAD}{_style()}{_BODY}{main}</body></html>"
+    going = element("meta", http_equiv="refresh", content=f"0;url={leads_to}") if leads_to else ""
+    page = f"{_HEAD}{_style()}{_BODY}{going}{main}</body></html>"
     return HTMLResponse(page, status_code=status, headers={"Cache-Control": "no-store"})

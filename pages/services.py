@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from review.desk import ReviewDesk
 from review.governance import KeyRing, PolicyBook
+from review.pauses import Switch
 from review.records import Records
+from review.roster import Roster
 from review.sessions import Sessions
 from review.settings import Settings
 
@@ -18,6 +20,8 @@ class Services:
     policies: PolicyBook
     keys: KeyRing
     sessions: Sessions
+    roster: Roster
+    switch: Switch
     settings: Settings
 
 

@@ -24,7 +24,7 @@ from review.verify import ERASED, SALT_BYTES, commitment, openings_text
 LEAF_VERSION = 2
 
 # What is committed to: of a person, whoever they are; of an item's content, what could be found out by trying values.
-_OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder"})
+_OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder", "whom"})
 _OF_CONTENT = frozenset({"digest", "digest_seen", "permitted_digest"})
 
 
@@ -53,6 +53,11 @@ class EventKind(StrEnum):
     LINK_CREATED = "link_created"
     SIGNED_IN = "signed_in"
     SIGNED_OUT = "signed_out"
+    SESSIONS_ENDED = "sessions_ended"
+    ROLES_CHANGED = "roles_changed"
+    TRAINING_CHANGED = "training_changed"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     EXPORT_MADE = "export_made"
     PACE_EXCEEDED = "pace_exceeded"
     KEY_ROTATED = "key_rotated"

@@ -41,6 +41,7 @@ from review.items import (
     ReviewItem,
 )
 from review.lifecycle import shown_digest
+from review.pauses import require_unpaused
 from review.people import Permission, Person
 from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
@@ -182,7 +183,7 @@ class ReviewDesk:
 
         An item that needs several people stays in the queue until enough of them approved; any denial settles it.
         Raises ClaimLostError, ItemChangedError, AlreadySettledError, DecisionNotAllowedError, InvalidArgsError,
-        ReasonRequiredError.
+        ReasonRequiredError, and PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -323,6 +324,7 @@ class ReviewDesk:
             item, final, by=person.name, now=tx.now, jti=new_permission_id(), permit_for=permit_for
         )
         if done.jti is not None:
+            require_unpaused(tx, item.workspace, item.agent, item.request.action.name)
             done = replace(done, receipt=self._receipts.issue(done, reviewers=tuple(approvers), now=tx.now))
         return done, EventKind.ITEM_DECIDED
 

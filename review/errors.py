@@ -350,6 +350,54 @@ class LinkRefusedError(ReviewError):
         super().__init__("This sign-in link was used already or has expired. Ask for a fresh one: python app.py link")
 
 
+class MemberNotFoundError(ReviewError):
+    """Nobody of this issuer and subject has signed in to the workspace."""
+
+    code = "member_not_found"
+    status = 404
+
+    def __init__(self, iss: str, sub: str) -> None:
+        super().__init__(f"Nobody known as {iss}#{sub} has signed in here.")
+
+
+class OwnRolesError(ReviewError):
+    """Nobody changes their own roles or training."""
+
+    code = "own_roles"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Nobody changes their own roles or training. Ask another admin.")
+
+
+class LastAdminError(ReviewError):
+    """Without this person the workspace would have no admin."""
+
+    code = "last_admin"
+
+    def __init__(self, member: str) -> None:
+        super().__init__(f"{member} is the last admin. Make somebody else an admin first.")
+
+
+class PausedError(ReviewError):
+    """The agent, the tool, or everything is paused; nothing new is permitted until somebody resumes it."""
+
+    code = "paused"
+
+    def __init__(self, what: str, *, by: str, reason: str) -> None:
+        super().__init__(f"{what} is paused by {by}: {reason} Nothing new is permitted until it is resumed.")
+
+
+class PauseReasonRequiredError(ReviewError):
+    """Whoever pauses says why."""
+
+    code = "pause_reason_required"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("Say why: everybody whose work waits will read it.")
+
+
 class OwnWorkError(ReviewError):
     """The person decided or edited this item before, so another person must look at it."""
 

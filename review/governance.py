@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from review.audit import Actor, AuditEvent, EventKind, person_actor
 from review.errors import InvalidNameError, KeyFault, KeyNotFoundError, KeyRefusedError, PolicyChangedError
 from review.items import ItemFilter, Purpose, ReviewItem, Tool
-from review.people import Agent, AgentKey, Permission, Person
+from review.people import Agent, AgentKey, Pause, Permission, Person
 from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
 from review.store import Reading, Store, Writing
 
@@ -28,11 +28,15 @@ _NAME_FORM = re.compile(r"^[A-Za-z0-9_.:/-]{1,128}$")
 
 @dataclass(frozen=True)
 class PolicyInForce:
-    """A policy that is ready to answer, under its version number; 0 is the built-in one that lets nothing run."""
+    """A policy that is ready to answer, under its version number; 0 is the built-in one that lets nothing run.
+
+    ``pauses`` are what is paused meanwhile, whatever the policy says.
+    """
 
     number: int
     document: PolicyDocument
     compiled: CompiledPolicy
+    pauses: tuple[Pause, ...] = ()
 
     @cached_property
     def reads_provenance(self) -> bool:
@@ -55,8 +59,12 @@ class PolicyBook:
         known = self._in_force.get(workspace)
         if known and self.is_fresh(workspace):
             return known[1]
-        policy = within.policy(workspace) if within else self._store.read(lambda tx: tx.policy(workspace))
-        current = self._ready(policy, known[1] if known else None)
+
+        def look(tx: Reading) -> tuple[Policy | None, tuple[Pause, ...]]:
+            return tx.policy(workspace), tuple(tx.pauses(workspace))
+
+        policy, pauses = look(within) if within else self._store.read(look)
+        current = self._ready(policy, pauses, known[1] if known else None)
         self._in_force[workspace] = (time.monotonic(), current)
         return current
 
@@ -66,12 +74,12 @@ class PolicyBook:
         return known is not None and time.monotonic() - known[0] < CACHE_SECONDS
 
     @staticmethod
-    def _ready(policy: Policy | None, known: PolicyInForce | None) -> PolicyInForce:
+    def _ready(policy: Policy | None, pauses: tuple[Pause, ...], known: PolicyInForce | None) -> PolicyInForce:
         number = policy.number if policy else 0
         if known and known.number == number:
-            return known
+            return known if known.pauses == pauses else replace(known, pauses=pauses)
         document = policy.document if policy else default_policy({})
-        return PolicyInForce(number, document, compiled(document))
+        return PolicyInForce(number, document, compiled(document), pauses)
 
     def versions(self, person: Person, *, limit: int = 50) -> Sequence[Policy]:
         """Return the latest versions, newest first."""

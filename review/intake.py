@@ -55,7 +55,8 @@ from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
 from review.items import ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
-from review.people import AgentKey
+from review.pauses import pause_of, paused_reason, require_unpaused
+from review.people import AgentKey, Pause
 from review.policy import Routing, Signals
 from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
@@ -200,7 +201,8 @@ class Intake:
     def consume(self, caller: AgentKey, item_id: UUID, receipt: str, args: Args) -> ActionStatus:
         """Use up the permission for exactly these arguments: once, ever.
 
-        Raises NotPermittedError, AlreadyConsumedError, ReceiptRefusedError, DigestMismatchError, ItemErasedError.
+        Raises NotPermittedError, AlreadyConsumedError, ReceiptRefusedError, PausedError, DigestMismatchError,
+        ItemErasedError.
         """
 
         def work(tx: Writing) -> ActionStatus:
@@ -216,6 +218,7 @@ class Intake:
             )
             if claims.jti != item.jti or item.permitted_until is None or tx.now >= item.permitted_until:
                 raise ReceiptRefusedError(ReceiptFault.OVER)
+            require_unpaused(tx, item.workspace, item.agent, item.request.action.name)
             digest = action_digest(claims.tool, args)
             if not digest == claims.args_digest == item.permitted_digest:
                 raise DigestMismatchError(item.id)
@@ -274,7 +277,8 @@ class Intake:
 
     def _expire(self, tx: Writing, item: ReviewItem) -> None:
         policy = self._policies.in_force(item.workspace, within=tx)
-        is_approved = policy.compiled.approves_on_expiry(item)
+        is_held = pause_of(tx.pauses(item.workspace), item.agent, item.request.action.name) is not None
+        is_approved = not is_held and policy.compiled.approves_on_expiry(item)
         if is_approved:
             permit_for = policy.compiled.permit_for(item.agent, item.request.action.name)
             done = self._permitted(item, Approve(), permit_for, tx.now)
@@ -355,9 +359,10 @@ class Intake:
         signals = _signals(request, policy)
         has_invalid_args = schema is not None and bool(args_errors(schema, request.action.args))
         now = self._clock()
+        pause = pause_of(policy.pauses, caller.agent, request.action.name)
 
         def routed(rejections: int) -> Routing:
-            return policy.compiled.route(
+            routing = policy.compiled.route(
                 request,
                 agent=caller.agent,
                 now=now,
@@ -366,6 +371,7 @@ class Intake:
                 rejections=rejections,
                 invalid_args=has_invalid_args,
             )
+            return routing if pause is None else _held(routing, pause)
 
         return routed
 
@@ -473,6 +479,14 @@ def signals_of(request: ActionRequest) -> Signals:
     """Return what the request alone tells of where its argument values come from."""
     found = provenance(request)
     return Signals(found.grounding.share, found.counts)
+
+
+def _held(routing: Routing, pause: Pause) -> Routing:
+    """Return the policy's answer while there is a pause: what could have run waits for a person, and says why."""
+    if routing.route is Route.DENY:
+        return routing
+    reasons = (*routing.reasons, paused_reason(pause))
+    return replace(routing, route=Route.REVIEW, reasons=reasons, audited=False)
 
 
 def _rejections(tx: Reading, caller: AgentKey, request: ActionRequest, digest: str) -> Sequence[Rejection]:

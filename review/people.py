@@ -1,6 +1,7 @@
 """Who sits at the desk: people, their roles, and what each role may do."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from review.errors import NotAllowedError
 
 DEFAULT_WORKSPACE = "default"
+LOCAL_ISSUER = "signoff:local"
 
 
 class Role(StrEnum):
@@ -33,10 +35,22 @@ class Permission(StrEnum):
     SEE_AGENTS = "see agents"
     MANAGE_KEYS = "manage agent keys"
     ERASE = "erase content"
+    SEE_PEOPLE = "see people and their roles"
+    MANAGE_PEOPLE = "manage people and their roles"
+    PAUSE = "pause agents and tools"
+    RESUME = "resume what is paused"
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.REVIEWER: frozenset({Permission.SEE_ITEMS, Permission.DECIDE, Permission.RECONCILE, Permission.SEE_POLICY}),
+    Role.REVIEWER: frozenset(
+        {
+            Permission.SEE_ITEMS,
+            Permission.DECIDE,
+            Permission.RECONCILE,
+            Permission.SEE_POLICY,
+            Permission.PAUSE,
+        }
+    ),
     Role.LEAD: frozenset(
         {
             Permission.SEE_ITEMS,
@@ -46,6 +60,9 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.EXPORT_LABELS,
             Permission.SEE_AUDIT,
             Permission.SEE_AGENTS,
+            Permission.SEE_PEOPLE,
+            Permission.PAUSE,
+            Permission.RESUME,
         }
     ),
     Role.AUDITOR: frozenset(
@@ -56,6 +73,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_AUDIT,
             Permission.EXPORT_AUDIT,
             Permission.SEE_AGENTS,
+            Permission.SEE_PEOPLE,
         }
     ),
     Role.ADMIN: frozenset(
@@ -65,6 +83,10 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.MANAGE_KEYS,
             Permission.SEE_AUDIT,
             Permission.ERASE,
+            Permission.SEE_PEOPLE,
+            Permission.MANAGE_PEOPLE,
+            Permission.PAUSE,
+            Permission.RESUME,
         }
     ),
 }
@@ -72,13 +94,17 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who signed in: (iss, sub) is who they are, the name is only shown."""
+    """Somebody who signed in: (iss, sub) is who they are, the name is only shown.
+
+    ``authenticated_at`` is when they last proved who they are, as far as is known.
+    """
 
     iss: str
     sub: str
     name: str
     roles: frozenset[Role]
     workspace: str = DEFAULT_WORKSPACE
+    authenticated_at: datetime | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -96,6 +122,60 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A person as their workspace knows them.
+
+    ``claimed`` are the roles that came with the last sign-in; ``given`` and ``taken`` is what admins changed of them.
+    ``trained_until`` says until when the person counts as trained, for each queue that they were trained for.
+    """
+
+    workspace: str
+    iss: str
+    sub: str
+    name: str
+    claimed: frozenset[Role]
+    first_seen_at: datetime
+    last_seen_at: datetime
+    given: frozenset[Role] = frozenset()
+    taken: frozenset[Role] = frozenset()
+    trained_until: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Return who this is as receipts and audit events say it: ``iss#sub``."""
+        return f"{self.iss}#{self.sub}"
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Return the roles that hold."""
+        return (self.claimed | self.given) - self.taken
+
+    @property
+    def person(self) -> Person:
+        """Return the person in the roles that hold."""
+        return Person(self.iss, self.sub, self.name, self.roles, self.workspace)
+
+    def in_roles(self, roles: Iterable[Role]) -> "Member":
+        """Return the member so changed that these roles hold, whatever the last sign-in brought."""
+        wanted = frozenset(roles)
+        return replace(self, given=wanted - self.claimed, taken=self.claimed - wanted)
+
+    def is_trained_for(self, queue: str, now: datetime) -> bool:
+        """Tell whether the person's training for the queue still counts."""
+        until = self.trained_until.get(queue)
+        return until is not None and now < until
+
+
+@dataclass(frozen=True, slots=True)
+class SignInProof:
+    """What an identity provider said of a sign-in: when it was, and what its logout is asked for with."""
+
+    authenticated_at: datetime | None
+    sid: str | None = None
+    id_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A signed-in browser; ``id`` is the SHA-256 of the cookie's secret."""
 
@@ -104,6 +184,8 @@ class Session:
     created_at: datetime
     seen_at: datetime
     ended_at: datetime | None = None
+    sid: str | None = None
+    id_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +222,26 @@ class Agent:
     workspace: str
     name: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A hold on new permissions: of one agent, of one tool, of one agent's tool, or, with neither, of everything."""
+
+    workspace: str
+    agent: str | None
+    tool: str | None
+    reason: str
+    paused_at: datetime
+    paused_by: str
+
+    def holds(self, agent: str, tool: str) -> bool:
+        """Tell whether the agent's calls of the tool are held."""
+        return self.agent in (None, agent) and self.tool in (None, tool)
+
+    @property
+    def what(self) -> str:
+        """Return what is paused, in words."""
+        if self.agent is None:
+            return "Everything" if self.tool is None else f"The tool {self.tool}"
+        return f"The agent {self.agent}" if self.tool is None else f"The tool {self.tool} of {self.agent}"

@@ -1,4 +1,4 @@
-"""Signed-in browsers: single-use links for loopback, and sessions behind an opaque cookie."""
+"""Signed-in browsers: by a provider's word or a single-use link, in sessions behind an opaque cookie."""
 
 import hashlib
 import secrets
@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import LinkRefusedError
-from review.people import Person, Role, Session, SignInLink
-from review.store import Store, Writing
+from review.people import LOCAL_ISSUER, Member, Person, Role, Session, SignInLink, SignInProof
+from review.store import Reading, Store, Writing
 
 LINK_LIFE = timedelta(minutes=15)
 IDLE_LIMIT = timedelta(minutes=30)
 ABSOLUTE_LIMIT = timedelta(hours=12)
 _SEEN_EVERY = timedelta(minutes=1)
 
-LOCAL_OPERATOR = Person("signoff:local", "operator", "Local operator", frozenset(Role))
+LOCAL_OPERATOR = Person(LOCAL_ISSUER, "operator", "Local operator", frozenset(Role))
 
 
 class Sessions:
@@ -43,28 +43,42 @@ class Sessions:
             link = tx.use_link(_hash(link_secret))
             if link is None:
                 raise LinkRefusedError
-            tx.add_session(Session(_hash(secret), link.person, tx.now, tx.now))
-            tx.record(_event(tx.now, EventKind.SIGNED_IN, link.person))
+            _admit(tx, secret, link.person, SignInProof(tx.now))
 
         self._store.write(work)
         return secret
 
+    def admit(self, person: Person, proof: SignInProof) -> str:
+        """Open a session for somebody whom a provider vouches for, in the roles that it gave, and return its secret."""
+        secret = secrets.token_urlsafe(32)
+        self._store.write(lambda tx: _admit(tx, secret, person, proof))
+        return secret
+
     def person(self, secret: str | None) -> Person | None:
-        """Return who is signed in behind the cookie's secret; None where nobody is any more."""
-        session, now = self._looked_up(secret)
+        """Return who is signed in behind the cookie's secret, in the roles that hold now; None where nobody is."""
+        session, person, now = self._looked_up(secret)
         if session is not None and now - session.seen_at > _SEEN_EVERY:
             self._touch(session.id)
-        return session.person if session else None
+        return person
 
     def glance(self, secret: str | None) -> Person | None:
         """Return who is signed in, without counting as their activity: for pages that look again by themselves."""
-        session, _ = self._looked_up(secret)
-        return session.person if session else None
+        return self._looked_up(secret)[1]
 
-    def _looked_up(self, secret: str | None) -> tuple[Session | None, datetime]:
+    def _looked_up(self, secret: str | None) -> tuple[Session | None, Person | None, datetime]:
         session_id = _hash(secret or "")
-        session, now = self._store.read(lambda tx: (tx.session(session_id), tx.now))
-        return (session if session and _is_live(session, now) else None), now
+
+        def work(tx: Reading) -> tuple[Session | None, Person | None, datetime]:
+            session = tx.session(session_id)
+            if session is None or not is_live(session, tx.now):
+                return None, None, tx.now
+            person = session.person
+            member = tx.member(person.workspace, person.iss, person.sub)
+            if member is not None:
+                person = replace(member.person, authenticated_at=person.authenticated_at)
+            return session, person, tx.now
+
+        return self._store.read(work)
 
     def _touch(self, session_id: str) -> None:
         def work(tx: Writing) -> None:
@@ -74,28 +88,66 @@ class Sessions:
 
         self._store.write(work)
 
-    def sign_out(self, secret: str) -> None:
-        """End the session; ending an ended one changes nothing."""
+    def sign_out(self, secret: str) -> Session | None:
+        """End the session and return it as it was; ending an ended one changes nothing and returns None."""
         session_id = _hash(secret)
 
-        def work(tx: Writing) -> None:
+        def work(tx: Writing) -> Session | None:
             session = tx.session(session_id)
             if session is None or session.ended_at:
-                return
-            tx.save_session(replace(session, ended_at=tx.now))
+                return None
+            end(tx, session)
             tx.record(_event(tx.now, EventKind.SIGNED_OUT, session.person))
+            return session
 
-        self._store.write(work)
+        return self._store.write(work)
+
+    def sign_out_everywhere(self, iss: str, *, sub: str | None = None, sid: str | None = None) -> int:
+        """End what a provider says is over: a person's sessions, or those of one stay at it. Return how many ended.
+
+        Each is its own event: they may be of several people, and of several workspaces.
+        """
+        if sub is None and sid is None:
+            return 0
+
+        def work(tx: Writing) -> int:
+            ending = tx.sessions_of(iss, sub=sub, sid=sid)
+            for session in ending:
+                end(tx, session)
+                tx.record(_event(tx.now, EventKind.SIGNED_OUT, session.person, by="provider"))
+            return len(ending)
+
+        return self._store.write(work)
 
 
-def _is_live(session: Session, now: datetime) -> bool:
+def end(tx: Writing, session: Session) -> None:
+    """End the session; of its provider's nothing is kept."""
+    tx.save_session(replace(session, ended_at=tx.now, id_token=None))
+
+
+def is_live(session: Session, now: datetime) -> bool:
+    """Tell whether the session still lets its person in."""
     if session.ended_at:
         return False
     return now - session.seen_at < IDLE_LIMIT and now - session.created_at < ABSOLUTE_LIMIT
 
 
-def _event(now: datetime, kind: EventKind, person: Person) -> AuditEvent:
-    return AuditEvent.at_large(now, kind, person_actor(person), workspace=person.workspace)
+def _admit(tx: Writing, secret: str, person: Person, proof: SignInProof) -> None:
+    known = tx.member(person.workspace, person.iss, person.sub)
+    if known is None:
+        known = Member(person.workspace, person.iss, person.sub, person.name, person.roles, tx.now, tx.now)
+    member = replace(known, name=person.name, claimed=person.roles, last_seen_at=tx.now)
+    tx.keep_member(member)
+    # A provider's clock may be ahead of ours; nobody signed in later than now.
+    signed_in_at = min(proof.authenticated_at, tx.now) if proof.authenticated_at else None
+    person = replace(member.person, authenticated_at=signed_in_at)
+    session = Session(_hash(secret), person, tx.now, tx.now, sid=proof.sid, id_token=proof.id_token)
+    tx.add_session(session)
+    tx.record(_event(tx.now, EventKind.SIGNED_IN, person, roles=sorted(role.value for role in member.roles)))
+
+
+def _event(now: datetime, kind: EventKind, person: Person, **data: object) -> AuditEvent:
+    return AuditEvent.at_large(now, kind, person_actor(person), workspace=person.workspace, **data)
 
 
 def _hash(secret: str) -> str:

@@ -1,13 +1,65 @@
 """Settings of an installation, read from the environment (prefix ``SIGNOFF_``) or a ``.env`` file."""
 
+from collections import Counter
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEAST_RETENTION_DAYS = 180
+
+
+class Provider(BaseModel):
+    """An OpenID Connect provider that people sign in with.
+
+    ``role_claim`` names the claim of the ID token that holds a person's groups, with dots for what lies inside another;
+    ``roles`` says which roles each of its values brings. Who has none of them signs in without a role, and an admin
+    gives them one. ``workspace`` is whose desk its people sit at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    title: str = Field(default="", max_length=80)
+    issuer: str
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr | None = None
+    scopes: str = "openid profile"
+    role_claim: str | None = None
+    roles: dict[str, tuple[Literal["reviewer", "lead", "auditor", "admin"], ...]] = Field(default_factory=dict)
+    workspace: str = Field(default="default", pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        if not is_safe_address(value, beside=value):
+            msg = "an issuer is an https address; http is for this machine alone"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _is_openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            msg = "the scopes of OpenID Connect include openid"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def shown_as(self) -> str:
+        """Return what people read on the button."""
+        return self.title or self.name.capitalize()
+
+
+def is_safe_address(url: str, *, beside: str) -> bool:
+    """Tell whether a provider may be asked there: over https, or on this machine where its issuer is, too."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and all(is_loopback_host(urlsplit(one).hostname or "") for one in (url, beside))
 
 
 class Settings(BaseSettings):
@@ -29,11 +81,21 @@ class Settings(BaseSettings):
     outbound_private: bool = False
     retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
     retention_shorter: bool = False
+    oidc_providers: tuple[Provider, ...] = ()
 
     @field_validator("anchors", mode="before")
     @classmethod
     def _apart(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    @field_validator("oidc_providers")
+    @classmethod
+    def _are_told_apart(cls, providers: tuple[Provider, ...]) -> tuple[Provider, ...]:
+        names = Counter(provider.name for provider in providers)
+        if any(times > 1 for times in names.values()):
+            msg = "two providers have the same name"
+            raise ValueError(msg)
+        return providers
 
     @model_validator(mode="after")
     def _keeps_records_long_enough(self) -> "Settings":
@@ -88,10 +150,18 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Tell whether the server can be reached from this machine alone."""
-        return self.host == "localhost" or _is_loopback_address(self.host)
+        return is_loopback_host(self.host)
+
+    @property
+    def takes_links(self) -> bool:
+        """Tell whether a sign-in link opens a session: where no provider does, or on this machine alone."""
+        return not self.oidc_providers or self.is_loopback
 
 
-def _is_loopback_address(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
+    """Tell whether the host is this machine, by its name alone."""
+    if host == "localhost":
+        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -27,7 +27,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Pause, Session, SignInLink
 from review.policy import Policy
 
 T = TypeVar("T")
@@ -196,6 +196,24 @@ class Reading(Protocol):
     def session(self, session_id: str) -> Session | None:
         """Return the session, ended ones included; inside a write its row stays locked."""
 
+    def sessions_of(self, iss: str, *, sub: str | None, sid: str | None) -> Sequence[Session]:
+        """Return the sessions that have not ended, of every workspace, of the person or of the provider's session.
+
+        Inside a write their rows stay locked.
+        """
+
+    def live_sessions(self, workspace: str, *, seen_after: datetime) -> Sequence[Session]:
+        """Return the workspace's sessions that have not ended and were seen after that time."""
+
+    def member(self, workspace: str, iss: str, sub: str) -> Member | None:
+        """Return the person as the workspace knows them; inside a write their row stays locked."""
+
+    def members(self, workspace: str) -> Sequence[Member]:
+        """Return everybody who has signed in to the workspace, by name; inside a write their rows stay locked."""
+
+    def pauses(self, workspace: str) -> Sequence[Pause]:
+        """Return what is paused in the workspace, the oldest pause first."""
+
 
 class Writing(Reading, Protocol):
     """What can be told inside a write transaction."""
@@ -263,7 +281,16 @@ class Writing(Reading, Protocol):
         """Keep a new session."""
 
     def save_session(self, session: Session) -> None:
-        """Replace when the session was seen and when it ended."""
+        """Replace when the session was seen, when it ended, and its ID token."""
+
+    def keep_member(self, member: Member) -> None:
+        """Keep the person as they are now."""
+
+    def add_pause(self, pause: Pause) -> None:
+        """Keep a pause; one of the same agent and tool stands."""
+
+    def remove_pause(self, pause: Pause) -> None:
+        """Remove the pause of this agent and tool."""
 
     def add_link(self, link: SignInLink) -> None:
         """Keep a new sign-in link."""

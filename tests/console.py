@@ -17,12 +17,14 @@ from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
 from review.pace import Pace
+from review.pauses import Switch
 from review.people import Person
 from review.places import Place
 from review.policy import PolicyDocument
 from review.records import Records
+from review.roster import Roster
 from review.sealer import Sealer
-from review.sessions import LOCAL_OPERATOR
+from review.sessions import LOCAL_OPERATOR, Sessions
 from review.signing import Receipts
 from review.store import Store
 
@@ -45,6 +47,9 @@ class Console:
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)
         self.eraser = Eraser(store)
+        self.sessions = Sessions(store)
+        self.roster = Roster(store)
+        self.switch = Switch(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 

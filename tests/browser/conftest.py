@@ -57,6 +57,7 @@ def strangers(chromium: Browser, profiles: list[BrowserContext]) -> Iterator[Cal
             profiles[-1].set_default_timeout(PATIENCE_MS)
             profiles[-1].add_init_script(STILLNESS)
         watches.append(Watch(house.url, profiles[len(watches)]))
+        watches[-1].known_hosts.update(house.known_hosts)
         return Visitor(house, watches[-1].context.new_page())
 
     yield come

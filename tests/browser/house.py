@@ -8,7 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ class House:
     printed_link: str
     store: SqlStore
     desk: ReviewDesk
+    known_hosts: tuple[str, ...] = ()
 
     def link(self, person: Person) -> str:
         """Return the address of a fresh sign-in link."""
@@ -58,9 +59,9 @@ class House:
 
 
 @contextmanager
-def running(folder: Path, *, has_demo: bool = False) -> Iterator[House]:
+def running(folder: Path, *, has_demo: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[House]:
     """Serve a console until the context ends; no error may have reached its log by then."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     database = f"sqlite:///{folder / 'signoff.sqlite3'}"
     log = folder / "server.log"
@@ -71,6 +72,7 @@ def running(folder: Path, *, has_demo: bool = False) -> Iterator[House]:
         "SIGNOFF_HOST": "127.0.0.1",
         "SIGNOFF_PORT": str(port),
         "SIGNOFF_PUBLIC_URL": url,
+        **(settings or {}),
     }
     with log.open("wb") as out:
         server = subprocess.Popen(
@@ -81,7 +83,7 @@ def running(folder: Path, *, has_demo: bool = False) -> Iterator[House]:
             stderr=subprocess.STDOUT,
         )
     try:
-        link = _link_once_ready(server, log, url)
+        link = _link_once_ready(server, log, url, needs_link=settings is None)
         store = open_store(database)
         try:
             receipts = Receipts(load_signing_key(folder / "signing-key.pem"), issuer=url)
@@ -93,20 +95,22 @@ def running(folder: Path, *, has_demo: bool = False) -> Iterator[House]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     return port
 
 
-def _link_once_ready(server: "subprocess.Popen[bytes]", log: Path, url: str) -> str:
+def _link_once_ready(server: "subprocess.Popen[bytes]", log: Path, url: str, *, needs_link: bool) -> str:
     pause = threading.Event()
     for _ in range(START_SECONDS * 10):
         if server.poll() is not None:
             break
-        if _is_ready(url) and (found := _LINK.search(log.read_text())):
-            return found.group()
+        if _is_ready(url):
+            found = _LINK.search(log.read_text())
+            if found or not needs_link:
+                return found.group() if found else ""
         pause.wait(0.1)
     pytest.fail(f"the console did not start:\n{log.read_text()}")
 

@@ -15,8 +15,8 @@ from tests.browser.visitor import Visitor
 pytestmark = pytest.mark.browser
 
 ADDRESSES = (
-    *("/", "/review", "/queue", "/history", "/labels", "/audit", "/agents", "/policy"),
-    *("/review_page", "/audit_page", "/console", "/admin"),
+    *("/", "/review", "/queue", "/history", "/labels", "/audit", "/agents", "/policy", "/people"),
+    *("/review_page", "/audit_page", "/people_page", "/console", "/admin"),
 )
 EXPORTS = ("audit.csv", "decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
 GATE = "You are signed out"
@@ -27,7 +27,7 @@ def shows_only_the_gate(visitor: Visitor) -> None:
     expect(visitor.page.get_by_test_id("stMain")).to_have_text(
         f"{GATE}Open the sign-in link that the server printed, or ask for a fresh one on its machine:python app.py link"
     )
-    for screen in ("Queue", "History", "Labels", "Audit", "Agents", "Policy"):
+    for screen in ("Queue", "History", "Labels", "Audit", "Agents", "Policy", "People"):
         expect(visitor.page.get_by_role("link", name=screen)).to_have_count(0)
 
 

@@ -50,6 +50,7 @@ class Watch:
         self.context = context
         self.faults: list[str] = []
         self._host = urlsplit(url).netloc
+        self.known_hosts = {self._host}
         context.on("request", self._requested)
         context.on("response", self._answered)
         context.on("dialog", self._asked)
@@ -69,7 +70,7 @@ class Watch:
 
     def _requested(self, request: Request) -> None:
         parts = urlsplit(request.url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != self._host:
+        if parts.scheme not in ("data", "blob") and parts.netloc not in self.known_hosts:
             self.faults.append(f"asked for {request.url}")
 
     def _answered(self, response: Response) -> None:

@@ -17,8 +17,10 @@ from db.store import SqlStore
 from pages import downloads, services
 from pages.sign_in import cookie_name
 from review.items import DecisionFilter, ItemFilter
+from review.pauses import Switch
 from review.people import Person
 from review.records import EXPORT_BATCH
+from review.roster import Roster
 from review.sessions import Sessions
 from review.settings import Settings
 from review.store import Reading
@@ -48,6 +50,8 @@ def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch)
         policies=house.policies,
         keys=house.keys,
         sessions=sessions,
+        roster=Roster(house.store),
+        switch=Switch(house.store),
         settings=Settings(),
     )
     services.install(served)

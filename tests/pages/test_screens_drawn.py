@@ -19,9 +19,11 @@ from review.desk import Seen
 from review.intake import Submission
 from review.items import ItemFilter, Order, ReasonCode
 from review.outbound import Outbound
+from review.pauses import Switch
 from review.people import Person, Role
 from review.places import place_at
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from review.roster import Roster
 from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
 from review.sessions import Sessions
 from review.settings import Settings
@@ -51,6 +53,8 @@ def installed(console: Console) -> Console:
             policies=console.policies,
             keys=console.keys,
             sessions=Sessions(console.store),
+            roster=Roster(console.store),
+            switch=Switch(console.store),
             settings=Settings(public_url="https://desk.example.com"),
         )
     )
