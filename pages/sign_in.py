@@ -406,6 +406,9 @@ async def _finish(request: Request) -> Response:
 
 def _answered(provider: Provider, kept: str | None, asked: Mapping[str, str]) -> Flow:
     """Return the flow that the provider's answer belongs to. Raises SignInError."""
+    if "error" in asked:  # Not every provider sends the state along with it, and nothing follows from it.
+        detail = f"it answered {asked['error'][:64]!r}"
+        raise SignInError(Trouble.DECLINED, detail=detail)
     flow = Flow.read(kept) if kept else None
     if flow is None or not flow.is_current or flow.provider != provider.name:
         raise SignInError(Trouble.STALE, detail="the answer belongs to no sign-in of this browser")
@@ -413,9 +416,6 @@ def _answered(provider: Provider, kept: str | None, asked: Mapping[str, str]) ->
         raise SignInError(Trouble.STALE, detail="the answer has another state")
     if asked.get("iss", provider.issuer) != provider.issuer:  # RFC 9207, where the provider sends it.
         raise SignInError(Trouble.STRANGE, detail="the answer is of another issuer")
-    if "error" in asked:
-        detail = f"it answered {asked['error'][:64]!r}"
-        raise SignInError(Trouble.DECLINED, detail=detail)
     if not asked.get("code"):
         raise SignInError(Trouble.STRANGE, detail="the answer has no code")
     return flow

@@ -31,6 +31,7 @@ from review.desk import Seen
 from review.exports import DECISION_COLUMNS, LABEL_COLUMNS
 from review.intake import Submission
 from review.items import ERASED_DIGEST, ItemFilter, ReviewItem
+from review.people import Person, SignInProof
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
@@ -143,6 +144,57 @@ def test_serving_beyond_this_machine_is_refused(settings: Settings, monkeypatch:
         main(["serve"])
 
     assert not settings.data_dir.exists()
+
+
+PROVIDER = '[{"name": "corp", "issuer": "https://id.example.com", "client_id": "signoff"}]'
+
+
+def test_with_a_provider_people_must_reach_the_console_over_https(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_HOST", "0.0.0.0")  # noqa: S104 -- what is to be refused
+    monkeypatch.setenv("SIGNOFF_OIDC_PROVIDERS", PROVIDER)
+
+    with pytest.raises(SystemExit, match="must reach the console over https"):
+        main(["serve"])
+    with pytest.raises(SystemExit, match="links open nothing"):
+        main(["link"])
+
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"issuer": "http://id.example.com"},
+        {"issuer": "id.example.com"},
+        {"name": "A B"},
+        {"scopes": "profile"},
+        {"roles": {"desk": ["king"]}},
+        {"secret": "x"},
+    ],
+)
+def test_a_provider_that_cannot_be_right_is_refused_at_the_start(fields: dict[str, object]) -> None:
+    given = {"name": "corp", "issuer": "https://id.example.com", "client_id": "signoff"}
+
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"oidc_providers": [given | fields]})
+    with pytest.raises(ValidationError, match="same name"):
+        Settings.model_validate({"oidc_providers": [given, given]})
+
+
+def test_roles_are_given_at_the_command_line(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_house(settings) as house:
+        house.sessions.admit(Person("https://id.example.com", "ada", "Ada", frozenset()), SignInProof(None))
+
+    main(["role", "give", "https://id.example.com", "ada", "admin"])
+    main(["people"])
+
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "'Ada' is now: admin."
+    assert said[1].startswith("https://id.example.com  ada  'Ada'  admin  seen ")
+    with pytest.raises(SystemExit, match="the last admin"):
+        main(["role", "take", "https://id.example.com", "ada", "admin"])
 
 
 @pytest.mark.parametrize("words", [(), ("key",), ("fly",), ("key", "create"), ("export", "people", "--out", "x")])

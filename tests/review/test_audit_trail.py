@@ -15,7 +15,7 @@ from review.desk import Seen
 from review.erasure import Retention
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ReviewItem
-from review.people import AgentKey
+from review.people import AgentKey, SignInProof
 from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
 from tests.builders import WORKSPACE, a_request, ada, grace, root
@@ -157,6 +157,19 @@ def _grown_old(scene: Scene) -> Callable[[], object]:
     return Retention(scene.house.store, RETENTION - timedelta(seconds=1)).tick
 
 
+def _present(act: Callable[[Scene], object]) -> Prepare:
+    def prepared(scene: Scene) -> Callable[[], object]:
+        scene.sessions.admit(ada, SignInProof(None))
+        return lambda: act(scene)
+
+    return prepared
+
+
+def _paused(scene: Scene) -> Callable[[], object]:
+    scene.house.switch.pause(grace, reason="Out of stock")
+    return lambda: scene.house.switch.resume(grace)
+
+
 K = EventKind
 CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "submit, reviewed": (lambda scene: scene.waiting, [K.ACTION_SUBMITTED]),
@@ -242,6 +255,32 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "create a link": (lambda scene: scene.sessions.create_link, [K.LINK_CREATED]),
     "sign in": (_signed_in, [K.SIGNED_IN]),
     "sign out": (_signed_out, [K.SIGNED_OUT]),
+    "sign in with a provider": (
+        lambda scene: lambda: scene.sessions.admit(ada, SignInProof(None, "sid", "token")),
+        [K.SIGNED_IN],
+    ),
+    "be signed out by the provider": (
+        _present(lambda scene: scene.sessions.sign_out_everywhere(ada.iss, sub=ada.sub)),
+        [K.SIGNED_OUT],
+    ),
+    "end a person's sessions": (
+        _present(lambda scene: scene.house.roster.end_sessions(root, ada.iss, ada.sub)),
+        [K.SESSIONS_ENDED],
+    ),
+    "change roles": (
+        _present(lambda scene: scene.house.roster.change_roles(root, ada.iss, ada.sub, roles=())),
+        [K.ROLES_CHANGED],
+    ),
+    "record training": (
+        _present(
+            lambda scene: scene.house.roster.record_training(
+                root, ada.iss, ada.sub, trained_until={"high": scene.clock()}
+            )
+        ),
+        [K.TRAINING_CHANGED],
+    ),
+    "pause": (lambda scene: lambda: scene.house.switch.pause(grace, reason="Out of stock"), [K.PAUSED]),
+    "resume": (_paused, [K.RESUMED]),
     "export labels": (lambda scene: lambda: scene.house.records.labels(LOCAL_OPERATOR), [K.EXPORT_MADE]),
     "export decisions": (lambda scene: lambda: scene.house.records.decisions(LOCAL_OPERATOR), [K.EXPORT_MADE]),
     "export events": (
