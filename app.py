@@ -130,7 +130,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             policies=policies,
             keys=KeyRing(store),
             intake=Intake(store, receipts, policies),
-            desk=ReviewDesk(store, receipts, policies),
+            desk=ReviewDesk(store, receipts, policies, undo_for=timedelta(seconds=settings.undo_seconds)),
             records=Records(store, sealer, anchors),
             sessions=Sessions(store),
             roster=Roster(store),
@@ -211,12 +211,13 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
         asyncio.create_task(_again_and_again(step, every=every, busy=BUSY_EVERY, trouble=trouble))
         for step, every, trouble in (
             (house.intake.sweep, SWEEP_EVERY, "lapsed claims and overdue items could not be swept"),
+            (house.desk.settling.tick, SWEEP_EVERY, "decisions could not be settled"),
             (house.sealer.tick, SEAL_EVERY, "the audit log could not be sealed"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
         )
     ]
     try:
-        with house.anchors.running(), _demo_agents(house.settings):
+        with house.desk.settling.running(), house.anchors.running(), _demo_agents(house.settings):
             _print_link(house)
             yield
     finally:

@@ -28,6 +28,7 @@ from review.items import (
     DecisionRecord,
     ItemSummary,
     NoteRecord,
+    PendingDecision,
     Purpose,
     ReasonCode,
     Reconciliation,
@@ -50,7 +51,7 @@ _LASTING = frozenset(
     }
 )
 
-_DOCUMENTS = ("draft", "decision", "outcome", "reconciliation")
+_DOCUMENTS = ("draft", "decision", "outcome", "reconciliation", "pending")
 
 SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
     tables.items.c[name]
@@ -125,6 +126,7 @@ ITEM_COLUMNS: tuple[Column[Any], ...] = tuple(
         "repeats_id",
         "rejections",
         "erased_at",
+        "pending",
     )
 )
 
@@ -201,6 +203,7 @@ def _scalar_values(item: ReviewItem) -> Values:
         "receipt": item.receipt,
         "request_hash": item.request_hash,
         "erased_at": item.erased_at,
+        "settles_at": item.pending.settles_at if item.pending else None,
     }
 
 
@@ -268,6 +271,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         repeats_id,
         rejections,
         erased_at,
+        pending,
     ) = row
     return ReviewItem(
         id=id_,
@@ -309,6 +313,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         repeats_id=repeats_id,
         rejections=rejections,
         erased_at=erased_at,
+        pending=PendingDecision.model_validate_json(documents.body(pending)) if pending else None,
     )
 
 
@@ -381,6 +386,7 @@ def decision_values(record: DecisionRecord) -> Values:
         "dwell_ms": record.dwell_ms,
         "policy_version": record.policy_version,
         "decided_at": record.decided_at,
+        "counted_at": record.counted_at,
     }
 
 
@@ -391,6 +397,8 @@ def decision_from(row: Sequence[Any]) -> DecisionRecord:
     values["reason_codes"] = tuple(
         ReasonCode(code) for code in documents.read_under("reason_codes", values["reason_codes"])
     )
+    # Before decisions could be taken back, each of them counted at once.
+    values["counted_at"] = values["counted_at"] or values["decided_at"]
     return DecisionRecord(**values)
 
 

@@ -26,6 +26,7 @@ from db.types import FreeText, Instant
 WAITING = "status = 'waiting'"
 CLAIMED = "status = 'claimed'"
 UNDECIDED = "status IN ('waiting', 'claimed')"
+PENDING = "settles_at IS NOT NULL"
 STARTED = "execution = 'started'"
 UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
@@ -106,6 +107,8 @@ class ItemRow(Base):
     repeats_id: Mapped[UUID | None]
     rejections: Mapped[int] = mapped_column(server_default="0")
     erased_at: Mapped[datetime | None]
+    settles_at: Mapped[datetime | None]
+    pending: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("workspace", "agent", "idempotency_key"),
@@ -119,6 +122,8 @@ class ItemRow(Base):
         # Claimed items are as many as there are people, so this finds them for the lists as well.
         _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
         _partial("ix_items_claim_until", "claim_until", where=CLAIMED),
+        # As many as were decided in the last few seconds.
+        _partial("ix_items_settles_at", "settles_at", where=PENDING),
         # Written when an execution starts or is lost sight of, and when a person rejects; a submit touches none.
         _partial("ix_items_outcome_due_at", "outcome_due_at", where=STARTED),
         _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
@@ -148,6 +153,7 @@ class DecisionRow(Base):
     dwell_ms: Mapped[int] = mapped_column(BigInteger)
     policy_version: Mapped[int]
     decided_at: Mapped[datetime]
+    counted_at: Mapped[datetime | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["workspace", "item_id"], ["items.workspace", "items.id"]),

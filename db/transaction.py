@@ -33,7 +33,7 @@ from agents.protocol import Note, Status
 from db import cursors, lists, rows, sealing, tables
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
-from db.tables import CLAIMED, REJECTED, STARTED, UNDECIDED, WAITING
+from db.tables import CLAIMED, PENDING, REJECTED, STARTED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
@@ -76,15 +76,30 @@ _HELD_BY = _WHOLE_ITEM.where(
     _items.c.claim_iss == bindparam("iss"),
     _items.c.claim_sub == bindparam("sub"),
     _items.c.claim_until > bindparam("now"),
+    _items.c.settles_at.is_(None),
 ).limit(1)
+_UNDOABLE = _WHOLE_ITEM.where(
+    text(CLAIMED),
+    text(PENDING),
+    _items.c.workspace == bindparam("workspace"),
+    _items.c.claim_iss == bindparam("iss"),
+    _items.c.claim_sub == bindparam("sub"),
+    _items.c.settles_at > bindparam("now"),
+).order_by(_items.c.settles_at.desc(), _items.c.id.desc())
+_DUE_DECISIONS = (
+    select(_items.c.workspace, _items.c.id)
+    .where(text(PENDING), _items.c.settles_at <= bindparam("now"))
+    .order_by(_items.c.settles_at)
+    .limit(bindparam("limit"))
+)
 _LAPSED = (
-    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"))
+    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
     .order_by(_items.c.claim_until)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
 _OVERDUE = (
-    _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"))
+    _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"), _items.c.settles_at.is_(None))
     .order_by(_items.c.expires_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
@@ -211,6 +226,7 @@ _SAVE_ITEM = update(_items).where(
     _items.c.epoch == bindparam("was_epoch"),
     _items.c.status == bindparam("was_status"),
     _items.c.execution == bindparam("was_execution"),
+    _items.c.settles_at.is_not_distinct_from(bindparam("was_settles_at", type_=Instant())),
 )
 _SAVE_DECISION = update(_decisions).where(
     _decisions.c.workspace == bindparam("was_workspace"), _decisions.c.id == bindparam("was_id")
@@ -386,8 +402,18 @@ class ReadTransaction:
         return lists.counted(self._connection, workspace, where)
 
     def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
-        """Return the item that this person holds, if their hold has not lapsed."""
+        """Return the item that this person holds undecided, if their hold has not lapsed."""
         return self._item(_HELD_BY, workspace=workspace, iss=iss, sub=sub, now=self.now)
+
+    def undoable(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
+        """Return the items on which this person's decision does not count yet, the latest decision first."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
+        return [rows.item_from(row) for row in self._connection.execute(_UNDOABLE, asked)]
+
+    def due_decisions(self, *, limit: int) -> Sequence[tuple[str, UUID]]:
+        """Return workspace and id of items whose decision is to count by now, of every workspace, oldest first."""
+        found = self._connection.execute(_DUE_DECISIONS, {"now": self.now, "limit": limit})
+        return [(row.workspace, row.id) for row in found]
 
     def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
         """Return people's decisions on the item, oldest first."""
@@ -694,6 +720,7 @@ class WriteTransaction(ReadTransaction):
             "was_epoch": was.epoch,
             "was_status": was.status.value,
             "was_execution": was.execution.value,
+            "was_settles_at": was.pending.settles_at if was.pending else None,
         }
         if not self._write(_SAVE_ITEM, {"epoch": item.epoch, **changed, **guard}):
             raise StaleItemError(was.id)

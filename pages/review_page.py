@@ -46,6 +46,7 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.tables import switch_to
+from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
 from review.errors import AlreadySettledError, ItemHeldError, ItemNotFoundError, OwnWorkError, ReviewError
@@ -108,6 +109,7 @@ class Look:
 
     whole: WholeItem
     person: Person
+    undo: Key | None = None
 
     @property
     def item(self) -> ReviewItem:
@@ -147,9 +149,13 @@ def page(person: Person) -> None:
     """Show the person the next item, or the one that the address names, and take their decision on it."""
     whole = None if _is_pausing() else _whole_item(person)
     show_refusal()
+    undo = show_undo(person, _go_back_to)
     if whole is not None:
-        _show(Look(whole, person))
-    elif st.session_state.get(_PAUSING):
+        _show(Look(whole, person, undo))
+        return
+    if undo is not None:
+        show_keys("review.keys", [undo], painted=undo.widget)
+    if st.session_state.get(_PAUSING):
         _show_pause(person)
     else:
         _show_nothing(person)
@@ -196,7 +202,7 @@ def _kept(person: Person) -> WholeItem | None:
     except ItemNotFoundError as error:
         refused(error)
     else:
-        claim = whole.item.claim
+        claim = whole.item.claim if whole.item.pending is None else None
         if claim is not None and claim.is_held_by(person.iss, person.sub, utc_now()):
             return whole
         said(why_gone(whole.item), "warn")
@@ -206,6 +212,8 @@ def _kept(person: Person) -> WholeItem | None:
 
 def why_gone(item: ReviewItem) -> str:
     """Return why the person does not have the item on their screen any more."""
+    if item.pending is not None:
+        return f"{item.pending.name} has decided the item that you were looking at."
     match item.status:
         case Status.CANCELLED:
             return "The agent withdrew the item that you were looking at."
@@ -449,6 +457,8 @@ def _keys(look: Look) -> list[Key]:
         keys.append(Key("o", f"{look.key}.open", "Open the hidden characters"))
     if look.item.purpose is Purpose.GATE:
         keys.append(Key("q", f"{look.key}.{look.mode}.to-{Mode.ASK}", "Ask the agent"))
+    if look.undo is not None:
+        keys.append(look.undo)
     return [
         *keys,
         Key("s", f"{look.key}.skip", "Skip"),
@@ -525,8 +535,10 @@ def _decide(look: Look, decision: Decision, *, reason_codes: tuple[ReasonCode, .
     def decide(person: Person) -> None:
         seen = Seen.of(look.item, dwell_ms=int(looked_for.total_seconds() * 1000))
         done = services().desk.decide(look.item.id, decision, person, seen=seen, reason_codes=reason_codes)
-        said(what_was_done(done, DecisionType(decision.type)))
         _leave(look)
+        if done.pending is not None:
+            return  # What was typed is kept for who undoes it; `show_undo` tells of it.
+        said(what_was_done(done, DecisionType(decision.type)))
         forget_form(look.draft_key)
         if not done.status.is_final:
             _pass_over(done)
@@ -592,6 +604,11 @@ def _skip(look: Look) -> None:
         _leave(look)
 
     _try(look, skip)
+
+
+def _go_back_to(item: ReviewItem) -> None:
+    st.session_state[_CURRENT] = item.id
+    st.session_state.pop(_PAUSING, None)
 
 
 def _pass_over(item: ReviewItem) -> None:

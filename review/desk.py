@@ -1,16 +1,18 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, Edit, Execution, Note, OutcomeStatus, Reject, Status
-from review import lifecycle, metrics
+from agents.protocol import Action, Approve, Decision, Execution, Note, OutcomeStatus, Reject, Status
+from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import (
+    AlreadyDecidedError,
     AlreadySettledError,
     ClaimLostError,
     DecisionNotAllowedError,
@@ -23,6 +25,7 @@ from review.errors import (
     OutcomeNotUnknownError,
     OwnWorkError,
     ReasonRequiredError,
+    UndoTooLateError,
     UnfitOutcomeError,
 )
 from review.governance import PolicyBook
@@ -36,15 +39,16 @@ from review.items import (
     NoteRecord,
     Order,
     Page,
+    PendingDecision,
     ReasonCode,
     Reconciliation,
     ReviewItem,
 )
 from review.lifecycle import shown_digest
-from review.pauses import require_unpaused
 from review.people import Permission, Person
 from review.schemas import args_errors
-from review.signing import Receipts, new_permission_id
+from review.settling import Settling, decision_data
+from review.signing import Receipts
 from review.store import Reading, Store, Writing
 
 
@@ -82,12 +86,18 @@ class WholeItem:
 
 
 class ReviewDesk:
-    """What reviewers do with the queue. A late, stale or double decision changes nothing and says so."""
+    """What reviewers do with the queue. A late, stale or double decision changes nothing and says so.
 
-    def __init__(self, store: Store, receipts: Receipts, policies: PolicyBook) -> None:
+    A decision is kept at once and counts after the grace ``undo_for``; until then its maker may take it back, no
+    receipt exists, and the item is theirs. ``settling`` lets it count, and does so on time while it is ``running``.
+    """
+
+    def __init__(
+        self, store: Store, receipts: Receipts, policies: PolicyBook, *, undo_for: timedelta = timedelta(0)
+    ) -> None:
         self._store = store
-        self._receipts = receipts
-        self._policies = policies
+        self._undo_for = undo_for
+        self.settling = Settling(store, receipts, policies)
 
     def claim(self, person: Person, *, queues: Sequence[str] | None = None) -> ReviewItem | None:
         """Return the item that the person holds, else the most urgent waiting one; None when nothing waits."""
@@ -119,7 +129,7 @@ class ReviewDesk:
     def claim_item(self, person: Person, item_id: UUID) -> ReviewItem:
         """Take this very item, giving back the one held before.
 
-        Raises ItemHeldError, AlreadySettledError, OwnWorkError.
+        Raises ItemHeldError, AlreadySettledError, AlreadyDecidedError, OwnWorkError.
         """
         person.require(Permission.DECIDE)
 
@@ -127,15 +137,14 @@ class ReviewDesk:
             item = _found(tx, person, item_id)
             if item.status.is_final:
                 raise AlreadySettledError(item.id, item.status)
+            _require_undecided(item, person)
             if item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
                 return item
             if item.claim and tx.now < item.claim.until:
                 raise ItemHeldError(item.id, item.claim.name)
             if _has_had_a_hand_in(tx, item, person):
                 raise OwnWorkError(item.id)
-            held = tx.held_by(person.workspace, person.iss, person.sub)
-            if held is not None:
-                _release(tx, held, person)
+            _give_back(tx, person)
             if item.claim is not None:
                 lapse(tx, item)
                 item = lifecycle.released(item)
@@ -165,7 +174,8 @@ class ReviewDesk:
 
         def work(tx: Writing) -> None:
             item = _found(tx, person, item_id)
-            if item.epoch == epoch and item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
+            is_held = item.claim is not None and item.claim.is_held_by(person.iss, person.sub, tx.now)
+            if item.epoch == epoch and is_held and not item.pending:
                 _release(tx, item, person)
 
         self._store.write(work)
@@ -181,28 +191,24 @@ class ReviewDesk:
     ) -> ReviewItem:
         """Decide the item as it was shown; the same person's same decision again changes nothing.
 
-        An item that needs several people stays in the queue until enough of them approved; any denial settles it.
-        Raises ClaimLostError, ItemChangedError, AlreadySettledError, DecisionNotAllowedError, InvalidArgsError,
-        ReasonRequiredError, and PausedError where it would permit what is paused.
+        The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
+        stays in the queue until enough of them approved; any denial settles it.
+        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
+        InvalidArgsError, ReasonRequiredError, and PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
             raise ReasonRequiredError
 
-        def work(tx: Writing) -> tuple[ReviewItem, bool]:
+        def work(tx: Writing) -> tuple[ReviewItem, DecisionRecord | None]:
             item = _found(tx, person, item_id)
-            if self._is_repeat(tx, item, decision, person, seen):
-                return item, True
+            if _is_repeat(tx, item, decision, person, seen):
+                return item, None
             _require_hold(tx, item, person, seen.epoch)
             if seen.digest != shown_digest(item):
                 raise ItemChangedError(item.id)
             _require_fitting(tx, item, decision)
-            record = DecisionRecord(
-                id=uuid7(),
-                workspace=item.workspace,
-                item_id=item.id,
-                item_version=item.version,
-                epoch=item.epoch,
+            made = PendingDecision(
                 decision=decision,
                 reason_codes=reason_codes,
                 iss=person.iss,
@@ -210,23 +216,57 @@ class ReviewDesk:
                 name=person.name,
                 digest_seen=seen.digest,
                 dwell_ms=seen.dwell_ms,
-                policy_version=item.policy_version,
                 decided_at=tx.now,
+                # It counts when the item's time is up, at the latest: it was made in time.
+                settles_at=min(tx.now + self._undo_for, item.expires_at),
             )
-            done, kind = self._after(tx, item, record, person)
-            record = replace(record, item_version=done.version)
-            tx.add_decision(record)
-            tx.save_item(done, was=item)
-            _record(tx, done, kind, person, **_decision_data(record, done))
-            if done.status.is_final:
-                tx.wake(done.id)
-            return done, False
+            if not self._undo_for:
+                return self.settling.count(tx, item, made)
+            self.settling.require_countable(tx, item, made)
+            held = lifecycle.decided(item, made)
+            tx.save_item(held, was=item)
+            settles_at = made.settles_at.isoformat(timespec="microseconds")
+            _record(tx, held, EventKind.DECISION_MADE, person, **decision_data(made, held), settles_at=settles_at)
+            return held, None
 
-        done, is_repeat = self._store.write(work)
-        if not is_repeat:
-            metrics.DECISIONS.labels(decision.type).inc()
-            metrics.DWELL.observe(seen.dwell_ms / 1000)
+        done, counted = self._store.write(work)
+        if counted is not None:
+            self.settling.tell(counted)
+        elif done.pending is not None:
+            self.settling.expect(done.pending.settles_at - done.pending.decided_at)
         return done
+
+    def undo(self, person: Person, item_id: UUID, *, epoch: int) -> ReviewItem:
+        """Take back the decision that the person made under this claim, and return the item, which is theirs again.
+
+        It comes back under a new claim, and what they held meanwhile goes back into the queue. Doing so again changes
+        nothing. Raises ItemNotFoundError, AlreadySettledError, ClaimLostError, UndoTooLateError.
+        """
+        person.require(Permission.DECIDE)
+
+        def work(tx: Writing) -> ReviewItem:
+            item = _found(tx, person, item_id)
+            if item.status.is_final:
+                raise AlreadySettledError(item.id, item.status)
+            made, claim = item.pending, item.claim
+            if made is None and item.epoch == epoch + 1 and claim and claim.is_held_by(person.iss, person.sub, tx.now):
+                return item
+            if made is None or item.epoch != epoch or tx.now >= made.settles_at:
+                raise UndoTooLateError(item.id)
+            if not made.is_by(person.iss, person.sub):
+                raise ClaimLostError(item.id, person.name)
+            _give_back(tx, person)
+            again = lifecycle.taken_back(item, tx.now + CLAIM_DURATION)
+            tx.save_item(again, was=item)
+            _record(tx, again, EventKind.DECISION_TAKEN_BACK, person, decision=made.decision.type, epoch=again.epoch)
+            return again
+
+        return self._store.write(work)
+
+    def undoable(self, person: Person) -> Sequence[ReviewItem]:
+        """Return the items whose decision the person may still take back, the latest decision first."""
+        person.require(Permission.DECIDE)
+        return self._store.read(lambda tx: tx.undoable(person.workspace, person.iss, person.sub))
 
     def ask(self, person: Person, item_id: UUID, text: str) -> None:
         """Put a question to the agent into the item's thread. Raises AlreadySettledError, ThreadFullError."""
@@ -300,42 +340,18 @@ class ReviewDesk:
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
 
-    def _is_repeat(self, tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
-        return any(
-            (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
-            for made in tx.decisions_of(item.workspace, item.id)
-        )
 
-    def _after(
-        self, tx: Reading, item: ReviewItem, record: DecisionRecord, person: Person
-    ) -> tuple[ReviewItem, EventKind]:
-        """Return the item as the decision leaves it: settled, or back in the queue for the others to approve."""
-        if isinstance(record.decision, Edit) and item.quorum > 1:
-            return lifecycle.redrafted(item, record.decision.edited_action), EventKind.EDIT_PROPOSED
-        approvers = _approvers(tx, item, person) if isinstance(record.decision, Approve) else [person.id]
-        if isinstance(record.decision, Approve) and len(approvers) < item.quorum:
-            return lifecycle.released(item), EventKind.APPROVAL_GIVEN
-        final = (
-            Edit(edited_action=item.draft) if item.draft and isinstance(record.decision, Approve) else record.decision
-        )
-        policy = self._policies.in_force(item.workspace, within=tx).compiled
-        permit_for = policy.permit_for(item.agent, item.request.action.name)
-        done = lifecycle.settled(
-            item, final, by=person.name, now=tx.now, jti=new_permission_id(), permit_for=permit_for
-        )
-        if done.jti is not None:
-            require_unpaused(tx, item.workspace, item.agent, item.request.action.name)
-            done = replace(done, receipt=self._receipts.issue(done, reviewers=tuple(approvers), now=tx.now))
-        return done, EventKind.ITEM_DECIDED
-
-
-def _approvers(tx: Reading, item: ReviewItem, person: Person) -> list[str]:
-    earlier = [
-        f"{made.iss}#{made.sub}"
+def _is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
+    made = item.pending
+    if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
+        *(person.iss, person.sub),
+        *(seen.epoch, decision),
+    ):
+        return True
+    return any(
+        (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
         for made in tx.decisions_of(item.workspace, item.id)
-        if made.item_version == item.version and isinstance(made.decision, Approve)
-    ]
-    return [*dict.fromkeys([*earlier, person.id])]
+    )
 
 
 def _found(tx: Reading, person: Person, item_id: UUID) -> ReviewItem:
@@ -354,10 +370,20 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
 def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
     if item.status.is_final:
         raise AlreadySettledError(item.id, item.status)
+    _require_undecided(item, person)
     if item.expires_at <= tx.now:  # It is closed for good, whether or not the sweep has come by.
         raise AlreadySettledError(item.id, Status.EXPIRED)
     if item.epoch != epoch or item.claim is None or not item.claim.is_held_by(person.iss, person.sub, tx.now):
         raise ClaimLostError(item.id, person.name)
+
+
+def _require_undecided(item: ReviewItem, person: Person) -> None:
+    """Let nobody touch an item on which a decision waits for its time to count, however old the hold is."""
+    if item.pending is None:
+        return
+    if item.pending.is_by(person.iss, person.sub):
+        raise AlreadyDecidedError(item.id)
+    raise ItemHeldError(item.id, item.pending.name)
 
 
 def _require_fitting(tx: Reading, item: ReviewItem, decision: Decision) -> None:
@@ -396,6 +422,12 @@ def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
     )
 
 
+def _give_back(tx: Writing, person: Person) -> None:
+    held = tx.held_by(person.workspace, person.iss, person.sub)
+    if held is not None:
+        _release(tx, held, person)
+
+
 def _release(tx: Writing, item: ReviewItem, person: Person) -> None:
     tx.save_item(lifecycle.released(item), was=item)
     _record(tx, item, EventKind.CLAIM_RELEASED, person, epoch=item.epoch)
@@ -403,17 +435,3 @@ def _release(tx: Writing, item: ReviewItem, person: Person) -> None:
 
 def _record(tx: Writing, item: ReviewItem, kind: EventKind, person: Person, **data: object) -> None:
     tx.record(AuditEvent.of(item, tx.now, kind, person_actor(person), **data))
-
-
-def _decision_data(record: DecisionRecord, done: ReviewItem) -> dict[str, object]:
-    return {
-        "decision": record.decision.type,
-        "reason_codes": [code.value for code in record.reason_codes],
-        "digest_seen": record.digest_seen,
-        "permitted_digest": done.permitted_digest,
-        "item_version": record.item_version,
-        "epoch": record.epoch,
-        "dwell_ms": record.dwell_ms,
-        "policy_version": record.policy_version,
-        "status": done.status.value,
-    }

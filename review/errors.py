@@ -74,6 +74,26 @@ class AlreadySettledError(ReviewError):
         self.item_id = item_id
 
 
+class AlreadyDecidedError(ReviewError):
+    """The person has decided the item, and their decision will count unless they take it back."""
+
+    code = "already_decided"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("You have decided this item. Undo your decision first, as long as it can be undone.")
+        self.item_id = item_id
+
+
+class UndoTooLateError(ReviewError):
+    """The decision counts by now, so that it cannot be taken back any more."""
+
+    code = "undo_too_late"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("It is too late to undo this decision; it stands.")
+        self.item_id = item_id
+
+
 class ThreadFullError(ReviewError):
     """The item's thread takes no more notes."""
 

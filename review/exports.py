@@ -91,7 +91,7 @@ def _audit_lines(export: AuditExport) -> Iterator[bytes]:
 
 def is_final(item: ReviewItem, record: DecisionRecord) -> bool:
     """Tell whether this decision settled the item; others were approvals that were not enough, or edits of drafts."""
-    is_settled_by_it = (item.settled_at, item.version) == (record.decided_at, record.item_version)
+    is_settled_by_it = (item.settled_at, item.version) == (record.counted_at, record.item_version)
     return item.status is Status.SETTLED and is_settled_by_it
 
 

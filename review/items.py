@@ -81,6 +81,26 @@ class Reconciliation(BaseModel):
     at: datetime
 
 
+class PendingDecision(BaseModel):
+    """A person's decision that does not count yet: until ``settles_at`` they may take it back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decision: Decision
+    reason_codes: tuple[ReasonCode, ...] = ()
+    iss: str
+    sub: str
+    name: str
+    digest_seen: str
+    dwell_ms: int
+    decided_at: datetime
+    settles_at: datetime
+
+    def is_by(self, iss: str, sub: str) -> bool:
+        """Tell whether this person made it."""
+        return (self.iss, self.sub) == (iss, sub)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A person's rejection of a call: the item that it settled, and the thread that the call came from."""
@@ -95,8 +115,9 @@ class ReviewItem:
 
     ``digest`` is over what the agent proposed; ``version`` grows when the item's content changes; ``epoch`` with each
     claim. ``quorum`` is how many distinct people must approve; ``draft`` is an edit that still needs approvals.
-    ``settled_by`` is a person's name or ``policy``. ``permitted_digest`` is over what may run: the proposed
-    action, or the reviewer's edit of it. ``outcome_due_at`` is by when a started action should have told its
+    ``pending`` is a decision that its maker may still take back; until it counts the item stays claimed, and the hold
+    does not lapse. ``settled_by`` is a person's name or ``policy``. ``permitted_digest`` is over what may run: the
+    proposed action, or the reviewer's edit of it. ``outcome_due_at`` is by when a started action should have told its
     outcome. ``rejections`` is how often people had rejected this very call before, ``repeats_id`` where they did last.
     ``erased_at`` is when its content was erased: what is left says what was done, and nothing of whom or what about.
     """
@@ -140,6 +161,7 @@ class ReviewItem:
     repeats_id: UUID | None = None
     rejections: int = 0
     erased_at: datetime | None = None
+    pending: PendingDecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +169,7 @@ class DecisionRecord:
     """A person's decision on an item, as it is kept: who, when, what was shown, how long they looked.
 
     ``item_version`` is the version that they stand for: of an edit that others must approve, the one that it made.
+    ``counted_at`` is since when it counts: since it was made, or since it could not be taken back any more.
     """
 
     id: UUID
@@ -163,6 +186,7 @@ class DecisionRecord:
     dwell_ms: int
     policy_version: int
     decided_at: datetime
+    counted_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from review.items import (
     MAX_NOTES,
     Claim,
     DecisionRecord,
+    PendingDecision,
     Purpose,
     Reconciliation,
     ReviewItem,
@@ -50,7 +51,7 @@ def settled(
     item: ReviewItem, decision: Decision, *, by: str, now: datetime, jti: UUID, permit_for: timedelta
 ) -> ReviewItem:
     """Settle the item; what the decision lets run is permitted under ``jti`` for that long (zero: not at all)."""
-    done = replace(item, status=Status.SETTLED, decision=decision, settled_by=by, settled_at=now, claim=None)
+    done = replace(_closed(item, Status.SETTLED, by, now), decision=decision)
     action = permitted_action(item, decision)
     if action is None or item.purpose is not Purpose.GATE or not permit_for:
         return done
@@ -69,12 +70,15 @@ def expired(item: ReviewItem, now: datetime) -> ReviewItem:
     Of what was only observed, or is only looked at afterwards, nothing is said: it may well have run.
     """
     decision = Reject(message=EXPIRED_MESSAGE) if item.purpose is Purpose.GATE else None
-    return replace(item, status=Status.EXPIRED, decision=decision, settled_by="policy", settled_at=now, claim=None)
+    return replace(_closed(item, Status.EXPIRED, "policy", now), decision=decision)
 
 
 def cancelled(item: ReviewItem, now: datetime, *, by: str | None = None) -> ReviewItem:
-    """Close the item because its agent withdrew it, or somebody else, whom ``by`` names."""
-    return replace(item, status=Status.CANCELLED, settled_by=by or item.agent, settled_at=now, claim=None)
+    """Close the item because its agent withdrew it, or somebody else, whom ``by`` names.
+
+    A decision that did not count yet never will.
+    """
+    return _closed(item, Status.CANCELLED, by or item.agent, now)
 
 
 def noted(item: ReviewItem) -> ReviewItem:
@@ -98,7 +102,17 @@ def extended(item: ReviewItem, until: datetime) -> ReviewItem:
 
 def released(item: ReviewItem) -> ReviewItem:
     """Put the item back into the queue."""
-    return replace(item, status=Status.WAITING, claim=None)
+    return replace(item, status=Status.WAITING, claim=None, pending=None)
+
+
+def decided(item: ReviewItem, decision: PendingDecision) -> ReviewItem:
+    """Keep a decision that its maker may take back until it counts."""
+    return replace(item, pending=decision)
+
+
+def taken_back(item: ReviewItem, until: datetime) -> ReviewItem:
+    """Give the item back to whoever decided it, under a new epoch: the same decision, heard late, is not made again."""
+    return replace(extended(item, until), epoch=item.epoch + 1, pending=None)
 
 
 def redrafted(item: ReviewItem, action: Action) -> ReviewItem:
@@ -169,6 +183,10 @@ def erased(item: ReviewItem, now: datetime) -> ReviewItem:
 def erased_record(record: DecisionRecord) -> DecisionRecord:
     """Return the decision without words and arguments: who decided what, when, and after how long a look."""
     return replace(record, decision=_erased_decision(record.decision), digest_seen=ERASED_DIGEST)
+
+
+def _closed(item: ReviewItem, status: Status, by: str, now: datetime) -> ReviewItem:
+    return replace(item, status=status, settled_by=by, settled_at=now, claim=None, pending=None)
 
 
 def _erased_action(action: Action) -> Action:

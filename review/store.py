@@ -79,7 +79,13 @@ class Reading(Protocol):
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
 
     def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
-        """Return the item that this person holds, if their hold has not lapsed."""
+        """Return the item that this person holds undecided, if their hold has not lapsed."""
+
+    def undoable(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
+        """Return the items on which this person's decision does not count yet, the latest decision first."""
+
+    def due_decisions(self, *, limit: int) -> Sequence[tuple[str, UUID]]:
+        """Return workspace and id of items whose decision is to count by now, of every workspace, oldest first."""
 
     def decisions_of(self, workspace: str, item_id: UUID) -> Sequence[DecisionRecord]:
         """Return people's decisions on the item, oldest first."""
@@ -230,10 +236,16 @@ class Writing(Reading, Protocol):
         """Take, in one statement, the most urgent waiting item that the person has not decided; its epoch grows."""
 
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
-        """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped."""
+        """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped.
+
+        On none of them a decision waits for its time to count.
+        """
 
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
-        """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
+        """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped.
+
+        An item on which a decision waits for its time to count is decided.
+        """
 
     def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""

@@ -106,7 +106,8 @@ def a_decision(item: ReviewItem, person: Person = ada, **fields: Any) -> Decisio
         "policy_version": item.policy_version,
         "decided_at": START,
     }
-    return DecisionRecord(**(given | fields))
+    given |= fields
+    return DecisionRecord(**({"counted_at": given["decided_at"]} | given))
 
 
 def a_note(item: ReviewItem, text: str = "Which order?", person: Person = ada) -> NoteRecord:

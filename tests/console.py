@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import uvicorn
 from joserfc.jwk import OKPKey
@@ -34,7 +35,14 @@ START_SECONDS = 20
 class Console:
     """The use cases of one installation, and where its machines' door is served."""
 
-    def __init__(self, store: Store, *, issuer: str = "http://console.test", places: Sequence[Place] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        issuer: str = "http://console.test",
+        places: Sequence[Place] = (),
+        undo_for: timedelta = timedelta(0),
+    ) -> None:
         self.store = store
         self.url = issuer
         self.signing_key = OKPKey.generate_key("Ed25519")
@@ -42,7 +50,7 @@ class Console:
         self.policies = PolicyBook(store)
         self.keys = KeyRing(store)
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
-        self.desk = ReviewDesk(store, self.receipts, self.policies)
+        self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)

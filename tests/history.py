@@ -20,6 +20,7 @@ class Standing:
     version: int = 1
     notes: int = 0
     decisions: int = 0
+    is_pending: bool = False
 
 
 class ImpossibleEventError(AssertionError):
@@ -40,7 +41,10 @@ def told(events: Iterable[AuditEvent]) -> Standing:
 
 def check_standing(item: ReviewItem, events: Sequence[AuditEvent], decisions: Sequence[DecisionRecord]) -> None:
     """Assert that the item is as its events say: every one of its transitions has its event, and no other has one."""
-    is_standing = Standing(item.status, item.execution, item.epoch, item.version, item.notes, len(decisions))
+    is_standing = Standing(
+        *(item.status, item.execution, item.epoch, item.version, item.notes, len(decisions)),
+        is_pending=item.pending is not None,
+    )
     assert is_standing == told(events), f"{item} is not what its events tell: {[event.kind for event in events]}"
     at = {event.kind: event.at for event in events}
     assert item.settled_at == (_settled_at(events) if item.status.is_final else None)
@@ -125,10 +129,14 @@ def _is_claimed(was: Standing, data: Data) -> bool:
     return was.status is Status.CLAIMED and data["epoch"] == was.epoch
 
 
+def _is_held_undecided(was: Standing, data: Data) -> bool:
+    return _is_claimed(was, data) and not was.is_pending
+
+
 def _decided(was: Standing, data: Data) -> Standing:
     permits = data["permitted_digest"] is not None
     execution = Execution.PERMITTED if permits else Execution.NONE
-    return replace(was, status=Status.SETTLED, execution=execution, decisions=was.decisions + 1)
+    return replace(was, status=Status.SETTLED, execution=execution, decisions=was.decisions + 1, is_pending=False)
 
 
 def _expired(was: Standing, data: Data) -> Standing:
@@ -138,7 +146,7 @@ def _expired(was: Standing, data: Data) -> Standing:
 
 def _back(was: Standing, data: Data) -> Standing:
     decided = 1 if "decision" in data else 0
-    return replace(was, status=Status.WAITING, decisions=was.decisions + decided)
+    return replace(was, status=Status.WAITING, decisions=was.decisions + decided, is_pending=False)
 
 
 _BEGINNINGS: dict[EventKind, Callable[[Data], Standing]] = {
@@ -152,14 +160,24 @@ _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standi
         lambda was, data: was.status is Status.WAITING and data["epoch"] == was.epoch + 1,
         lambda was, data: replace(was, status=Status.CLAIMED, epoch=data["epoch"]),
     ),
-    EventKind.CLAIM_EXTENDED: (_is_claimed, lambda was, _: was),
-    EventKind.CLAIM_RELEASED: (_is_claimed, _back),
-    EventKind.CLAIM_LAPSED: (_is_claimed, _back),
+    EventKind.CLAIM_EXTENDED: (_is_held_undecided, lambda was, _: was),
+    EventKind.CLAIM_RELEASED: (_is_held_undecided, _back),
+    EventKind.CLAIM_LAPSED: (_is_held_undecided, _back),
+    EventKind.DECISION_MADE: (_is_held_undecided, lambda was, _: replace(was, is_pending=True)),
+    EventKind.DECISION_TAKEN_BACK: (
+        lambda was, data: was.is_pending and data["epoch"] == was.epoch + 1,
+        lambda was, data: replace(was, epoch=data["epoch"], is_pending=False),
+    ),
     EventKind.APPROVAL_GIVEN: (_is_claimed, _back),
     EventKind.EDIT_PROPOSED: (_is_claimed, lambda was, data: replace(_back(was, data), version=was.version + 1)),
+    # Not as `_back`: what was voided is no decision.
+    EventKind.DECISION_VOIDED: (
+        lambda was, data: was.is_pending and data["epoch"] == was.epoch,
+        lambda was, _: replace(was, status=Status.WAITING, is_pending=False),
+    ),
     EventKind.ITEM_DECIDED: (_is_claimed, _decided),
-    EventKind.ITEM_EXPIRED: (_is_undecided, _expired),
-    EventKind.ITEM_CANCELLED: (_is_undecided, lambda was, _: replace(was, status=Status.CANCELLED)),
+    EventKind.ITEM_EXPIRED: (lambda was, _: not was.status.is_final and not was.is_pending, _expired),
+    EventKind.ITEM_CANCELLED: (_is_undecided, lambda was, _: replace(was, status=Status.CANCELLED, is_pending=False)),
     EventKind.NOTE_ADDED: (_is_undecided, lambda was, _: replace(was, notes=was.notes + 1)),
     EventKind.RECEIPT_CONSUMED: (
         lambda was, _: was.execution is Execution.PERMITTED,

@@ -52,6 +52,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in [name for name in os.environ if name.startswith("SIGNOFF_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SIGNOFF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SIGNOFF_UNDO_SECONDS", "0")
     monkeypatch.chdir(tmp_path)
     return Settings()
 

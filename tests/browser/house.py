@@ -72,6 +72,7 @@ def running(folder: Path, *, has_demo: bool = False, settings: Mapping[str, str]
         "SIGNOFF_HOST": "127.0.0.1",
         "SIGNOFF_PORT": str(port),
         "SIGNOFF_PUBLIC_URL": url,
+        "SIGNOFF_UNDO_SECONDS": "0",
         **(settings or {}),
     }
     with log.open("wb") as out:

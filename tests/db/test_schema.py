@@ -73,7 +73,7 @@ def test_an_execution_that_an_earlier_release_started_gets_a_time_for_its_outcom
 ) -> None:
     running = an_item(execution=Execution.STARTED, consumed_at=START)
     waiting = an_item()
-    later = ("outcome_due_at", "reconciliation", "repeats_id", "rejections", "erased_at")
+    later = ("outcome_due_at", "reconciliation", "repeats_id", "rejections", "erased_at", "settles_at", "pending")
     engines = open_engines(store_url)
     with engines.writing.begin() as connection:
         config = Config()

@@ -29,6 +29,7 @@ from agents.protocol import (
 from review.audit import EventKind
 from review.errors import (
     AlreadyConsumedError,
+    AlreadyDecidedError,
     AlreadySettledError,
     ClaimLostError,
     DecisionNotAllowedError,
@@ -44,6 +45,7 @@ from review.errors import (
     OwnWorkError,
     ReceiptRefusedError,
     ReviewError,
+    UndoTooLateError,
 )
 from review.intake import AUDIT_LIFE, AUDIT_PRIORITY, OBSERVED_PRIORITY
 from review.items import CLAIM_DURATION, DEFAULT_PRIORITY, Purpose
@@ -101,6 +103,8 @@ class Expected:
     until: datetime | None = None
     draft: Action | None = None
     given: tuple[Given, ...] = ()
+    pending: Given | None = None
+    settles_at: datetime | None = None
     decision: Decision | None = None
     permitted: Action | None = None
     permitted_until: datetime | None = None
@@ -120,7 +124,8 @@ class Expected:
 
     def is_held_by(self, person: str, now: datetime) -> bool:
         """Tell whether the person may decide it now."""
-        return self.holder == person and self.until is not None and now < self.until
+        is_open = self.pending is None and self.until is not None and now < self.until
+        return self.holder == person and is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class Model:
     now: datetime
     items: dict[UUID, Expected] = field(default_factory=dict)
     in_shadow: bool = False
+    undo_for: timedelta = timedelta(0)
 
     def accept(self, step: Step) -> None:
         """Let the step have happened."""
@@ -165,6 +171,8 @@ class Model:
         """This very item; what the person held before goes back."""
         if item.status.is_final:
             return Step(AlreadySettledError)
+        if item.pending is not None:
+            return Step(AlreadyDecidedError if item.pending.person == person else ItemHeldError)
         if item.is_held_by(person, self.now):
             return NOTHING
         if item.until is not None and self.now < item.until:
@@ -202,21 +210,47 @@ class Model:
         """The same decision of the same person under the same claim again changes nothing."""
         if any((made.person, made.epoch, made.decision) == (person, epoch, decision) for made in item.given):
             return NOTHING
+        if item.pending == Given(person, epoch, item.version, decision):
+            return NOTHING
         refusal = self._hold_refusal(person, item, epoch) or _decision_refusal(item, decision, shown)
         if refusal is not None:
             return Step(refusal)
-        is_draft = isinstance(decision, Edit) and item.quorum > 1
-        version = item.version + 1 if is_draft else item.version
-        given = (*item.given, Given(person, item.epoch, version, decision))
-        decided = replace(item, given=given, version=version, holder=None, until=None)
-        if is_draft and isinstance(decision, Edit):
-            drafted = replace(decided, status=Status.WAITING, draft=decision.edited_action)
-            return Step(changed=(drafted,), events=((EventKind.EDIT_PROPOSED, item.id),))
-        if isinstance(decision, Approve) and len(_approvers(decided)) < item.quorum:
-            waiting = replace(decided, status=Status.WAITING)
-            return Step(changed=(waiting,), events=((EventKind.APPROVAL_GIVEN, item.id),))
-        final = Edit(edited_action=item.draft) if item.draft and isinstance(decision, Approve) else decision
-        return Step(changed=(self._settled(decided, final),), events=((EventKind.ITEM_DECIDED, item.id),))
+        made = Given(person, item.epoch, item.version, decision)
+        if self.undo_for:
+            settles_at = min(self.now + self.undo_for, item.expires_at)
+            kept = replace(item, pending=made, settles_at=settles_at)
+            return Step(changed=(kept,), events=((EventKind.DECISION_MADE, item.id),))
+        done, kind = self._counted(item, made)
+        return Step(changed=(done,), events=((kind, item.id),))
+
+    def undo(self, person: str, item: Expected, epoch: int) -> Step:
+        """The item back under a new claim; undoing again changes nothing."""
+        if item.status.is_final:
+            return Step(AlreadySettledError)
+        if item.epoch == epoch + 1 and item.is_held_by(person, self.now):
+            return NOTHING
+        if item.pending is None or item.settles_at is None or item.epoch != epoch or item.settles_at <= self.now:
+            return Step(UndoTooLateError)
+        if item.pending.person != person:
+            return Step(ClaimLostError)
+        again = self._taken(replace(item, pending=None, settles_at=None), person)
+        held = self.held_by(person)
+        if held is None:
+            return Step(changed=(again,), events=((EventKind.DECISION_TAKEN_BACK, item.id),))
+        free = replace(held, status=Status.WAITING, holder=None, until=None)
+        events = ((EventKind.CLAIM_RELEASED, held.id), (EventKind.DECISION_TAKEN_BACK, item.id))
+        return Step(changed=(free, again), events=events)
+
+    def settle(self) -> Step:
+        """Every decision counts whose grace is over."""
+        changed: list[Expected] = []
+        events: list[Happened] = []
+        for item in self.items.values():
+            if item.pending is not None and item.settles_at is not None and item.settles_at <= self.now:
+                done, kind = self._counted(item, item.pending)
+                changed.append(done)
+                events.append((kind, item.id))
+        return Step(changed=tuple(changed), events=tuple(events))
 
     def ask(self, item: Expected) -> Step:
         """A note of either side, as long as the item is undecided."""
@@ -232,7 +266,7 @@ class Model:
             return NOTHING
         if item.status.is_final:
             return Step(AlreadySettledError)
-        gone = replace(item, status=Status.CANCELLED, holder=None, until=None)
+        gone = replace(item, status=Status.CANCELLED, holder=None, until=None, pending=None, settles_at=None)
         return Step(changed=(gone,), events=((EventKind.ITEM_CANCELLED, item.id),))
 
     def add_note(self, agent: str, item: Expected) -> Step:
@@ -283,7 +317,7 @@ class Model:
         freed = {item.id: replace(item, status=Status.WAITING, holder=None, until=None) for item in self._lapsed()}
         events = [(EventKind.CLAIM_LAPSED, item) for item in freed]
         for item in {**self.items, **freed}.values():
-            if not item.status.is_final and item.expires_at <= self.now:
+            if not item.status.is_final and item.pending is None and item.expires_at <= self.now:
                 freed[item.id] = self._expired(item)
                 events.append((EventKind.ITEM_EXPIRED, item.id))
             due = item.outcome_due_at if item.execution is Execution.STARTED else None
@@ -332,7 +366,7 @@ class Model:
 
     def _lapsed(self) -> Iterator[Expected]:
         for item in self.items.values():
-            if item.until is not None and item.until <= self.now:
+            if item.pending is None and item.until is not None and item.until <= self.now:
                 yield item
 
     def _taken(self, item: Expected, person: str) -> Expected:
@@ -340,9 +374,26 @@ class Model:
         return replace(item, status=Status.CLAIMED, epoch=item.epoch + 1, holder=person, until=until)
 
     def _hold_refusal(self, person: str, item: Expected, epoch: int) -> type[ReviewError] | None:
-        if item.status.is_final or item.expires_at <= self.now:
+        if item.status.is_final:
+            return AlreadySettledError
+        if item.pending is not None:
+            return AlreadyDecidedError if item.pending.person == person else ItemHeldError
+        if item.expires_at <= self.now:
             return AlreadySettledError
         return None if item.epoch == epoch and item.is_held_by(person, self.now) else ClaimLostError
+
+    def _counted(self, item: Expected, made: Given) -> tuple[Expected, EventKind]:
+        decision = made.decision
+        is_draft = isinstance(decision, Edit) and item.quorum > 1
+        version = item.version + 1 if is_draft else item.version
+        given = (*item.given, replace(made, version=version))
+        free = replace(item, given=given, version=version, holder=None, until=None, pending=None, settles_at=None)
+        if is_draft and isinstance(decision, Edit):
+            return replace(free, status=Status.WAITING, draft=decision.edited_action), EventKind.EDIT_PROPOSED
+        if isinstance(decision, Approve) and len(_approvers(free)) < item.quorum:
+            return replace(free, status=Status.WAITING), EventKind.APPROVAL_GIVEN
+        final = Edit(edited_action=item.draft) if item.draft and isinstance(decision, Approve) else decision
+        return self._settled(free, final), EventKind.ITEM_DECIDED
 
     def _settled(self, item: Expected, decision: Decision) -> Expected:
         done = replace(item, status=Status.SETTLED, decision=decision, holder=None, until=None)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
 from db.store import SqlStore
 from review.audit import SYSTEM, EventFilter, EventKind
-from review.desk import Seen
+from review.desk import ReviewDesk, Seen
 from review.erasure import Retention
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ReviewItem
@@ -77,6 +77,17 @@ class Scene:
         item = self.held()
         return lambda: self.house.desk.decide(item.id, decision, ada, seen=Seen.of(item))
 
+    def with_grace(self) -> "Scene":
+        self.house.desk = ReviewDesk(
+            self.house.store, self.house.receipts, self.house.policies, undo_for=timedelta(seconds=5)
+        )
+        return self
+
+    def decided(self) -> ReviewItem:
+        """Approve, so that it can still be taken back."""
+        self.with_grace().waiting()
+        return decide(self.house, Approve())
+
     def passing(self, time: timedelta) -> Callable[[], object]:
         self.clock.advance(time)
         return self.house.intake.sweep
@@ -117,6 +128,24 @@ def _approved_by_silence(scene: Scene) -> Callable[[], object]:
 def _missed(scene: Scene) -> Callable[[], object]:
     scene.started()
     return scene.passing(timedelta(seconds=DEFAULT_OUTCOME_WITHIN))
+
+
+def _past_the_grace(scene: Scene) -> Callable[[], object]:
+    scene.decided()
+    scene.clock.advance(timedelta(seconds=5))
+    return scene.house.desk.settling.tick
+
+
+def _paused_in_the_grace(scene: Scene) -> Callable[[], object]:
+    act = _past_the_grace(scene)
+    scene.house.switch.pause(grace, reason="Out of stock")
+    return act
+
+
+def _undone_with_another_held(scene: Scene) -> Callable[[], object]:
+    item = scene.decided()
+    scene.held()
+    return lambda: scene.house.desk.undo(ada, item.id, epoch=item.epoch)
 
 
 def _swapped(scene: Scene) -> Callable[[], object]:
@@ -202,6 +231,18 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "edit before the others": (
         lambda scene: scene.under(FOUR_EYES).deciding(an_edit(order_id="B-2")),
         [K.EDIT_PROPOSED],
+    ),
+    "approve, with a grace": (lambda scene: scene.with_grace().deciding(Approve()), [K.DECISION_MADE]),
+    "undo": (
+        _on(Scene.decided, lambda scene, item: scene.house.desk.undo(ada, item.id, epoch=item.epoch)),
+        [K.DECISION_TAKEN_BACK],
+    ),
+    "undo, giving back what is held": (_undone_with_another_held, [K.CLAIM_RELEASED, K.DECISION_TAKEN_BACK]),
+    "let the grace be over": (_past_the_grace, [K.ITEM_DECIDED]),
+    "let the grace be over in a pause": (_paused_in_the_grace, [K.DECISION_VOIDED]),
+    "withdraw in the grace": (
+        _on(Scene.decided, lambda scene, item: scene.house.intake.cancel(scene.agent, item.id)),
+        [K.ITEM_CANCELLED],
     ),
     "ask": (
         _on(Scene.waiting, lambda scene, item: scene.house.desk.ask(ada, item.id, "Which order?")),

@@ -75,6 +75,7 @@ SIGNING_KEY = OKPKey.generate_key("Ed25519")
 # Past the life of everything that can wait, so that what one run leaves behind is closed before the next.
 LONG_AFTER = timedelta(days=40)
 LOOK_AT_ROWS_EVERY = 4
+GRACE = timedelta(seconds=5)
 # A crashed process's connections stay open for a while, and PostgreSQL takes only so many.
 MOST_WRECKS = 6
 
@@ -229,10 +230,14 @@ class Desk(RuleBasedStateMachine):
             draw=lambda: 0.0 if self._is_sampled else 1.0,
             clock=self._clock,
         )
-        self._desk = ReviewDesk(self._store, self._receipts, self._policies)
+        self._desk = ReviewDesk(self._store, self._receipts, self._policies, undo_for=self._model.undo_for)
 
-    @initialize(kinds=st.lists(st.sampled_from(TOOLS), min_size=2, max_size=5))
-    def opens(self, kinds: list[str]) -> None:
+    @initialize(
+        kinds=st.lists(st.sampled_from(TOOLS), min_size=2, max_size=5), undo_for=st.sampled_from([timedelta(0), GRACE])
+    )
+    def opens(self, kinds: list[str], undo_for: timedelta) -> None:
+        self._model.undo_for = undo_for
+        self._start()
         keys = KeyRing(self._store)
         self._keys = {agent: keys.create(agent, self._workspace, SYSTEM)[0] for agent in AGENTS}
         self._policies.save(the_policy(shadows_refunds=False), self._people["ada"], based_on=0)
@@ -329,6 +334,9 @@ class Desk(RuleBasedStateMachine):
             if not self._claim_item(person, self._model.items[item], Fate.ANSWERED).refusal:
                 expected = self._model.items[item]
                 self._decide(expected, _decision(kind, expected), Look(person, expected.epoch, expected.shown), fate)
+                if self._model.undo_for:
+                    self._pass(GRACE)
+                    self._settle(Fate.ANSWERED)
 
     @precondition(lambda self: self._any(_is_begun_on))
     @rule(which=PICKS, of=st.integers(min_value=0, max_value=2))
@@ -336,6 +344,35 @@ class Desk(RuleBasedStateMachine):
         expected = self._picked(which, _is_begun_on)
         made = expected.given[of % len(expected.given)]
         self._decide(expected, made.decision, Look(made.person, made.epoch, expected.shown))
+
+    @precondition(lambda self: self._any(_is_pending))
+    @rule(which=PICKS, by=st.sampled_from(HOLDERS), late=LATE, fate=FATES)
+    def undo(self, which: int, by: str, late: int, fate: Fate) -> None:
+        expected = self._picked(which, _is_pending)
+        person, epoch = self._person(by, expected), expected.epoch - late
+        step = self._model.undo(person, expected, epoch)
+        self._did(step, lambda: self._desk.undo(self._people[person], expected.id, epoch=epoch), fate)
+
+    @precondition(lambda self: self._any(_is_claimed))
+    @rule(which=PICKS)
+    def undo_again(self, which: int) -> None:
+        expected = self._picked(which, _is_claimed)
+        person, epoch = self._person("holder", expected), expected.epoch - 1
+        step = self._model.undo(person, expected, epoch)
+        self._did(step, lambda: self._desk.undo(self._people[person], expected.id, epoch=epoch))
+
+    @precondition(lambda self: self._any(_is_pending))
+    @rule(which=PICKS)
+    def decide_again_in_the_grace(self, which: int) -> None:
+        expected = self._picked(which, _is_pending)
+        made = expected.pending
+        assert made is not None
+        self._decide(expected, made.decision, Look(made.person, made.epoch, expected.shown))
+
+    @precondition(lambda self: self._any(_is_pending))
+    @rule(fate=FATES)
+    def settle(self, fate: Fate) -> None:
+        self._settle(fate)
 
     @precondition(lambda self: self._any(_is_undecided))
     @rule(which=PICKS, by=st.sampled_from([*PEOPLE, *AGENTS]), fate=FATES)
@@ -408,9 +445,14 @@ class Desk(RuleBasedStateMachine):
         self._time_has_passed = False
 
     @rule(
-        by=st.sampled_from([timedelta(seconds=1), timedelta(minutes=4), CLAIM_DURATION, PERMIT_FOR, timedelta(days=1)])
+        by=st.sampled_from(
+            [timedelta(seconds=1), GRACE, timedelta(minutes=4), CLAIM_DURATION, PERMIT_FOR, timedelta(days=1)]
+        )
     )
     def time_passes(self, by: timedelta) -> None:
+        self._pass(by)
+
+    def _pass(self, by: timedelta) -> None:
         self._clock.advance(by)
         self._model.now = self._clock()
         self._time_has_passed = True
@@ -461,7 +503,7 @@ class Desk(RuleBasedStateMachine):
         finally:
             self._is_sampled = False  # Or what expires approved would leave looks afterwards behind.
             self._clock.advance(LONG_AFTER)
-            while self._intake.sweep():
+            while self._desk.settling.tick() + self._intake.sweep():
                 pass
         assert all(item.status.is_final for item in self._rows())
 
@@ -538,6 +580,18 @@ class Desk(RuleBasedStateMachine):
         step = self._model.decide(look.person, expected, decision, epoch=look.epoch, shown=look.shown)
         person = self._people[look.person]
         self._did(step, lambda: self._desk.decide(expected.id, decision, person, seen=seen), fate)
+
+    def _settle(self, fate: Fate) -> None:
+        step = self._model.settle()
+        answer = self._asked(self._desk.settling.tick, fate)
+        if answer.died:
+            # Each item is a transaction of its own, of which some may be kept: the next tick does the rest.
+            answer = self._asked(self._desk.settling.tick, Fate.ANSWERED)
+            assert answer.value <= len(step.events)
+        else:
+            assert answer.value == len(step.events)
+        self._model.accept(step)
+        self._expected_events += step.events
 
     def _consume(
         self, expected: Expected, shown: str, args: str, fate: Fate = Fate.ANSWERED, *, is_own: bool = True
@@ -658,7 +712,15 @@ class Desk(RuleBasedStateMachine):
             return
         stands = (
             *(item.status, item.decision, item.settled_by, item.settled_at, item.version, item.epoch, item.claim),
-            *(item.draft, item.permitted_digest, item.permitted_until, item.jti, item.receipt, item.notes),
+            *(
+                item.draft,
+                item.permitted_digest,
+                item.permitted_until,
+                item.jti,
+                item.receipt,
+                item.notes,
+                item.pending,
+            ),
         )
         assert self._settled.setdefault(item.id, stands) == stands, "what was settled changed"
 
@@ -701,6 +763,10 @@ def _is_claimed(item: Expected) -> bool:
     return item.holder is not None
 
 
+def _is_pending(item: Expected) -> bool:
+    return item.pending is not None
+
+
 def _is_begun_on(item: Expected) -> bool:
     return bool(item.given)
 
@@ -734,6 +800,10 @@ def _check_item(item: ReviewItem, expected: Expected) -> None:
     assert (item.epoch, item.version, item.notes) == (expected.epoch, expected.version, expected.notes)
     assert (
         (item.claim.sub, item.claim.until) == (expected.holder, expected.until) if item.claim else not expected.holder
+    )
+    made, kept = item.pending, expected.pending
+    assert (made and (made.sub, made.decision, made.settles_at)) == (
+        kept and (kept.person, kept.decision, expected.settles_at)
     )
     assert (item.draft, item.outcome) == (expected.draft, expected.outcome)
     assert expected.decision is None or item.decision == expected.decision
