@@ -40,6 +40,7 @@ from pages.origins import OwnOrigin
 from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
+from review.board import Board
 from review.demo import demo_policy
 from review.desk import ReviewDesk
 from review.erasure import Eraser, ErasurePlan, Retention
@@ -85,6 +86,7 @@ class House:
     keys: KeyRing
     intake: Intake
     desk: ReviewDesk
+    board: Board
     records: Records
     sessions: Sessions
     roster: Roster
@@ -97,6 +99,7 @@ class House:
         """Return what the pages may call."""
         return services.Services(
             desk=self.desk,
+            board=self.board,
             records=self.records,
             policies=self.policies,
             keys=self.keys,
@@ -123,6 +126,7 @@ def open_house(settings: Settings) -> Iterator[House]:
         policies = PolicyBook(store)
         sealer = Sealer(store, receipts)
         anchors = Anchors(store, _places(settings))
+        desk = ReviewDesk(store, receipts, policies, undo_for=timedelta(seconds=settings.undo_seconds))
         yield House(
             settings=settings,
             store=store,
@@ -130,7 +134,8 @@ def open_house(settings: Settings) -> Iterator[House]:
             policies=policies,
             keys=KeyRing(store),
             intake=Intake(store, receipts, policies),
-            desk=ReviewDesk(store, receipts, policies, undo_for=timedelta(seconds=settings.undo_seconds)),
+            desk=desk,
+            board=Board(store, policies, desk),
             records=Records(store, sealer, anchors),
             sessions=Sessions(store),
             roster=Roster(store),

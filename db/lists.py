@@ -11,21 +11,26 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, func, or_, select, text, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, and_, func, or_, select, text, tuple_
 
 from agents.protocol import Execution, Status
 from db import cursors
 from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
-from db.tables import CLAIMED, UNKNOWN, WAITING, items
+from db.tables import ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
 from db.types import instant, microseconds
 from review.errors import InvalidCursorError
-from review.items import ItemFilter, ItemSummary, Order, Page, ReviewItem
+from review.items import Aside, ItemFilter, ItemSummary, Order, Page, ReviewItem
 from review.store import COUNT_LIMIT
 
 Listed = TypeVar("Listed", ItemSummary, ReviewItem)
 Condition = ColumnElement[bool] | TextClause
 
-_WORDED = {Status.WAITING: text(WAITING), Status.CLAIMED: text(CLAIMED)}
+_WORDED: dict[Status | Aside, Condition] = {
+    Status.WAITING: text(WAITING),
+    Status.CLAIMED: text(CLAIMED),
+    Aside.ASSIGNED: and_(text(ASIDE), text(ASSIGNED)),
+    Aside.SNOOZED: and_(text(ASIDE), text(SNOOZED)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ def conditions(connection: Connection, where: ItemFilter) -> Iterator[Condition]
     yield from (column == value for column, value in equal.items() if value is not None)
     if where.execution is Execution.UNKNOWN:
         yield text(UNKNOWN)
+    if where.is_breached:
+        yield items.c.breached_at.is_not(None)
     if where.since is not None:
         yield items.c.submitted_at >= where.since
     if where.until is not None:

@@ -24,6 +24,8 @@ from agents.protocol import (
 from db import documents, tables
 from review.audit import AuditEvent, Written, event_read, written
 from review.items import (
+    Aside,
+    Assignment,
     Claim,
     DecisionRecord,
     ItemSummary,
@@ -47,11 +49,12 @@ _DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 _LASTING = frozenset(
     {
         *("workspace", "id", "agent", "purpose", "submitted_at", "parent_id", "idempotency_key"),
-        *("repeats_id", "rejections"),
+        *("repeats_id", "rejections", "blind"),
     }
 )
 
 _DOCUMENTS = ("draft", "decision", "outcome", "reconciliation", "pending")
+_ASIDE = frozenset(Aside)
 
 SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
     tables.items.c[name]
@@ -78,6 +81,10 @@ SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
         "settled_by",
         "settled_at",
         "erased_at",
+        "assigned_name",
+        "assigned_until",
+        "snoozed_until",
+        "breached_at",
     )
 )
 
@@ -127,6 +134,16 @@ ITEM_COLUMNS: tuple[Column[Any], ...] = tuple(
         "rejections",
         "erased_at",
         "pending",
+        "assigned_iss",
+        "assigned_sub",
+        "assigned_name",
+        "assigned_until",
+        "assigned_by",
+        "assigned_note",
+        "snoozed_until",
+        "breached_at",
+        "blind",
+        "principal",
     )
 )
 
@@ -145,6 +162,7 @@ def item_values(item: ReviewItem) -> Values:
         "idempotency_key": item.idempotency_key,
         "repeats_id": item.repeats_id,
         "rejections": item.rejections,
+        "blind": item.blind,
         **_scalar_values(item),
         **_request_values(item.request),
         "reasons": _reasons(item.reasons),
@@ -173,11 +191,11 @@ def changed_values(item: ReviewItem, was: ReviewItem) -> Values:
 
 
 def _scalar_values(item: ReviewItem) -> Values:
-    claim = item.claim
+    claim, assignment = item.claim, item.assignment
     return {
         "queue": item.queue,
         "priority": item.priority,
-        "status": item.status.value,
+        "status": status_kept(item),
         "route": item.route.value,
         "execution": item.execution.value,
         "due_at": item.due_at,
@@ -204,7 +222,25 @@ def _scalar_values(item: ReviewItem) -> Values:
         "request_hash": item.request_hash,
         "erased_at": item.erased_at,
         "settles_at": item.pending.settles_at if item.pending else None,
+        "assigned_iss": assignment.iss if assignment else None,
+        "assigned_sub": assignment.sub if assignment else None,
+        "assigned_name": assignment.name if assignment else None,
+        "assigned_until": assignment.until if assignment else None,
+        "assigned_by": assignment.by if assignment else None,
+        "assigned_note": assignment.note if assignment else None,
+        "snoozed_until": item.snoozed_until,
+        "breached_at": item.breached_at,
+        "principal": item.principal,
     }
+
+
+def status_kept(item: ReviewItem) -> str:
+    """Return the status as its row has it: what waits and is set aside has one of its own."""
+    return (item.aside or item.status).value
+
+
+def _told(status: str) -> Status:
+    return Status.WAITING if status in _ASIDE else Status(status)
 
 
 def _request_values(request: ActionRequest) -> Values:
@@ -272,6 +308,16 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         rejections,
         erased_at,
         pending,
+        assigned_iss,
+        assigned_sub,
+        assigned_name,
+        assigned_until,
+        assigned_by,
+        assigned_note,
+        snoozed_until,
+        breached_at,
+        blind,
+        principal,
     ) = row
     return ReviewItem(
         id=id_,
@@ -286,7 +332,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         policy_version=policy_version,
         queue=queue,
         priority=priority,
-        status=Status(status),
+        status=_told(status),
         execution=Execution(execution),
         submitted_at=submitted_at,
         due_at=due_at,
@@ -314,6 +360,15 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         rejections=rejections,
         erased_at=erased_at,
         pending=PendingDecision.model_validate_json(documents.body(pending)) if pending else None,
+        assignment=(
+            Assignment(assigned_iss, assigned_sub, assigned_name, assigned_until, assigned_by, assigned_note)
+            if assigned_iss is not None
+            else None
+        ),
+        snoozed_until=snoozed_until,
+        breached_at=breached_at,
+        blind=blind,
+        principal=principal,
     )
 
 
@@ -342,6 +397,10 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         settled_by,
         settled_at,
         erased_at,
+        assigned_name,
+        assigned_until,
+        snoozed_until,
+        breached_at,
     ) = row
     return ItemSummary(
         id=id_,
@@ -350,7 +409,7 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         purpose=Purpose(purpose),
         queue=queue,
         priority=priority,
-        status=Status(status),
+        status=_told(status),
         route=Route(route),
         execution=Execution(execution),
         confidence=confidence,
@@ -366,6 +425,11 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         settled_by=settled_by,
         settled_at=settled_at,
         erased_at=erased_at,
+        assigned_to=assigned_name,
+        assigned_until=assigned_until,
+        snoozed_until=snoozed_until,
+        breached_at=breached_at,
+        aside=Aside(status) if status in _ASIDE else None,
     )
 
 

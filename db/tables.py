@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -25,8 +26,15 @@ from db.types import FreeText, Instant
 
 WAITING = "status = 'waiting'"
 CLAIMED = "status = 'claimed'"
-UNDECIDED = "status IN ('waiting', 'claimed')"
 PENDING = "settles_at IS NOT NULL"
+# What waits, and is not there for everybody, has a status of its own here: no claim has to look past it.
+ASSIGNED = "status = 'assigned'"
+SNOOZED = "status = 'snoozed'"
+ASIDE = "status IN ('assigned', 'snoozed')"
+UNDECIDED = "status IN ('waiting', 'claimed', 'assigned', 'snoozed')"
+BREACHED = "status = 'waiting' AND breached_at IS NOT NULL"
+# What can be found overdue, once: claimed items as well, so that a claim does not have to change the index.
+UNBREACHED = f"{UNDECIDED} AND breached_at IS NULL AND purpose = 'gate'"
 STARTED = "execution = 'started'"
 UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
@@ -109,6 +117,16 @@ class ItemRow(Base):
     erased_at: Mapped[datetime | None]
     settles_at: Mapped[datetime | None]
     pending: Mapped[str | None]
+    assigned_iss: Mapped[str | None] = mapped_column(FreeText)
+    assigned_sub: Mapped[str | None] = mapped_column(FreeText)
+    assigned_name: Mapped[str | None] = mapped_column(FreeText)
+    assigned_until: Mapped[datetime | None]
+    assigned_by: Mapped[str | None] = mapped_column(FreeText)
+    assigned_note: Mapped[str | None] = mapped_column(FreeText)
+    snoozed_until: Mapped[datetime | None]
+    breached_at: Mapped[datetime | None]
+    blind: Mapped[bool] = mapped_column(server_default=false())
+    principal: Mapped[str | None] = mapped_column(FreeText)
 
     __table_args__ = (
         UniqueConstraint("workspace", "agent", "idempotency_key"),
@@ -119,6 +137,14 @@ class ItemRow(Base):
         # The newest and the oldest that wait, however many are settled.
         _partial("ix_items_waiting", "workspace", "id", where=WAITING),
         _partial("ix_items_expires_at", "expires_at", where=UNDECIDED),
+        _partial("ix_items_due_at", "due_at", where=UNBREACHED),
+        # What is overdue, what is assigned and what sleeps; a submit touches none.
+        _partial("ix_items_breached", "workspace", "priority", "id", where=BREACHED),
+        _partial("ix_items_breached_queue", "workspace", "queue", "priority", "id", where=BREACHED),
+        _partial("ix_items_aside", "workspace", "priority", "id", where=ASIDE),
+        _partial("ix_items_assigned", "workspace", "assigned_iss", "assigned_sub", "priority", "id", where=ASSIGNED),
+        _partial("ix_items_assigned_until", "assigned_until", where=ASSIGNED),
+        _partial("ix_items_snoozed_until", "snoozed_until", where=SNOOZED),
         # Claimed items are as many as there are people, so this finds them for the lists as well.
         _partial("ix_items_holder", "workspace", "claim_iss", "claim_sub", where=CLAIMED),
         _partial("ix_items_claim_until", "claim_until", where=CLAIMED),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    ScalarSelect,
     Select,
     String,
     Table,
@@ -33,7 +34,7 @@ from agents.protocol import Note, Status
 from db import cursors, lists, rows, sealing, tables
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
-from db.tables import CLAIMED, PENDING, REJECTED, STARTED, UNDECIDED, WAITING
+from db.tables import ASSIGNED, CLAIMED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
@@ -104,6 +105,24 @@ _OVERDUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_UNDECIDED_IN_TIME = (
+    _WHOLE_ITEM.where(text(UNBREACHED), _items.c.due_at <= bindparam("now"), _items.c.status != Status.CLAIMED.value)
+    .order_by(_items.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_ENDED_ASSIGNMENTS = (
+    _WHOLE_ITEM.where(text(ASSIGNED), _items.c.assigned_until <= bindparam("now"))
+    .order_by(_items.c.assigned_until)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_RESTED = (
+    _WHOLE_ITEM.where(text(SNOOZED), _items.c.snoozed_until <= bindparam("now"))
+    .order_by(_items.c.snoozed_until)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
 _OVERDUE_OUTCOMES = (
     _WHOLE_ITEM.where(text(STARTED), _items.c.outcome_due_at <= bindparam("now"))
     .order_by(_items.c.outcome_due_at)
@@ -129,6 +148,9 @@ _SUBJECTS = (
     .where(_items.c.workspace == bindparam("workspace"))
     .order_by(_items.c.id)
     .limit(bindparam("limit"))
+)
+_NEXT_QUEUE = select(func.min(_items.c.queue)).where(
+    text(WAITING), _items.c.workspace == bindparam("workspace"), _items.c.queue > bindparam("after")
 )
 _NEXT_WORKSPACE = select(func.min(_items.c.workspace)).where(_items.c.workspace > bindparam("after"))
 _CLOSED = (
@@ -285,6 +307,13 @@ _OWN_DECISION = (
 )
 
 
+# Nobody decides what an agent proposes in their name.
+_NOT_FROM_THEM = or_(
+    _items.c.principal.is_(None),
+    _items.c.principal != bindparam("iss", type_=FreeText()) + "#" + bindparam("sub", type_=FreeText()),
+)
+
+
 def _most_urgent(*, of_queue: bool) -> Select[Any]:
     top = (
         select(_items.c.priority, _items.c.id)
@@ -292,6 +321,7 @@ def _most_urgent(*, of_queue: bool) -> Select[Any]:
             text(WAITING),
             _items.c.workspace == bindparam("in_workspace", type_=String()),
             or_(_items.c.quorum == 1, _OWN_DECISION.is_(None)),
+            _NOT_FROM_THEM,
         )
         .order_by(_items.c.priority, _items.c.id)
         .limit(1)
@@ -299,15 +329,31 @@ def _most_urgent(*, of_queue: bool) -> Select[Any]:
     return top.where(_items.c.queue == bindparam("in_queue", type_=FreeText())) if of_queue else top
 
 
-def _claim(*, of_queue: bool) -> Update:
-    chosen = _most_urgent(of_queue=of_queue).with_only_columns(_items.c.id).with_for_update(skip_locked=True)
+def _most_urgent_assigned(*, of_queues: bool) -> Select[Any]:
+    top = (
+        select(_items.c.id)
+        .where(
+            text(ASSIGNED),
+            _items.c.workspace == bindparam("in_workspace", type_=String()),
+            _items.c.assigned_iss == bindparam("iss", type_=FreeText()),
+            _items.c.assigned_sub == bindparam("sub", type_=FreeText()),
+            or_(_items.c.quorum == 1, _OWN_DECISION.is_(None)),
+        )
+        .order_by(_items.c.priority, _items.c.id)
+        .limit(1)
+    )
+    return top.where(_items.c.queue.in_(bindparam("in_queues", expanding=True))) if of_queues else top
+
+
+def _claim(top: Select[Any], *, where: str = WAITING) -> Update:
+    chosen = top.with_only_columns(_items.c.id).with_for_update(skip_locked=True)
     chosen = chosen.correlate(None)  # The row is looked for in the whole table, not in the row being updated.
     return (
         update(_items)
         .where(
             _items.c.workspace == bindparam("in_workspace", type_=String()),
             _items.c.id == chosen.scalar_subquery(),
-            text(WAITING),
+            text(where),
         )
         .values(
             status=Status.CLAIMED.value,
@@ -322,8 +368,29 @@ def _claim(*, of_queue: bool) -> Update:
 
 
 _TOP_OF_QUEUE = _most_urgent(of_queue=True)
-_CLAIM_ANY = _claim(of_queue=False)
-_CLAIM_OF_QUEUE = _claim(of_queue=True)
+_CLAIM_ANY = _claim(_most_urgent(of_queue=False))
+_CLAIM_OF_QUEUE = _claim(_most_urgent(of_queue=True))
+_CLAIM_ASSIGNED = _claim(_most_urgent_assigned(of_queues=False), where=ASSIGNED)
+_CLAIM_ASSIGNED_OF_QUEUES = _claim(_most_urgent_assigned(of_queues=True), where=ASSIGNED)
+
+
+def _first_of_queue(priority: int) -> ScalarSelect[Any]:
+    return (
+        select(_items.c.submitted_at)
+        .where(
+            text(WAITING),
+            _items.c.workspace == bindparam("in_workspace", type_=String()),
+            _items.c.queue == bindparam("in_queue", type_=FreeText()),
+            _items.c.priority == priority,
+        )
+        .order_by(_items.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+# The oldest of a queue is the oldest of its ten priorities' oldest: the index has no other order.
+_OLDEST_OF_QUEUE = select(*map(_first_of_queue, range(10)))
 
 
 class _Inserts:
@@ -400,6 +467,20 @@ class ReadTransaction:
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
         return lists.counted(self._connection, workspace, where)
+
+    def waiting_queues(self, workspace: str) -> Sequence[str]:
+        """Return the queues in which something waits for everybody, by name."""
+        found: list[str] = []
+        while name := self._connection.execute(
+            _NEXT_QUEUE, {"workspace": workspace, "after": found[-1] if found else ""}
+        ).scalar_one():
+            found.append(name)
+        return found
+
+    def oldest_waiting(self, workspace: str, queue: str) -> datetime | None:
+        """Return when the oldest item that waits in the queue for everybody was submitted."""
+        found = self._connection.execute(_OLDEST_OF_QUEUE, {"in_workspace": workspace, "in_queue": queue}).one()
+        return min((at for at in found if at is not None), default=None)
 
     def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
         """Return the item that this person holds undecided, if their hold has not lapsed."""
@@ -718,7 +799,7 @@ class WriteTransaction(ReadTransaction):
             "was_id": was.id,
             "was_version": was.version,
             "was_epoch": was.epoch,
-            "was_status": was.status.value,
+            "was_status": rows.status_kept(was),
             "was_execution": was.execution.value,
             "was_settles_at": was.pending.settles_at if was.pending else None,
         }
@@ -728,8 +809,14 @@ class WriteTransaction(ReadTransaction):
     def claim_next(
         self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
     ) -> ReviewItem | None:
-        """Take, in one statement, the most urgent waiting item that the person has not decided; its epoch grows."""
+        """Take, in one statement, the most urgent item that the person may decide; its epoch grows.
+
+        What waits for this person alone comes first; what waits for everybody, of these queues, after it.
+        """
         claim = {"in_workspace": workspace, "iss": iss, "sub": sub, "name": name, "until": until}
+        assigned = self._claimed_assigned(queues, claim)
+        if assigned is not None:
+            return assigned
         if queues is None:
             return self._claimed(_CLAIM_ANY, claim)
         for queue in self._by_urgency(queues, claim):
@@ -746,6 +833,21 @@ class WriteTransaction(ReadTransaction):
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return undecided items past ``expires_at``, of every workspace, locked; rows others lock are skipped."""
         found = self._connection.execute(_OVERDUE, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def undecided_in_time(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items past ``due_at`` that nobody holds, not found so before, of every workspace, locked."""
+        found = self._connection.execute(_UNDECIDED_IN_TIME, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def ended_assignments(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items that waited for one person long enough, of every workspace, locked."""
+        found = self._connection.execute(_ENDED_ASSIGNMENTS, {"now": self.now, "limit": limit})
+        return [rows.item_from(row) for row in found]
+
+    def rested_items(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items that slept until their time, of every workspace, locked."""
+        found = self._connection.execute(_RESTED, {"now": self.now, "limit": limit})
         return [rows.item_from(row) for row in found]
 
     def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
@@ -881,6 +983,11 @@ class WriteTransaction(ReadTransaction):
         taken = self._item(statement, **claim)
         self.wrote = self.wrote or taken is not None
         return taken
+
+    def _claimed_assigned(self, queues: Sequence[str] | None, claim: rows.Values) -> ReviewItem | None:
+        if queues is None:
+            return self._claimed(_CLAIM_ASSIGNED, claim)
+        return self._claimed(_CLAIM_ASSIGNED_OF_QUEUES, {**claim, "in_queues": list(queues)})
 
     def _by_urgency(self, queues: Sequence[str], claim: rows.Values) -> list[str]:
         if len(queues) == 1:

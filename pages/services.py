@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from review.board import Board
 from review.desk import ReviewDesk
 from review.governance import KeyRing, PolicyBook
 from review.pauses import Switch
@@ -16,6 +17,7 @@ class Services:
     """What a page may call; each use case asks for its own permission."""
 
     desk: ReviewDesk
+    board: Board
     records: Records
     policies: PolicyBook
     keys: KeyRing

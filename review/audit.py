@@ -24,7 +24,7 @@ from review.verify import ERASED, SALT_BYTES, commitment, openings_text
 LEAF_VERSION = 2
 
 # What is committed to: of a person, whoever they are; of an item's content, what could be found out by trying values.
-_OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder", "whom"})
+_OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder", "whom", "assignee"})
 _OF_CONTENT = frozenset({"digest", "digest_seen", "permitted_digest"})
 
 
@@ -40,6 +40,12 @@ class EventKind(StrEnum):
     DECISION_MADE = "decision_made"
     DECISION_TAKEN_BACK = "decision_taken_back"
     DECISION_VOIDED = "decision_voided"
+    ITEM_ASSIGNED = "item_assigned"
+    ITEM_HANDED_OVER = "item_handed_over"
+    ASSIGNMENT_ENDED = "assignment_ended"
+    ITEM_SNOOZED = "item_snoozed"
+    ITEM_WOKEN = "item_woken"
+    DEADLINE_BREACHED = "deadline_breached"
     ITEM_DECIDED = "item_decided"
     APPROVAL_GIVEN = "approval_given"
     EDIT_PROPOSED = "edit_proposed"

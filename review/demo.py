@@ -1,8 +1,8 @@
 """The demo house's first policy: narrow at the risky tools, a little room where being wrong is cheap."""
 
 from agents.demo.house import AGENT_NAMES, tool_schemas
-from agents.protocol import Route
-from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from agents.protocol import DecisionType, Route
+from review.policy import HOUR, Autonomy, PolicyDocument, Queue, Rule, ToolRule
 
 # What runs alone above its threshold: a person can put it right without anybody outside having noticed, or it says no
 # more than a reply would. Every other tool of the demo house is supervised. The thresholds are near the upper quarter
@@ -14,6 +14,42 @@ GUARDED_AT = {
     ("creative_copy", "translate_copy"): 0.7,
 }
 _MOVES_MONEY = 'action.name in ["refund_order", "reorder_stock", "offer_discount"] && has(impact.amount)'
+
+
+_QUEUES = (
+    Queue(
+        name="high-value",
+        guidelines="Compare the amount with the order, and the order with what the customer wrote. Where the two do "
+        "not agree, ask the agent before you decide. Never approve a second refund of the same order.",
+        reasons_for=(DecisionType.REJECT,),
+        due_in=HOUR,
+        raise_to=0,
+    ),
+    Queue(
+        name="publication",
+        guidelines="Read the text aloud once. Names, prices and materials must stand in the record; no promise that "
+        "the house does not make elsewhere.",
+        reasons_for=(DecisionType.EDIT, DecisionType.REJECT),
+        hides=(DecisionType.RESPOND,),
+        due_in=8 * HOUR,
+        raise_to=2,
+    ),
+    Queue(
+        name="stock",
+        guidelines="Is the piece really needed there, and does the shop that gives it keep enough for its own week?",
+        due_in=4 * HOUR,
+        raise_to=3,
+        move_to="general",
+        bulk=True,
+    ),
+    Queue(
+        name="general",
+        guidelines="Approve what you would have done yourself. If you are not sure, ask, or hand it over.",
+        due_in=4 * HOUR,
+        raise_to=3,
+        bulk=True,
+    ),
+)
 
 
 def demo_policy() -> PolicyDocument:
@@ -38,23 +74,26 @@ def demo_policy() -> PolicyDocument:
                 route=Route.REVIEW,
                 queue="high-value",
                 priority=2,
-                due_in=3600,
                 reason="It moves 500 (or 80,000 yen) or more, so a person looks first.",
             ),
             Rule(
                 name="seen by everybody",
                 when='action.name == "publish_copy"',
                 route=Route.REVIEW,
+                queue="publication",
                 priority=4,
                 reason="A published text is read at once and cannot be called back.",
             ),
         ),
         tools=tuple(_tool_rule(agent, tool) for agent in AGENT_NAMES for tool in tool_schemas(agent)),
+        queues=_QUEUES,
+        default_queue="general",
     )
 
 
 def _tool_rule(agent: str, tool: str) -> ToolRule:
     threshold = GUARDED_AT.get((agent, tool))
+    queue = "stock" if agent == "inventory" else None
     if threshold is None:
-        return ToolRule(agent=agent, tool=tool)
-    return ToolRule(agent=agent, tool=tool, autonomy=Autonomy.GUARDED, threshold=threshold)
+        return ToolRule(agent=agent, tool=tool, queue=queue)
+    return ToolRule(agent=agent, tool=tool, autonomy=Autonomy.GUARDED, threshold=threshold, queue=queue)

@@ -1,14 +1,14 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, Execution, Note, OutcomeStatus, Reject, Status
+from agents.protocol import Action, Approve, Decision, DecisionType, Execution, Note, OutcomeStatus, Reject, Status
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import (
@@ -17,17 +17,21 @@ from review.errors import (
     ClaimLostError,
     DecisionNotAllowedError,
     InvalidArgsError,
+    ItemAssignedError,
     ItemChangedError,
     ItemHeldError,
     ItemNotFoundError,
     NoteRequiredError,
+    NotTrainedError,
     OtherToolError,
     OutcomeNotUnknownError,
     OwnWorkError,
+    ReasonNeededError,
     ReasonRequiredError,
     UndoTooLateError,
     UnfitOutcomeError,
 )
+from review.escalation import end_assignment
 from review.governance import PolicyBook
 from review.intake import lapse
 from review.items import (
@@ -46,6 +50,8 @@ from review.items import (
 )
 from review.lifecycle import shown_digest
 from review.people import Permission, Person
+from review.policy import Queue
+from review.queues import choices, is_reasoned, may_work_in, narrowed, reasons_asked, workable
 from review.schemas import args_errors
 from review.settling import Settling, decision_data
 from review.signing import Receipts
@@ -66,11 +72,15 @@ class Seen:
         return cls(shown_digest(item), item.epoch, dwell_ms)
 
 
+GENERAL = Queue(name="general")
+
+
 @dataclass(frozen=True, slots=True)
 class WholeItem:
     """An item with its thread, the decisions on it, and the schema that its arguments must fit.
 
-    ``repeated`` are the decisions on the earlier item whose rejection this call repeats.
+    ``repeated`` are the decisions on the earlier item whose rejection this call repeats; ``queue`` is what the policy
+    says of the queue that it is in. Of a blind item that is not settled, ``decisions`` are the reader's own.
     """
 
     item: ReviewItem
@@ -78,6 +88,16 @@ class WholeItem:
     decisions: tuple[DecisionRecord, ...]
     args_schema: dict[str, object] | None
     repeated: tuple[DecisionRecord, ...] = ()
+    queue: Queue = GENERAL
+
+    @property
+    def choices(self) -> tuple[DecisionType, ...]:
+        """Return the decisions that can be made: those that the agent takes and the queue does not hide."""
+        return choices(self.queue, self.item.request.allowed_decisions)
+
+    def reasons_asked(self, decision: DecisionType) -> tuple[ReasonCode, ...]:
+        """Return the reason codes of which this decision needs one; empty where it needs none."""
+        return reasons_asked(self.queue, decision)
 
     @property
     def is_asking(self) -> bool:
@@ -96,11 +116,15 @@ class ReviewDesk:
         self, store: Store, receipts: Receipts, policies: PolicyBook, *, undo_for: timedelta = timedelta(0)
     ) -> None:
         self._store = store
+        self._policies = policies
         self._undo_for = undo_for
         self.settling = Settling(store, receipts, policies)
 
     def claim(self, person: Person, *, queues: Sequence[str] | None = None) -> ReviewItem | None:
-        """Return the item that the person holds, else the most urgent waiting one; None when nothing waits."""
+        """Return the item that the person holds, else the most urgent waiting one; None when nothing waits.
+
+        What waits for them alone comes first, then what waits in these queues, as far as they may work in them.
+        """
         person.require(Permission.DECIDE)
         held = self._store.read(lambda tx: tx.held_by(person.workspace, person.iss, person.sub))
         if held is not None:
@@ -112,9 +136,10 @@ class ReviewDesk:
                 return held
             for lapsed in tx.lapsed_claims(limit=100):
                 lapse(tx, lapsed)
+            policy = self._policies.in_force(person.workspace, within=tx)
             item = tx.claim_next(
                 person.workspace,
-                queues=queues,
+                queues=narrowed(queues, workable(policy.document, person)),
                 iss=person.iss,
                 sub=person.sub,
                 name=person.name,
@@ -127,9 +152,9 @@ class ReviewDesk:
         return self._store.write(work)
 
     def claim_item(self, person: Person, item_id: UUID) -> ReviewItem:
-        """Take this very item, giving back the one held before.
+        """Take this very item, giving back the one held before; one that sleeps wakes.
 
-        Raises ItemHeldError, AlreadySettledError, AlreadyDecidedError, OwnWorkError.
+        Raises ItemHeldError, ItemAssignedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError, NotTrainedError.
         """
         person.require(Permission.DECIDE)
 
@@ -137,17 +162,15 @@ class ReviewDesk:
             item = _found(tx, person, item_id)
             if item.status.is_final:
                 raise AlreadySettledError(item.id, item.status)
-            _require_undecided(item, person)
+            require_undecided(item, person)
             if item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
                 return item
             if item.claim and tx.now < item.claim.until:
                 raise ItemHeldError(item.id, item.claim.name)
-            if _has_had_a_hand_in(tx, item, person):
-                raise OwnWorkError(item.id)
+            self.require_fit(tx, item, person)
+            _require_unassigned(tx, item, person)
             _give_back(tx, person)
-            if item.claim is not None:
-                lapse(tx, item)
-                item = lifecycle.released(item)
+            item = _unless_over(tx, item, person)
             taken = lifecycle.claimed(item, Claim(person.iss, person.sub, person.name, tx.now + CLAIM_DURATION))
             tx.save_item(taken, was=item)
             _record(tx, taken, EventKind.ITEM_CLAIMED, person, epoch=taken.epoch)
@@ -194,7 +217,7 @@ class ReviewDesk:
         The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
         stays in the queue until enough of them approved; any denial settles it.
         Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
-        InvalidArgsError, ReasonRequiredError, and PausedError where it would permit what is paused.
+        InvalidArgsError, ReasonRequiredError, ReasonNeededError, and PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -207,7 +230,7 @@ class ReviewDesk:
             _require_hold(tx, item, person, seen.epoch)
             if seen.digest != shown_digest(item):
                 raise ItemChangedError(item.id)
-            _require_fitting(tx, item, decision)
+            self._require_fitting(tx, item, decision, reason_codes)
             made = PendingDecision(
                 decision=decision,
                 reason_codes=reason_codes,
@@ -319,11 +342,12 @@ class ReviewDesk:
         def work(tx: Reading) -> WholeItem:
             item = _found(tx, person, item_id)
             return WholeItem(
-                item,
+                _as_seen_by(person, item),
                 tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
-                tuple(tx.decisions_of(item.workspace, item.id)),
+                tuple(made for made in tx.decisions_of(item.workspace, item.id) if _may_see(item, made, person)),
                 _schema(tx, item),
                 tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
+                self._policies.in_force(item.workspace, within=tx).compiled.queue(item.queue),
             )
 
         return self._store.read(work)
@@ -339,6 +363,26 @@ class ReviewDesk:
         """Return how many items match, counting no further than one past COUNT_LIMIT."""
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def require_fit(self, tx: Reading, item: ReviewItem, person: Person) -> None:
+        """Return only where the person may decide the item, whoever holds it. Raises OwnWorkError, NotTrainedError."""
+        if item.principal == person.id or _has_had_a_hand_in(tx, item, person):
+            raise OwnWorkError(item.id)
+        policy = self._policies.in_force(item.workspace, within=tx).compiled
+        if not may_work_in(policy.queue(item.queue), person):
+            raise NotTrainedError(person.name, item.queue)
+
+    def _require_fitting(
+        self, tx: Reading, item: ReviewItem, decision: Decision, reason_codes: tuple[ReasonCode, ...]
+    ) -> None:
+        queue = self._policies.in_force(item.workspace, within=tx).compiled.queue(item.queue)
+        kind = DecisionType(decision.type)
+        takes = choices(queue, item.request.allowed_decisions)
+        if kind not in takes:
+            raise DecisionNotAllowedError(kind, takes)
+        if not is_reasoned(queue, kind, reason_codes):
+            raise ReasonNeededError(kind, queue.name, reasons_asked(queue, kind))
+        _require_fitting_args(tx, item, decision)
 
 
 def _is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
@@ -370,14 +414,14 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
 def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
     if item.status.is_final:
         raise AlreadySettledError(item.id, item.status)
-    _require_undecided(item, person)
+    require_undecided(item, person)
     if item.expires_at <= tx.now:  # It is closed for good, whether or not the sweep has come by.
         raise AlreadySettledError(item.id, Status.EXPIRED)
     if item.epoch != epoch or item.claim is None or not item.claim.is_held_by(person.iss, person.sub, tx.now):
         raise ClaimLostError(item.id, person.name)
 
 
-def _require_undecided(item: ReviewItem, person: Person) -> None:
+def require_undecided(item: ReviewItem, person: Person) -> None:
     """Let nobody touch an item on which a decision waits for its time to count, however old the hold is."""
     if item.pending is None:
         return
@@ -386,9 +430,7 @@ def _require_undecided(item: ReviewItem, person: Person) -> None:
     raise ItemHeldError(item.id, item.pending.name)
 
 
-def _require_fitting(tx: Reading, item: ReviewItem, decision: Decision) -> None:
-    if decision.type not in item.request.allowed_decisions:
-        raise DecisionNotAllowedError(decision.type, tuple(item.request.allowed_decisions))
+def _require_fitting_args(tx: Reading, item: ReviewItem, decision: Decision) -> None:
     action = _proposed(item) if isinstance(decision, Approve) else lifecycle.permitted_action(item, decision)
     if action is None:
         return
@@ -426,6 +468,33 @@ def _give_back(tx: Writing, person: Person) -> None:
     held = tx.held_by(person.workspace, person.iss, person.sub)
     if held is not None:
         _release(tx, held, person)
+
+
+def _require_unassigned(tx: Reading, item: ReviewItem, person: Person) -> None:
+    kept_for = item.assignment if item.claim is None else None
+    if kept_for and not kept_for.is_for(person.iss, person.sub) and tx.now < kept_for.until:
+        raise ItemAssignedError(item.id, kept_for.name)
+
+
+def _unless_over(tx: Writing, item: ReviewItem, person: Person) -> ReviewItem:
+    """Return the item after its lapsed claim, or somebody else's ended assignment, was told."""
+    if item.claim is not None:
+        lapse(tx, item)
+        return lifecycle.released(item)
+    if item.assignment and not item.assignment.is_for(person.iss, person.sub):
+        return end_assignment(tx, item)
+    return item
+
+
+def _as_seen_by(person: Person, item: ReviewItem) -> ReviewItem:
+    made = item.pending
+    is_hidden = item.blind and made is not None and not made.is_by(person.iss, person.sub)
+    return replace(item, pending=None) if is_hidden else item
+
+
+def _may_see(item: ReviewItem, made: DecisionRecord, person: Person) -> bool:
+    is_open = item.blind and not item.status.is_final
+    return not is_open or (made.iss, made.sub) == (person.iss, person.sub)
 
 
 def _release(tx: Writing, item: ReviewItem, person: Person) -> None:

@@ -64,6 +64,60 @@ class ItemHeldError(ReviewError):
         self.item_id = item_id
 
 
+class ItemAssignedError(ReviewError):
+    """The item waits for somebody else."""
+
+    code = "item_assigned"
+
+    def __init__(self, item_id: UUID, name: str) -> None:
+        super().__init__(f"This item waits for {name}. Take another, or ask a lead to take it back.")
+        self.item_id = item_id
+
+
+class NotAsideError(ReviewError):
+    """The item is neither assigned nor asleep, so there is nothing to end."""
+
+    code = "not_aside"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__("This item is there for everybody already; nothing was changed.")
+        self.item_id = item_id
+
+
+class NotTrainedError(ReviewError):
+    """The person lacks a skill that the item's queue asks for."""
+
+    code = "not_trained"
+    status = 403
+
+    def __init__(self, person: str, queue: str) -> None:
+        super().__init__(f"{person} may not work in the queue {queue}: it asks for people trained for it.")
+
+
+class NobodyThereError(ReviewError):
+    """Nobody of this identity can be given items here."""
+
+    code = "nobody_there"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("Nobody here by that name can be given items. Choose somebody who has signed in lately.")
+
+
+class UnfitTimeError(ReviewError):
+    """An item can sleep until a moment that is to come within two weeks, and that comes before it expires."""
+
+    code = "unfit_time"
+    status = 422
+
+    def __init__(self, expires_at: datetime) -> None:
+        super().__init__(
+            "Choose a time within the next two weeks that lies before the item expires, at "
+            f"{expires_at:%Y-%m-%d %H:%M} UTC."
+        )
+        self.expires_at = expires_at
+
+
 class AlreadySettledError(ReviewError):
     """The item is settled, expired or cancelled; its decision stands."""
 
@@ -154,6 +208,18 @@ class ReasonRequiredError(ReviewError):
 
     def __init__(self) -> None:
         super().__init__("Say why you reject it: choose a reason or write a message.")
+
+
+class ReasonNeededError(ReviewError):
+    """The item's queue asks for one of certain reason codes with this kind of decision."""
+
+    code = "reason_needed"
+    status = 422
+
+    def __init__(self, decision: str, queue: str, codes: tuple[str, ...]) -> None:
+        listed = ", ".join(code.replace("_", " ") for code in codes)
+        super().__init__(f"In the queue {queue} a decision to {decision} needs a reason: {listed}.")
+        self.codes = codes
 
 
 class KeyFault(StrEnum):
@@ -319,6 +385,16 @@ class NoteRequiredError(ReviewError):
         super().__init__("Say how you know: write a note first.")
 
 
+class NoteTooLongError(ReviewError):
+    """What one reviewer leaves for another has its limit."""
+
+    code = "note_too_long"
+    status = 422
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The note is too long; {limit:,} characters are the most.")
+
+
 class UnfitOutcomeError(ReviewError):
     """A person can establish that the action succeeded or failed, and nothing else."""
 
@@ -419,13 +495,13 @@ class PauseReasonRequiredError(ReviewError):
 
 
 class OwnWorkError(ReviewError):
-    """The person decided or edited this item before, so another person must look at it."""
+    """The item comes from the person, or they decided or edited it before, so another person must look at it."""
 
     code = "own_work"
     status = 403
 
     def __init__(self, item_id: UUID) -> None:
-        super().__init__("You approved or edited this item already. It needs another person's eyes.")
+        super().__init__("You proposed, approved or edited this item yourself. It needs another person's eyes.")
         self.item_id = item_id
 
 

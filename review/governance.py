@@ -12,16 +12,26 @@ from functools import cached_property
 
 from uuid_utils.compat import uuid7
 
+from agents.protocol import Status
 from review.audit import Actor, AuditEvent, EventKind, person_actor
-from review.errors import InvalidNameError, KeyFault, KeyNotFoundError, KeyRefusedError, PolicyChangedError
-from review.items import ItemFilter, Purpose, ReviewItem, Tool
+from review.errors import (
+    InvalidNameError,
+    InvalidPolicyError,
+    KeyFault,
+    KeyNotFoundError,
+    KeyRefusedError,
+    PolicyChangedError,
+)
+from review.items import Aside, ItemFilter, Purpose, ReviewItem, Tool
 from review.people import Agent, AgentKey, Pause, Permission, Person
 from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
+from review.queues import queue_names
 from review.store import Reading, Store, Writing
 
 KEY_LIFE = timedelta(days=90)
 CACHE_SECONDS = 1.0
 _USED_EVERY = timedelta(minutes=5)
+_UNDECIDED = (Status.WAITING, Status.CLAIMED, *Aside)
 _KEY_FORM = re.compile(r"^sgn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
 _NAME_FORM = re.compile(r"^[A-Za-z0-9_.:/-]{1,128}$")
 
@@ -111,6 +121,7 @@ class PolicyBook:
             number = current.number if current else 0
             if number != based_on:
                 raise PolicyChangedError(number)
+            _require_no_orphans(tx, workspace, current.document if current else PolicyDocument(), document)
             policy = Policy(workspace, number + 1, document, tx.now, actor.name, comment)
             tx.add_policy(policy)
             digest = hashlib.sha256(document.model_dump_json().encode()).hexdigest()
@@ -121,6 +132,21 @@ class PolicyBook:
         policy = self._store.write(work)
         self._in_force.pop(workspace, None)
         return policy
+
+
+def _require_no_orphans(tx: Reading, workspace: str, was: PolicyDocument, document: PolicyDocument) -> None:
+    """Return only where no queue goes in which something is undecided. Raises InvalidPolicyError."""
+    kept = set(queue_names(document))
+    gone = [queue.name for queue in was.queues if queue.name not in kept]
+    left = {name: tx.count_items(workspace, ItemFilter(statuses=_UNDECIDED, queue=name)) for name in gone}
+    problems = [
+        f"The queue {name} still has {count:,} undecided {'item' if count == 1 else 'items'}; "
+        "it can go once they are decided."
+        for name, count in left.items()
+        if count
+    ]
+    if problems:
+        raise InvalidPolicyError(problems)
 
 
 class KeyRing:

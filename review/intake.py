@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -51,13 +52,15 @@ from review.errors import (
     ReceiptFault,
     ReceiptRefusedError,
 )
+from review.escalation import SWEEP_LIMIT, end_assignments, escalate, wake_sleepers
 from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
-from review.items import ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
+from review.items import Aside, ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
 from review.pauses import pause_of, paused_reason, require_unpaused
 from review.people import AgentKey, Pause
 from review.policy import Routing, Signals
+from review.queues import principal_of
 from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
 from review.store import FilingKey, Reading, Store, Writing
@@ -67,7 +70,6 @@ AUDIT_PRIORITY = 8
 OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)
 _TOOLS_REMEMBERED = 10_000
-_SWEEP_LIMIT = 200
 # Characters of context that can be searched for the arguments' values without holding the others up.
 _QUICK_CONTEXT = 4_096
 _DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
@@ -157,7 +159,7 @@ class Intake:
 
     def statuses(self, caller: AgentKey, *, status: Status | None, limit: int, cursor: str | None = None) -> ActionPage:
         """Return a page of the agent's items, newest first. Raises InvalidCursorError."""
-        where = ItemFilter(statuses=(status,) if status else (), purpose=Purpose.GATE, agent=caller.agent)
+        where = ItemFilter(statuses=_seen_as(status), purpose=Purpose.GATE, agent=caller.agent)
 
         def work(tx: Reading) -> ActionPage:
             page = tx.whole_items(caller.workspace, where, limit=limit, cursor=cursor)
@@ -263,14 +265,23 @@ class Intake:
         return self._policies.in_force(caller.workspace)
 
     def sweep(self) -> int:
-        """Free lapsed claims, close overdue items and give up on missing outcomes, of every workspace.
+        """Do what is due in every workspace, each kind in a transaction of its own; return how many items were moved.
 
-        Return how many items were moved.
+        Lapsed claims and ended assignments are freed, sleepers woken, what was not decided in its time escalated, and
+        what nobody decided at all closed; missing outcomes are given up.
         """
-        return sum(self._store.write(work) for work in (_free_lapsed, self._close_overdue, _give_up_on_outcomes))
+        works = (
+            _free_lapsed,
+            wake_sleepers,
+            end_assignments,
+            self._close_overdue,
+            partial(escalate, policies=self._policies),
+            _give_up_on_outcomes,
+        )
+        return sum(self._store.write(work) for work in works)
 
     def _close_overdue(self, tx: Writing) -> int:
-        overdue = tx.overdue_items(limit=_SWEEP_LIMIT)
+        overdue = tx.overdue_items(limit=SWEEP_LIMIT)
         for item in overdue:
             self._expire(tx, item)
         return len(overdue)
@@ -452,14 +463,14 @@ def lapse(tx: Writing, item: ReviewItem) -> None:
 
 
 def _free_lapsed(tx: Writing) -> int:
-    lapsed = tx.lapsed_claims(limit=_SWEEP_LIMIT)
+    lapsed = tx.lapsed_claims(limit=SWEEP_LIMIT)
     for item in lapsed:
         lapse(tx, item)
     return len(lapsed)
 
 
 def _give_up_on_outcomes(tx: Writing) -> int:
-    missed = tx.overdue_outcomes(limit=_SWEEP_LIMIT)
+    missed = tx.overdue_outcomes(limit=SWEEP_LIMIT)
     for item in missed:
         lost = lifecycle.unaccounted(item)
         tx.save_item(lost, was=item)
@@ -494,6 +505,13 @@ def _rejections(tx: Reading, caller: AgentKey, request: ActionRequest, digest: s
     thread_id = request.run.thread_id
     known = tx.rejections(caller.workspace, caller.agent, digest)
     return [made for made in known if thread_id is None or made.thread_id == thread_id]
+
+
+def _seen_as(status: Status | None) -> tuple[Status | Aside, ...]:
+    """Return what an agent asks for by this status: whom an item waits for at the desk is none of its concern."""
+    if status is None:
+        return ()
+    return (status, *Aside) if status is Status.WAITING else (status,)
 
 
 def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
@@ -539,6 +557,8 @@ def _filed(  # noqa: PLR0913 -- one step, each of its facts by its name
         expires_at=now + life,
         idempotency_key=submission.idempotency_key,
         request_hash=submission.request_hash,
+        blind=routing.blind and routing.quorum > 1,
+        principal=principal_of(request),
     )
 
 
@@ -556,6 +576,7 @@ def _observed(item: ReviewItem, routing: Routing) -> ReviewItem:
         purpose=Purpose.SHADOW,
         priority=OBSERVED_PRIORITY,
         quorum=1,  # One person's judgement is a label; there is nothing that a second one would have to stop.
+        blind=False,
         due_at=item.submitted_at + min(timedelta(seconds=routing.due_in), life),
         expires_at=item.submitted_at + life,
     )
@@ -576,6 +597,10 @@ def _queue_for_audit(tx: Writing, item: ReviewItem, *, due_in: timedelta) -> Non
         reasons=(*item.reasons, why),
         priority=AUDIT_PRIORITY,
         quorum=1,  # As with what was only observed, one person's judgement is a label.
+        blind=False,
+        assignment=None,
+        snoozed_until=None,
+        breached_at=None,
         epoch=0,
         claim=None,
         notes=0,

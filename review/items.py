@@ -25,6 +25,7 @@ from agents.protocol import (
 T = TypeVar("T")
 
 CLAIM_DURATION = timedelta(minutes=10)
+ASSIGNMENT_DURATION = timedelta(hours=8)
 MAX_NOTES = 100
 DEFAULT_PRIORITY = 5
 
@@ -39,6 +40,13 @@ class Purpose(StrEnum):
     GATE = "gate"  # An agent waits for the decision.
     AUDIT = "audit"  # The action was let run; a person looks afterwards, and no receipt ever comes of it.
     SHADOW = "observed"  # The agent asked nobody; a person judges what it did or would have done. No receipt either.
+
+
+class Aside(StrEnum):
+    """Why an item that waits, as its agent sees it, is not there for everybody to take."""
+
+    ASSIGNED = "assigned"  # It waits for one person.
+    SNOOZED = "snoozed"  # It sleeps until a time.
 
 
 class ReasonCode(StrEnum):
@@ -66,6 +74,22 @@ class Claim:
     def is_held_by(self, iss: str, sub: str, now: datetime) -> bool:
         """Tell whether the hold is this person's and has not lapsed."""
         return (self.iss, self.sub) == (iss, sub) and now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Whom an item waits for, until when, who gave it to them, and what they said to it; agents never see it."""
+
+    iss: str
+    sub: str
+    name: str
+    until: datetime
+    by: str
+    note: str = ""
+
+    def is_for(self, iss: str, sub: str) -> bool:
+        """Tell whether this is the person that the item waits for."""
+        return (self.iss, self.sub) == (iss, sub)
 
 
 class Reconciliation(BaseModel):
@@ -120,6 +144,9 @@ class ReviewItem:
     proposed action, or the reviewer's edit of it. ``outcome_due_at`` is by when a started action should have told its
     outcome. ``rejections`` is how often people had rejected this very call before, ``repeats_id`` where they did last.
     ``erased_at`` is when its content was erased: what is left says what was done, and nothing of whom or what about.
+    While nobody holds it, an ``assignment`` keeps it for one person, and ``snoozed_until`` from everybody.
+    ``breached_at`` is when it was found undecided past ``due_at``. Of a ``blind`` item nobody is shown what others
+    decided before it is settled. ``principal`` is the person that the agent says it acts for, as ``iss#sub``.
     """
 
     id: UUID
@@ -162,6 +189,20 @@ class ReviewItem:
     rejections: int = 0
     erased_at: datetime | None = None
     pending: PendingDecision | None = None
+    assignment: Assignment | None = None
+    snoozed_until: datetime | None = None
+    breached_at: datetime | None = None
+    blind: bool = False
+    principal: str | None = None
+
+    @property
+    def aside(self) -> Aside | None:
+        """Return why the item is not there for everybody to take; None where it is, or is held or closed."""
+        if self.status is not Status.WAITING:
+            return None
+        if self.snoozed_until is not None:
+            return Aside.SNOOZED
+        return Aside.ASSIGNED if self.assignment is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +256,11 @@ class ItemSummary:
     settled_by: str | None
     settled_at: datetime | None
     erased_at: datetime | None = None
+    assigned_to: str | None = None
+    assigned_until: datetime | None = None
+    snoozed_until: datetime | None = None
+    breached_at: datetime | None = None
+    aside: Aside | None = None
 
 
 class Order(StrEnum):
@@ -228,9 +274,12 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items a list shows; an empty field leaves nothing out. ``text`` is looked for in the request."""
+    """Which items a list shows; an empty field leaves nothing out. ``text`` is looked for in the request.
 
-    statuses: tuple[Status, ...] = ()
+    ``waiting`` are the items that anybody may take; those that are set aside are asked for by name.
+    """
+
+    statuses: tuple[Status | Aside, ...] = ()
     purpose: Purpose | None = None
     agent: str | None = None
     tool: str | None = None
@@ -241,6 +290,7 @@ class ItemFilter:
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    is_breached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

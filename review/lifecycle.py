@@ -25,6 +25,7 @@ from review.items import (
     ERASED_DIGEST,
     ERASED_TEXT,
     MAX_NOTES,
+    Assignment,
     Claim,
     DecisionRecord,
     PendingDecision,
@@ -91,8 +92,8 @@ def noted(item: ReviewItem) -> ReviewItem:
 
 
 def claimed(item: ReviewItem, claim: Claim) -> ReviewItem:
-    """Give the item to a reviewer under a new epoch."""
-    return replace(item, status=Status.CLAIMED, claim=claim, epoch=item.epoch + 1)
+    """Give the item to a reviewer under a new epoch; who gave it to them, and with which words, stays to be read."""
+    return replace(item, status=Status.CLAIMED, claim=claim, epoch=item.epoch + 1, snoozed_until=None)
 
 
 def extended(item: ReviewItem, until: datetime) -> ReviewItem:
@@ -101,8 +102,8 @@ def extended(item: ReviewItem, until: datetime) -> ReviewItem:
 
 
 def released(item: ReviewItem) -> ReviewItem:
-    """Put the item back into the queue."""
-    return replace(item, status=Status.WAITING, claim=None, pending=None)
+    """Put the item back into the queue, there for everybody."""
+    return replace(item, status=Status.WAITING, claim=None, pending=None, assignment=None, snoozed_until=None)
 
 
 def decided(item: ReviewItem, decision: PendingDecision) -> ReviewItem:
@@ -113,6 +114,22 @@ def decided(item: ReviewItem, decision: PendingDecision) -> ReviewItem:
 def taken_back(item: ReviewItem, until: datetime) -> ReviewItem:
     """Give the item back to whoever decided it, under a new epoch: the same decision, heard late, is not made again."""
     return replace(extended(item, until), epoch=item.epoch + 1, pending=None)
+
+
+def assigned(item: ReviewItem, assignment: Assignment) -> ReviewItem:
+    """Let the item wait for one person, whoever held it or had it before."""
+    return replace(released(item), assignment=assignment)
+
+
+def snoozed(item: ReviewItem, until: datetime) -> ReviewItem:
+    """Let the item sleep until then, whoever held it or had it before."""
+    return replace(released(item), snoozed_until=until)
+
+
+def breached(item: ReviewItem, now: datetime, *, queue: str, priority: int) -> ReviewItem:
+    """Mark a waiting item as not decided in its time; in another queue it is there for everybody again."""
+    here = item if queue == item.queue else released(item)
+    return replace(here, breached_at=now, queue=queue, priority=priority)
 
 
 def redrafted(item: ReviewItem, action: Action) -> ReviewItem:
@@ -176,6 +193,7 @@ def erased(item: ReviewItem, now: datetime) -> ReviewItem:
         receipt=None,
         outcome=_erased_outcome(item.outcome) if item.outcome else None,
         reconciliation=item.reconciliation.model_copy(update={"note": ERASED_TEXT}) if item.reconciliation else None,
+        principal=None,
     )
     return item if bare == item else replace(bare, erased_at=item.erased_at or now)
 
@@ -186,7 +204,8 @@ def erased_record(record: DecisionRecord) -> DecisionRecord:
 
 
 def _closed(item: ReviewItem, status: Status, by: str, now: datetime) -> ReviewItem:
-    return replace(item, status=status, settled_by=by, settled_at=now, claim=None, pending=None)
+    done = replace(item, status=status, settled_by=by, settled_at=now, claim=None, pending=None)
+    return replace(done, assignment=None, snoozed_until=None)
 
 
 def _erased_action(action: Action) -> Action:

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from agents.protocol import Status
 from review.anchors import Anchors
-from review.items import ItemFilter
+from review.items import Aside, ItemFilter
 from review.sealer import LEAVES_PER_CHECKPOINT, heartbeat
 from review.store import COUNT_LIMIT, Store
 
@@ -30,15 +30,20 @@ class QueueCollector(Collector):
         self._workspace = workspace
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the number of waiting and of claimed items, and how the sealing goes."""
+        """Yield the number of undecided items, how many of them are overdue, and how the sealing goes."""
         gauge = GaugeMetricFamily(
             "signoff_items",
             f"Undecided items by status, counted no further than {COUNT_LIMIT + 1}.",
             labels=["status"],
         )
-        for status in (Status.WAITING, Status.CLAIMED):
-            gauge.add_metric([status.value], self._count(status))
+        for status in (Status.WAITING, Status.CLAIMED, *Aside):
+            gauge.add_metric([status.value], self._count(ItemFilter(statuses=(status,))))
         yield gauge
+        yield GaugeMetricFamily(
+            "signoff_items_breached",
+            f"Waiting items that were not decided in their time, counted no further than {COUNT_LIMIT + 1}.",
+            value=self._count(ItemFilter(statuses=(Status.WAITING,), is_breached=True)),
+        )
 
         beat = heartbeat(self._store)
         yield GaugeMetricFamily(
@@ -71,6 +76,5 @@ class QueueCollector(Collector):
                 posted.add_metric([str(number)], anchor.at.timestamp())
         yield from (alarm, posted)
 
-    def _count(self, status: Status) -> int:
-        where = ItemFilter(statuses=(status,))
+    def _count(self, where: ItemFilter) -> int:
         return self._store.read(lambda tx: tx.count_items(self._workspace, where))

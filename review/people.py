@@ -26,6 +26,7 @@ class Permission(StrEnum):
 
     SEE_ITEMS = "see items"
     DECIDE = "decide items"
+    ASSIGN = "give items to people"
     RECONCILE = "reconcile unknown outcomes"
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
@@ -54,6 +55,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.LEAD: frozenset(
         {
             Permission.SEE_ITEMS,
+            Permission.ASSIGN,
             Permission.RECONCILE,
             Permission.SEE_POLICY,
             Permission.EDIT_POLICY,
@@ -96,7 +98,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 class Person:
     """Somebody who signed in: (iss, sub) is who they are, the name is only shown.
 
-    ``authenticated_at`` is when they last proved who they are, as far as is known.
+    ``authenticated_at`` is when they last proved who they are, as far as is known. ``skills`` are what they are trained
+    for as of now; None where nobody keeps count, and every queue is theirs.
     """
 
     iss: str
@@ -105,6 +108,7 @@ class Person:
     roles: frozenset[Role]
     workspace: str = DEFAULT_WORKSPACE
     authenticated_at: datetime | None = field(default=None, compare=False)
+    skills: frozenset[str] | None = None
 
     @property
     def id(self) -> str:
@@ -154,6 +158,11 @@ class Member:
     def person(self) -> Person:
         """Return the person in the roles that hold."""
         return Person(self.iss, self.sub, self.name, self.roles, self.workspace)
+
+    def as_of(self, now: datetime) -> Person:
+        """Return the person in the roles that hold, with the skills for which their training still counts."""
+        skills = frozenset(queue for queue, until in self.trained_until.items() if now < until)
+        return replace(self.person, skills=skills)
 
     def in_roles(self, roles: Iterable[Role]) -> "Member":
         """Return the member so changed that these roles hold, whatever the last sign-in brought."""

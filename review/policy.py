@@ -17,9 +17,9 @@ from uuid import UUID
 import cel
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from agents.protocol import ActionRequest, Impact, Name, OnExpiry, Probability, Reason, Route, Usage
+from agents.protocol import ActionRequest, DecisionType, Impact, Name, OnExpiry, Probability, Reason, Route, Usage
 from review.errors import InvalidPolicyError
-from review.items import DEFAULT_PRIORITY, Purpose, ReviewItem
+from review.items import DEFAULT_PRIORITY, Purpose, ReasonCode, ReviewItem
 
 HOUR = 3600
 DEFAULT_PERMIT_FOR = 24 * HOUR
@@ -37,6 +37,7 @@ Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 Seconds = Annotated[int, Field(ge=1, le=30 * 24 * HOUR)]
 Priority = Annotated[int, Field(ge=0, le=9)]
+Guidelines = Annotated[str, StringConstraints(max_length=4_000)]
 
 
 class Part(BaseModel):
@@ -48,8 +49,8 @@ class Part(BaseModel):
 class Rule(Part):
     """What to answer where ``when`` holds; ``reason`` is read by the reviewer and by the agent.
 
-    ``priority`` 0 is the most urgent; ``due_in`` is in seconds. What is None is as the tool or the document
-    says.
+    ``priority`` 0 is the most urgent; ``due_in`` is in seconds. What is None is as the tool, the queue or the document
+    says. With ``blind`` nobody is shown what the others decided before the item is settled.
     """
 
     name: RuleName
@@ -60,6 +61,7 @@ class Rule(Part):
     quorum: Annotated[int, Field(ge=1, le=9)] = 1
     due_in: Seconds | None = None
     reason: Sentence | None = None
+    blind: bool = False
 
 
 class Autonomy(StrEnum):
@@ -89,15 +91,38 @@ class ToolRule(Part):
     outcome_within: Seconds = DEFAULT_OUTCOME_WITHIN
 
 
+class Queue(Part):
+    """What is asked of the people who work in a queue, and what happens when an item in it is not decided in time.
+
+    A reviewer needs every one of ``skills``. A decision of a type in ``reasons_for`` needs one of ``reasons``, any code
+    where none is named. The types in ``hides`` cannot be chosen here. An item past its ``due_in`` seconds is raised to
+    ``raise_to``, if that is more urgent, and moved to ``move_to``. ``bulk`` lets identical items be decided together.
+    """
+
+    name: Name
+    guidelines: Guidelines = ""
+    skills: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    reasons_for: Annotated[tuple[DecisionType, ...], Field(max_length=len(DecisionType))] = ()
+    reasons: Annotated[tuple[ReasonCode, ...], Field(max_length=len(ReasonCode))] = ()
+    hides: Annotated[tuple[DecisionType, ...], Field(max_length=len(DecisionType))] = ()
+    due_in: Seconds | None = None
+    raise_to: Priority | None = None
+    move_to: Name | None = None
+    blind: bool = False
+    bulk: bool = False
+
+
 class PolicyDocument(Part):
     """A policy as it is written, stored and shown; ``compiled`` makes it usable.
 
-    An agent that ``agent_versions`` does not name may have any version. Times are in seconds.
+    An agent that ``agent_versions`` does not name may have any version. Times are in seconds. Where ``queues`` names
+    any, rules and tools can send to these and to the default queue alone; where it names none, to any.
     """
 
     version: Literal[1] = 1
     rules: Annotated[tuple[Rule, ...], Field(max_length=200)] = ()
     tools: Annotated[tuple[ToolRule, ...], Field(max_length=2_000)] = ()
+    queues: Annotated[tuple[Queue, ...], Field(max_length=50)] = ()
     audit_rate: Probability = 0.05
     default_queue: Name = "general"
     default_priority: Priority = DEFAULT_PRIORITY
@@ -175,6 +200,7 @@ class Routing:
     expires_in: int
     audited: bool
     permit_for: int
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +399,34 @@ def _duplicates(names: Iterable[str]) -> list[str]:
     return [name for name, times in Counter(names).items() if times > 1]
 
 
+def _queue_problems(document: PolicyDocument) -> Iterator[str]:
+    if not document.queues:
+        return
+    yield from (
+        f"The queue {name} stands twice in the policy." for name in _duplicates(each.name for each in document.queues)
+    )
+    known = {document.default_queue, *(each.name for each in document.queues)}
+    senders = [
+        *((f"The rule {rule.name}", rule.queue) for rule in document.rules),
+        *((f"The tool {tool.tool} of {tool.agent}", tool.queue) for tool in document.tools),
+        *((f"The queue {each.name}", each.move_to) for each in document.queues),
+    ]
+    for sender, queue in senders:
+        if queue is not None and queue not in known:
+            yield f"{sender} sends to the queue {queue}, which the policy does not have; add it to the queues first."
+    for each in document.queues:
+        if each.move_to == each.name:
+            yield f"The queue {each.name} moves what is overdue to itself."
+        if DecisionType.REJECT in each.hides:
+            yield f"The queue {each.name} hides reject; a person must always be able to say no."
+
+
 def compiled(document: PolicyDocument) -> "CompiledPolicy":
     """Compile the document's rules once. Raises InvalidPolicyError with every problem of every rule."""
     problems = [f"Two rules are named {name}." for name in _duplicates(rule.name for rule in document.rules)]
     tools = _duplicates(f"{tool.tool} of {tool.agent}" for tool in document.tools)
     problems += [f"The tool {tool} stands twice in the policy." for tool in tools]
+    problems += _queue_problems(document)
     rules: list[_CompiledRule] = []
     for rule in document.rules:
         outcome = _compiled_rule(rule)
@@ -538,6 +587,11 @@ class CompiledPolicy:
         self._reads = _needs(rules)
         self._walks = any(rule.walks for rule in rules)
         self._tools = {(tool.agent, tool.tool): tool for tool in document.tools}
+        self._queues = {queue.name: queue for queue in document.queues}
+
+    def queue(self, name: str) -> Queue:
+        """Return what the policy says of the queue; of one that it does not name, nothing but the name."""
+        return self._queues.get(name) or Queue(name=name)
 
     def tool_rule(self, agent: str, tool: str) -> ToolRule | None:
         """Return what the policy says of this tool in this agent's hands; None for an unknown tool."""
@@ -662,17 +716,19 @@ class CompiledPolicy:
         if matches.rests_on_confidence:
             priorities.append(document.default_priority)
         expires_in = request.expires_in or document.default_expires_in
-        due_in = dues[0] if dues else (tool and tool.due_in) or document.default_due_in
+        queue = self.queue(queues[0] if queues else (tool and tool.queue) or document.default_queue)
+        due_in = dues[0] if dues else (tool and tool.due_in) or queue.due_in or document.default_due_in
         return Routing(
             route=route,
             reasons=reasons,
-            queue=queues[0] if queues else (tool and tool.queue) or document.default_queue,
+            queue=queue.name,
             priority=min(priorities, default=document.default_priority),
             quorum=max((rule.quorum for rule in rules), default=1),
             due_in=min(due_in, expires_in),
             expires_in=expires_in,
             audited=route is Route.EXECUTE,
             permit_for=int(self.permit_for(agent, request.action.name).total_seconds()),
+            blind=queue.blind or any(rule.blind for rule in rules),
         )
 
 

@@ -75,7 +75,7 @@ class Sessions:
             person = session.person
             member = tx.member(person.workspace, person.iss, person.sub)
             if member is not None:
-                person = replace(member.person, authenticated_at=person.authenticated_at)
+                person = replace(member.as_of(tx.now), authenticated_at=person.authenticated_at)
             return session, person, tx.now
 
         return self._store.read(work)

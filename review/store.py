@@ -78,6 +78,12 @@ class Reading(Protocol):
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
 
+    def waiting_queues(self, workspace: str) -> Sequence[str]:
+        """Return the queues in which something waits for everybody, by name."""
+
+    def oldest_waiting(self, workspace: str, queue: str) -> datetime | None:
+        """Return when the oldest item that waits in the queue for everybody was submitted; None where none waits."""
+
     def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
         """Return the item that this person holds undecided, if their hold has not lapsed."""
 
@@ -233,7 +239,10 @@ class Writing(Reading, Protocol):
     def claim_next(
         self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
     ) -> ReviewItem | None:
-        """Take, in one statement, the most urgent waiting item that the person has not decided; its epoch grows."""
+        """Take, in one statement, the most urgent item that the person may decide; its epoch grows.
+
+        What waits for this person alone comes first; what waits for everybody, of these queues, after it.
+        """
 
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped.
@@ -246,6 +255,15 @@ class Writing(Reading, Protocol):
 
         An item on which a decision waits for its time to count is decided.
         """
+
+    def undecided_in_time(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items past ``due_at`` that nobody holds, not found so before, of every workspace, locked."""
+
+    def ended_assignments(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items that waited for one person long enough, of every workspace, locked."""
+
+    def rested_items(self, *, limit: int) -> Sequence[ReviewItem]:
+        """Return items that slept until their time, of every workspace, locked."""
 
     def overdue_outcomes(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return started items past ``outcome_due_at``, of every workspace, locked; rows others lock are skipped."""

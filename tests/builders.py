@@ -22,7 +22,7 @@ from agents.protocol import (
 )
 from review.audit import Actor, AuditEvent, EventKind
 from review.items import Claim, DecisionRecord, NoteRecord, Purpose, ReviewItem, Tool
-from review.people import Agent, AgentKey, Person, Role, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Person, Role, Session, SignInLink
 from review.policy import Policy, PolicyDocument
 from review.store import Writing
 from tests.clock import START
@@ -175,6 +175,20 @@ def a_session(person: Person = ada, **fields: Any) -> Session:  # noqa: ANN401 -
     return Session(**(given | fields))
 
 
+def a_member(person: Person = ada, **fields: Any) -> Member:  # noqa: ANN401 -- whatever the member takes
+    given: dict[str, Any] = {
+        "workspace": person.workspace,
+        "iss": person.iss,
+        "sub": person.sub,
+        "name": person.name,
+        "claimed": person.roles,
+        "first_seen_at": START,
+        "last_seen_at": START,
+        "trained_until": {skill: START + timedelta(days=365) for skill in person.skills or ()},
+    }
+    return Member(**(given | fields))
+
+
 def a_link(person: Person = ada, **fields: Any) -> SignInLink:  # noqa: ANN401 -- whatever the link takes
     given: dict[str, Any] = {
         "id": uuid7().hex,
@@ -194,6 +208,7 @@ _KEEPING: dict[type, Callable[[Writing, Any], None]] = {
     Agent: lambda tx, agent: tx.keep_agent(agent),
     Tool: lambda tx, tool: tx.keep_tool(tool),
     AgentKey: lambda tx, key: tx.add_key(key),
+    Member: lambda tx, member: tx.keep_member(member),
     Session: lambda tx, session: tx.add_session(session),
     SignInLink: lambda tx, link: tx.add_link(link),
 }

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
+from review.board import Board
 from review.desk import ReviewDesk
 from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
@@ -51,6 +52,7 @@ class Console:
         self.keys = KeyRing(store)
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
+        self.board = Board(store, self.policies, self.desk)
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)

@@ -7,7 +7,7 @@ from typing import Any
 from agents.canonical import action_digest
 from agents.protocol import Action, Approve, Edit, Execution, Route, Status
 from review.audit import AuditEvent, EventKind
-from review.items import DecisionRecord, Purpose, ReviewItem
+from review.items import Aside, DecisionRecord, Purpose, ReviewItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Standing:
     notes: int = 0
     decisions: int = 0
     is_pending: bool = False
+    aside: Aside | None = None
 
 
 class ImpossibleEventError(AssertionError):
@@ -44,6 +45,7 @@ def check_standing(item: ReviewItem, events: Sequence[AuditEvent], decisions: Se
     is_standing = Standing(
         *(item.status, item.execution, item.epoch, item.version, item.notes, len(decisions)),
         is_pending=item.pending is not None,
+        aside=item.aside,
     )
     assert is_standing == told(events), f"{item} is not what its events tell: {[event.kind for event in events]}"
     at = {event.kind: event.at for event in events}
@@ -136,17 +138,35 @@ def _is_held_undecided(was: Standing, data: Data) -> bool:
 def _decided(was: Standing, data: Data) -> Standing:
     permits = data["permitted_digest"] is not None
     execution = Execution.PERMITTED if permits else Execution.NONE
-    return replace(was, status=Status.SETTLED, execution=execution, decisions=was.decisions + 1, is_pending=False)
+    return replace(
+        was, status=Status.SETTLED, execution=execution, decisions=was.decisions + 1, is_pending=False, aside=None
+    )
 
 
 def _expired(was: Standing, data: Data) -> Standing:
     execution = Execution.PERMITTED if data["decision"] == "approve" else Execution.NONE
-    return replace(was, status=Status(data["status"]), execution=execution)
+    return replace(was, status=Status(data["status"]), execution=execution, aside=None)
 
 
 def _back(was: Standing, data: Data) -> Standing:
     decided = 1 if "decision" in data else 0
-    return replace(was, status=Status.WAITING, decisions=was.decisions + decided, is_pending=False)
+    return replace(was, status=Status.WAITING, decisions=was.decisions + decided, is_pending=False, aside=None)
+
+
+def _is_waiting(was: Standing, _: Data) -> bool:
+    return was.status is Status.WAITING
+
+
+def _is_put_aside(why: Aside) -> Callable[[Standing, Data], bool]:
+    return lambda was, _: was.status is Status.WAITING and was.aside is why
+
+
+def _put_aside(why: Aside) -> Callable[[Standing, Data], Standing]:
+    return lambda was, _: replace(was, status=Status.WAITING, aside=why)
+
+
+def _breached(was: Standing, data: Data) -> Standing:
+    return was if data["queue"] == data["was_queue"] else replace(was, aside=None)
 
 
 _BEGINNINGS: dict[EventKind, Callable[[Data], Standing]] = {
@@ -158,8 +178,14 @@ _BEGINNINGS: dict[EventKind, Callable[[Data], Standing]] = {
 _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standing, Data], Standing]]] = {
     EventKind.ITEM_CLAIMED: (
         lambda was, data: was.status is Status.WAITING and data["epoch"] == was.epoch + 1,
-        lambda was, data: replace(was, status=Status.CLAIMED, epoch=data["epoch"]),
+        lambda was, data: replace(was, status=Status.CLAIMED, epoch=data["epoch"], aside=None),
     ),
+    EventKind.ITEM_ASSIGNED: (_is_waiting, _put_aside(Aside.ASSIGNED)),
+    EventKind.ITEM_HANDED_OVER: (_is_held_undecided, _put_aside(Aside.ASSIGNED)),
+    EventKind.ASSIGNMENT_ENDED: (_is_put_aside(Aside.ASSIGNED), _back),
+    EventKind.ITEM_SNOOZED: (_is_undecided, _put_aside(Aside.SNOOZED)),
+    EventKind.ITEM_WOKEN: (_is_put_aside(Aside.SNOOZED), _back),
+    EventKind.DEADLINE_BREACHED: (_is_waiting, _breached),
     EventKind.CLAIM_EXTENDED: (_is_held_undecided, lambda was, _: was),
     EventKind.CLAIM_RELEASED: (_is_held_undecided, _back),
     EventKind.CLAIM_LAPSED: (_is_held_undecided, _back),
@@ -177,7 +203,10 @@ _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standi
     ),
     EventKind.ITEM_DECIDED: (_is_claimed, _decided),
     EventKind.ITEM_EXPIRED: (lambda was, _: not was.status.is_final and not was.is_pending, _expired),
-    EventKind.ITEM_CANCELLED: (_is_undecided, lambda was, _: replace(was, status=Status.CANCELLED, is_pending=False)),
+    EventKind.ITEM_CANCELLED: (
+        _is_undecided,
+        lambda was, _: replace(was, status=Status.CANCELLED, is_pending=False, aside=None),
+    ),
     EventKind.NOTE_ADDED: (_is_undecided, lambda was, _: replace(was, notes=was.notes + 1)),
     EventKind.RECEIPT_CONSUMED: (
         lambda was, _: was.execution is Execution.PERMITTED,

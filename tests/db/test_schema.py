@@ -73,7 +73,11 @@ def test_an_execution_that_an_earlier_release_started_gets_a_time_for_its_outcom
 ) -> None:
     running = an_item(execution=Execution.STARTED, consumed_at=START)
     waiting = an_item()
-    later = ("outcome_due_at", "reconciliation", "repeats_id", "rejections", "erased_at", "settles_at", "pending")
+    later = {
+        *("outcome_due_at", "reconciliation", "repeats_id", "rejections", "erased_at", "snoozed_until", "breached_at"),
+        *("assigned_iss", "assigned_sub", "assigned_name", "assigned_until", "assigned_by", "assigned_note"),
+        *("blind", "principal", "settles_at", "pending"),
+    }
     engines = open_engines(store_url)
     with engines.writing.begin() as connection:
         config = Config()

@@ -46,6 +46,7 @@ def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(services, "_installed", [])
     served = services.Services(
         desk=house.desk,
+        board=house.board,
         records=house.records,
         policies=house.policies,
         keys=house.keys,

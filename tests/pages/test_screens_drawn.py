@@ -49,6 +49,7 @@ def installed(console: Console) -> Console:
     install(
         Services(
             desk=console.desk,
+            board=console.board,
             records=console.records,
             policies=console.policies,
             keys=console.keys,

@@ -82,6 +82,7 @@ def installed(
         services.install(
             services.Services(
                 desk=house.desk,
+                board=house.board,
                 records=house.records,
                 policies=house.policies,
                 keys=house.keys,

@@ -34,9 +34,12 @@ from review.errors import (
     ClaimLostError,
     DecisionNotAllowedError,
     DigestMismatchError,
+    ItemAssignedError,
     ItemChangedError,
     ItemHeldError,
     ItemNotFoundError,
+    NobodyThereError,
+    NotAsideError,
     NotPermittedError,
     NotStartedError,
     OtherToolError,
@@ -46,26 +49,23 @@ from review.errors import (
     ReceiptRefusedError,
     ReviewError,
     UndoTooLateError,
+    UnfitTimeError,
 )
 from review.intake import AUDIT_LIFE, AUDIT_PRIORITY, OBSERVED_PRIORITY
-from review.items import CLAIM_DURATION, DEFAULT_PRIORITY, Purpose
+from review.items import ASSIGNMENT_DURATION, CLAIM_DURATION, DEFAULT_PRIORITY, Aside, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 
 PERMIT_FOR = timedelta(hours=1)
 OUTCOME_WITHIN = timedelta(minutes=15)
 USUAL_LIFE = timedelta(hours=24)
+DUE_IN = timedelta(hours=4)
+LATE, LATE_PRIORITY = "late", 3
 ROUTES: Mapping[str, Route] = {
     "reply": Route.EXECUTE,
     "refund": Route.REVIEW,
     "pay": Route.REVIEW,
     "stock": Route.REVIEW,
     "wipe": Route.DENY,
-}
-
-_PRIORITIES = {
-    Purpose.GATE: DEFAULT_PRIORITY,
-    Purpose.AUDIT: AUDIT_PRIORITY,
-    Purpose.SHADOW: OBSERVED_PRIORITY,
 }
 
 Happened: TypeAlias = tuple[EventKind, UUID]
@@ -101,6 +101,13 @@ class Expected:
     notes: int = 0
     holder: str | None = None
     until: datetime | None = None
+    due_at: datetime | None = None
+    queue: str = "general"
+    priority: int = DEFAULT_PRIORITY
+    assignee: str | None = None
+    assigned_until: datetime | None = None
+    snoozed_until: datetime | None = None
+    is_breached: bool = False
     draft: Action | None = None
     given: tuple[Given, ...] = ()
     pending: Given | None = None
@@ -115,7 +122,36 @@ class Expected:
     @property
     def urgency(self) -> tuple[int, UUID]:
         """The order in which items are handed out."""
-        return (_PRIORITIES[self.purpose], self.id)
+        return (self.priority, self.id)
+
+    @property
+    def aside(self) -> Aside | None:
+        """Why it is not there for everybody."""
+        if self.status is not Status.WAITING:
+            return None
+        if self.snoozed_until is not None:
+            return Aside.SNOOZED
+        return Aside.ASSIGNED if self.assignee is not None else None
+
+    @property
+    def free(self) -> "Expected":
+        """The item as it is when it waits for everybody."""
+        return replace(
+            self,
+            status=Status.WAITING,
+            holder=None,
+            until=None,
+            assignee=None,
+            assigned_until=None,
+            snoozed_until=None,
+            pending=None,
+            settles_at=None,
+        )
+
+    def is_kept_for(self, person: str, now: datetime) -> bool:
+        """Tell whether it waits for this person."""
+        is_kept = self.aside is Aside.ASSIGNED and self.assignee == person
+        return is_kept and self.assigned_until is not None and now < self.assigned_until
 
     @property
     def shown(self) -> Action:
@@ -157,10 +193,11 @@ class Model:
         """The most urgent item that waits, unless the person holds one; lapsed claims are freed first."""
         if self.held_by(person) is not None:
             return NOTHING
-        freed = {item.id: replace(item, status=Status.WAITING, holder=None, until=None) for item in self._lapsed()}
+        freed = {item.id: item.free for item in self._lapsed()}
         events = [(EventKind.CLAIM_LAPSED, item) for item in freed]
-        after = {**self.items, **freed}
-        waiting = [item for item in after.values() if item.status is Status.WAITING and _is_for(person, item)]
+        after = [item for item in {**self.items, **freed}.values() if _is_for(person, item)]
+        waiting = [item for item in after if item.aside is Aside.ASSIGNED and item.assignee == person]
+        waiting = waiting or [item for item in after if item.status is Status.WAITING and item.aside is None]
         if waiting:
             taken = self._taken(min(waiting, key=lambda item: item.urgency), person)
             freed[taken.id] = taken
@@ -169,27 +206,38 @@ class Model:
 
     def claim_item(self, person: str, item: Expected) -> Step:
         """This very item; what the person held before goes back."""
-        if item.status.is_final:
-            return Step(AlreadySettledError)
-        if item.pending is not None:
-            return Step(AlreadyDecidedError if item.pending.person == person else ItemHeldError)
-        if item.is_held_by(person, self.now):
+        if item.pending is None and item.is_held_by(person, self.now):
             return NOTHING
-        if item.until is not None and self.now < item.until:
-            return Step(ItemHeldError)
-        if _has_had_a_hand_in(person, item):
-            return Step(OwnWorkError)
+        refusal = self._claim_refusal(person, item)
+        if refusal is not None:
+            return Step(refusal)
         changed: list[Expected] = []
         events: list[Happened] = []
         held = self.held_by(person)
         if held is not None:
-            changed.append(replace(held, status=Status.WAITING, holder=None, until=None))
+            changed.append(held.free)
             events.append((EventKind.CLAIM_RELEASED, held.id))
         if item.holder is not None:
             events.append((EventKind.CLAIM_LAPSED, item.id))
+            item = item.free
+        if item.aside is Aside.ASSIGNED and item.assignee != person:
+            events.append((EventKind.ASSIGNMENT_ENDED, item.id))
+            item = item.free
         changed.append(self._taken(item, person))
         events.append((EventKind.ITEM_CLAIMED, item.id))
         return Step(changed=tuple(changed), events=tuple(events))
+
+    def _claim_refusal(self, person: str, item: Expected) -> type[ReviewError] | None:
+        if item.status.is_final:
+            return AlreadySettledError
+        if item.pending is not None:
+            return AlreadyDecidedError if item.pending.person == person else ItemHeldError
+        if item.until is not None and self.now < item.until:
+            return ItemHeldError
+        if _has_had_a_hand_in(person, item):
+            return OwnWorkError
+        is_kept = item.assignee not in (None, person) and item.is_kept_for(item.assignee or "", self.now)
+        return ItemAssignedError if is_kept else None
 
     def extend(self, person: str, item: Expected, epoch: int) -> Step:
         """Hold it for another full while."""
@@ -203,8 +251,58 @@ class Model:
         """Give it back; whoever does not hold it changes nothing."""
         if item.epoch != epoch or not item.is_held_by(person, self.now):
             return NOTHING
-        free = replace(item, status=Status.WAITING, holder=None, until=None)
-        return Step(changed=(free,), events=((EventKind.CLAIM_RELEASED, item.id),))
+        return Step(changed=(item.free,), events=((EventKind.CLAIM_RELEASED, item.id),))
+
+    def assign(self, person: str, item: Expected, to: str) -> Step:
+        """Only the one named can take it from now on; a hold that lapsed is over first."""
+        refusal = self._closed_refusal(person, item)
+        if refusal is not None:
+            return Step(refusal)
+        if item.until is not None and self.now < item.until:
+            return Step(ItemHeldError)
+        if _has_had_a_hand_in(to, item):
+            return Step(OwnWorkError)
+        if item.aside is Aside.ASSIGNED and item.assignee == to:
+            return NOTHING
+        lapsed = [(EventKind.CLAIM_LAPSED, item.id)] if item.holder else []
+        return Step(changed=(self._assigned(item, to),), events=(*lapsed, (EventKind.ITEM_ASSIGNED, item.id)))
+
+    def hand_over(self, person: str, item: Expected, epoch: int, to: str) -> Step:
+        """Whoever holds it gives it to another."""
+        refusal = self._closed_refusal(person, item) or self._hold_refusal(person, item, epoch)
+        if refusal is not None:
+            return Step(refusal)
+        if to == person:
+            return Step(NobodyThereError)
+        if _has_had_a_hand_in(to, item):
+            return Step(OwnWorkError)
+        return Step(changed=(self._assigned(item, to),), events=((EventKind.ITEM_HANDED_OVER, item.id),))
+
+    def snooze(self, person: str, item: Expected, until: datetime) -> Step:
+        """It sleeps until then, never past its end, and never out of somebody else's hands."""
+        refusal = self._closed_refusal(person, item)
+        if refusal is not None:
+            return Step(refusal)
+        if not self.now < until < min(item.expires_at, self.now + timedelta(days=14)):
+            return Step(UnfitTimeError)
+        if item.aside is Aside.SNOOZED and item.snoozed_until == until:
+            return NOTHING
+        if item.until is not None and self.now < item.until and item.holder != person:
+            return Step(ItemHeldError)
+        is_lapsed = item.until is not None and item.until <= self.now
+        lapsed = [(EventKind.CLAIM_LAPSED, item.id)] if is_lapsed else []
+        asleep = replace(item.free, snoozed_until=until)
+        return Step(changed=(asleep,), events=(*lapsed, (EventKind.ITEM_SNOOZED, item.id)))
+
+    def put_back(self, person: str, item: Expected) -> Step:
+        """It is there for everybody again."""
+        refusal = self._closed_refusal(person, item)
+        if refusal is not None:
+            return Step(refusal)
+        if item.aside is None:
+            return Step(NotAsideError)
+        kind = EventKind.ITEM_WOKEN if item.aside is Aside.SNOOZED else EventKind.ASSIGNMENT_ENDED
+        return Step(changed=(item.free,), events=((kind, item.id),))
 
     def decide(self, person: str, item: Expected, decision: Decision, *, epoch: int, shown: Action) -> Step:
         """The same decision of the same person under the same claim again changes nothing."""
@@ -237,7 +335,7 @@ class Model:
         held = self.held_by(person)
         if held is None:
             return Step(changed=(again,), events=((EventKind.DECISION_TAKEN_BACK, item.id),))
-        free = replace(held, status=Status.WAITING, holder=None, until=None)
+        free = held.free
         events = ((EventKind.CLAIM_RELEASED, held.id), (EventKind.DECISION_TAKEN_BACK, item.id))
         return Step(changed=(free, again), events=events)
 
@@ -266,7 +364,7 @@ class Model:
             return NOTHING
         if item.status.is_final:
             return Step(AlreadySettledError)
-        gone = replace(item, status=Status.CANCELLED, holder=None, until=None, pending=None, settles_at=None)
+        gone = replace(item.free, status=Status.CANCELLED)
         return Step(changed=(gone,), events=((EventKind.ITEM_CANCELLED, item.id),))
 
     def add_note(self, agent: str, item: Expected) -> Step:
@@ -313,18 +411,50 @@ class Model:
         return Step(changed=(known,), events=((EventKind.OUTCOME_RECONCILED, item.id),))
 
     def sweep(self) -> Step:
-        """Free what lapsed, close what is overdue, and give up on outcomes that are missing."""
-        freed = {item.id: replace(item, status=Status.WAITING, holder=None, until=None) for item in self._lapsed()}
-        events = [(EventKind.CLAIM_LAPSED, item) for item in freed]
-        for item in {**self.items, **freed}.values():
-            if not item.status.is_final and item.pending is None and item.expires_at <= self.now:
-                freed[item.id] = self._expired(item)
-                events.append((EventKind.ITEM_EXPIRED, item.id))
-            due = item.outcome_due_at if item.execution is Execution.STARTED else None
-            if due is not None and due <= self.now:
-                freed[item.id] = replace(item, execution=Execution.UNKNOWN)
-                events.append((EventKind.OUTCOME_MISSED, item.id))
-        return Step(changed=tuple(freed.values()), events=tuple(events))
+        """Do what is due: free what lapsed, close or escalate what is overdue, give up on outcomes that are missing."""
+        changed: dict[UUID, Expected] = {}
+        events: list[Happened] = []
+        for before in self.items.values():
+            item = before
+            for kind, after in (
+                (EventKind.CLAIM_LAPSED, self._after_its_hold),
+                (EventKind.ITEM_WOKEN, self._after_its_sleep),
+                (EventKind.ASSIGNMENT_ENDED, self._after_its_assignment),
+                (EventKind.ITEM_EXPIRED, self._after_its_life),
+                (EventKind.DEADLINE_BREACHED, self._after_its_deadline),
+                (EventKind.OUTCOME_MISSED, self._after_its_outcome_was_due),
+            ):
+                moved = after(item)
+                if moved is not None:
+                    item = changed[item.id] = moved
+                    events.append((kind, item.id))
+        return Step(changed=tuple(changed.values()), events=tuple(events))
+
+    def _after_its_hold(self, item: Expected) -> Expected | None:
+        is_over = item.until is not None and item.until <= self.now and item.pending is None
+        return item.free if is_over else None
+
+    def _after_its_sleep(self, item: Expected) -> Expected | None:
+        is_asleep = item.aside is Aside.SNOOZED and item.snoozed_until is not None
+        return item.free if is_asleep and item.snoozed_until and item.snoozed_until <= self.now else None
+
+    def _after_its_assignment(self, item: Expected) -> Expected | None:
+        is_over = item.aside is Aside.ASSIGNED and not item.is_kept_for(item.assignee or "", self.now)
+        return item.free if is_over else None
+
+    def _after_its_life(self, item: Expected) -> Expected | None:
+        is_over = not item.status.is_final and item.pending is None and item.expires_at <= self.now
+        return self._expired(item) if is_over else None
+
+    def _after_its_deadline(self, item: Expected) -> Expected | None:
+        is_late = item.due_at is not None and item.due_at <= self.now and not item.is_breached
+        if not is_late or item.status is not Status.WAITING or item.purpose is not Purpose.GATE:
+            return None
+        return replace(item.free, is_breached=True, queue=LATE, priority=LATE_PRIORITY)
+
+    def _after_its_outcome_was_due(self, item: Expected) -> Expected | None:
+        due = item.outcome_due_at if item.execution is Execution.STARTED else None
+        return replace(item, execution=Execution.UNKNOWN) if due is not None and due <= self.now else None
 
     def submitted(self, item_id: UUID, agent: str, request: ActionRequest, life: timedelta) -> Expected:
         """A new item: what the policy answers at once, or what waits for a person."""
@@ -335,10 +465,11 @@ class Model:
             action=request.action,
             route=ROUTES[tool],
             expires_at=self.now + life,
+            due_at=self.now + min(DUE_IN, life),
             allowed=request.allowed_decisions,
         )
         if request.observed:
-            return replace(item, purpose=Purpose.SHADOW)
+            return replace(item, purpose=Purpose.SHADOW, priority=OBSERVED_PRIORITY)
         match item.route:
             case Route.EXECUTE:
                 return self._settled(item, Approve())
@@ -358,6 +489,7 @@ class Model:
             expires_at=self.now + AUDIT_LIFE,
             allowed=item.allowed,
             purpose=Purpose.AUDIT,
+            priority=AUDIT_PRIORITY,
         )
 
     def held_by(self, person: str) -> Expected | None:
@@ -371,7 +503,17 @@ class Model:
 
     def _taken(self, item: Expected, person: str) -> Expected:
         until = self.now + CLAIM_DURATION
-        return replace(item, status=Status.CLAIMED, epoch=item.epoch + 1, holder=person, until=until)
+        return replace(
+            item, status=Status.CLAIMED, epoch=item.epoch + 1, holder=person, until=until, snoozed_until=None
+        )
+
+    def _assigned(self, item: Expected, to: str) -> Expected:
+        return replace(item.free, assignee=to, assigned_until=min(self.now + ASSIGNMENT_DURATION, item.expires_at))
+
+    def _closed_refusal(self, person: str, item: Expected) -> type[ReviewError] | None:
+        if item.pending is not None:
+            return AlreadyDecidedError if item.pending.person == person else ItemHeldError
+        return AlreadySettledError if item.status.is_final or item.expires_at <= self.now else None
 
     def _hold_refusal(self, person: str, item: Expected, epoch: int) -> type[ReviewError] | None:
         if item.status.is_final:
@@ -387,16 +529,16 @@ class Model:
         is_draft = isinstance(decision, Edit) and item.quorum > 1
         version = item.version + 1 if is_draft else item.version
         given = (*item.given, replace(made, version=version))
-        free = replace(item, given=given, version=version, holder=None, until=None, pending=None, settles_at=None)
+        free = replace(item.free, given=given, version=version)
         if is_draft and isinstance(decision, Edit):
-            return replace(free, status=Status.WAITING, draft=decision.edited_action), EventKind.EDIT_PROPOSED
+            return replace(free, draft=decision.edited_action), EventKind.EDIT_PROPOSED
         if isinstance(decision, Approve) and len(_approvers(free)) < item.quorum:
-            return replace(free, status=Status.WAITING), EventKind.APPROVAL_GIVEN
+            return free, EventKind.APPROVAL_GIVEN
         final = Edit(edited_action=item.draft) if item.draft and isinstance(decision, Approve) else decision
         return self._settled(free, final), EventKind.ITEM_DECIDED
 
     def _settled(self, item: Expected, decision: Decision) -> Expected:
-        done = replace(item, status=Status.SETTLED, decision=decision, holder=None, until=None)
+        done = replace(item.free, status=Status.SETTLED, decision=decision)
         is_yes = isinstance(decision, Approve | Edit)
         if not is_yes or item.purpose is not Purpose.GATE or self._is_in_shadow(item.action.name):
             return done
@@ -410,7 +552,7 @@ class Model:
         if item.may_expire_approved and not self._is_in_shadow(item.action.name):
             return self._settled(item, Approve())
         decision = Reject(message=EXPIRED_MESSAGE) if item.purpose is Purpose.GATE else None
-        return replace(item, status=Status.EXPIRED, decision=decision, holder=None, until=None)
+        return replace(item.free, status=Status.EXPIRED, decision=decision)
 
 
 def _is_foreign(agent: str, item: Expected) -> bool:

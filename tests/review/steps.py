@@ -15,7 +15,7 @@ from review.desk import Seen
 from review.intake import Submission
 from review.items import ItemFilter, ReviewItem
 from review.people import AgentKey, Person
-from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from review.policy import Autonomy, PolicyDocument, Queue, Rule, ToolRule
 from tests.builders import AGENT, WORKSPACE, a_request, ada
 from tests.console import Console
 
@@ -54,9 +54,15 @@ def an_edit(name: str = TOOL, **args: Any) -> Edit:  # noqa: ANN401 -- JSON valu
     return Edit(edited_action=Action(name=name, args=args))
 
 
-def a_document(autonomy: Autonomy = Autonomy.AUTONOMOUS, *rules: Rule, **tool: Any) -> PolicyDocument:  # noqa: ANN401 -- whatever the tool's rule takes
+def a_document(
+    autonomy: Autonomy = Autonomy.AUTONOMOUS,
+    *rules: Rule,
+    queues: tuple[Queue, ...] = (),
+    **tool: Any,  # noqa: ANN401 -- whatever the tool's rule takes
+) -> PolicyDocument:
     """Return a policy that says this of the builders' agent and tool."""
-    return PolicyDocument(rules=rules, tools=(ToolRule(agent=AGENT, tool=TOOL, autonomy=autonomy, **tool),))
+    known = ToolRule(agent=AGENT, tool=TOOL, autonomy=autonomy, **tool)
+    return PolicyDocument(rules=rules, tools=(known,), queues=queues)
 
 
 def kept(house: Console, item_id: UUID) -> ReviewItem:

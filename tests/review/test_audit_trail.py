@@ -18,7 +18,7 @@ from review.items import CLAIM_DURATION, ReviewItem
 from review.people import AgentKey, SignInProof
 from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
-from tests.builders import WORKSPACE, a_request, ada, grace, root
+from tests.builders import WORKSPACE, a_member, a_request, ada, grace, keeping, root
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import a_document, all_rows, an_edit, caller, claim, decide, events, kept, submit
@@ -148,6 +148,33 @@ def _undone_with_another_held(scene: Scene) -> Callable[[], object]:
     return lambda: scene.house.desk.undo(ada, item.id, epoch=item.epoch)
 
 
+def _assigned(scene: Scene) -> ReviewItem:
+    item = scene.waiting()
+    scene.house.store.write(keeping(a_member(grace)))
+    return scene.house.board.assign(grace, item.id, to=grace)
+
+
+def _handed_over(scene: Scene) -> Callable[[], object]:
+    item = scene.held()
+    scene.house.store.write(keeping(a_member(grace)))
+    return lambda: scene.house.board.hand_over(ada, item.id, epoch=item.epoch, to=grace)
+
+
+def _snoozed(scene: Scene) -> ReviewItem:
+    item = scene.waiting()
+    return scene.house.board.snooze(ada, item.id, until=scene.clock() + timedelta(hours=1))
+
+
+def _slept_enough(scene: Scene) -> Callable[[], object]:
+    _snoozed(scene)
+    return scene.passing(timedelta(hours=1))
+
+
+def _late(scene: Scene) -> Callable[[], object]:
+    scene.waiting()
+    return scene.passing(timedelta(hours=4))
+
+
 def _swapped(scene: Scene) -> Callable[[], object]:
     scene.held()
     other = scene.waiting()
@@ -221,6 +248,22 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         [K.CLAIM_RELEASED],
     ),
     "lapse": (_lapsed, [K.CLAIM_LAPSED]),
+    "assign": (
+        _on(_assigned, lambda scene, item: scene.house.board.assign(grace, item.id, to=grace, note="Soon.")),
+        [K.ITEM_ASSIGNED],
+    ),
+    "take back": (
+        _on(_assigned, lambda scene, item: scene.house.board.put_back(grace, item.id)),
+        [K.ASSIGNMENT_ENDED],
+    ),
+    "hand over": (_handed_over, [K.ITEM_HANDED_OVER]),
+    "snooze": (
+        _on(_snoozed, lambda scene, item: scene.house.board.snooze(ada, item.id, until=item.due_at)),
+        [K.ITEM_SNOOZED],
+    ),
+    "wake": (_on(_snoozed, lambda scene, item: scene.house.board.put_back(ada, item.id)), [K.ITEM_WOKEN]),
+    "sleep enough": (_slept_enough, [K.ITEM_WOKEN]),
+    "be overdue": (_late, [K.DEADLINE_BREACHED]),
     "expire": (_overdue, [K.ITEM_EXPIRED]),
     "expire, approved": (_approved_by_silence, [K.ITEM_EXPIRED]),
     "approve": (lambda scene: scene.deciding(Approve()), [K.ITEM_DECIDED]),

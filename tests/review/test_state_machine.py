@@ -52,6 +52,7 @@ from db.store import SqlStore, open_store
 from db.wakeups import Hub
 from review import lifecycle
 from review.audit import SYSTEM, Arrival, AuditEvent, EventFilter, EventKind
+from review.board import Board
 from review.desk import ReviewDesk, Seen
 from review.erasure import Erased, Eraser, ErasurePlan
 from review.errors import IdempotencyMismatchError, ReviewError
@@ -59,13 +60,14 @@ from review.governance import KeyRing, PolicyBook
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, DecisionRecord, ItemFilter, Purpose, ReviewItem
 from review.people import AgentKey, Person, Role
-from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
+from review.policy import Autonomy, PolicyDocument, Queue, Rule, ToolRule
 from review.signing import Receipts
 from review.store import Reading, Writing
-from tests.builders import ISSUER
+from tests.builders import ISSUER, a_member, keeping
 from tests.clock import MovableClock
 from tests.history import check_permission, check_standing
-from tests.review.model import OUTCOME_WITHIN, PERMIT_FOR, Expected, Model, Step
+from tests.review.model import DUE_IN, LATE_PRIORITY, OUTCOME_WITHIN, PERMIT_FOR, Expected, Model, Step
+from tests.review.model import LATE as LATE_QUEUE
 
 T = TypeVar("T")
 
@@ -175,6 +177,10 @@ def the_policy(*, shadows_refunds: bool) -> PolicyDocument:
             for agent in AGENTS
             for tool, autonomy in autonomies.items()
         ),
+        queues=(
+            Queue(name="general", due_in=int(DUE_IN.total_seconds()), raise_to=LATE_PRIORITY, move_to=LATE_QUEUE),
+            Queue(name=LATE_QUEUE),
+        ),
         audit_rate=0.5,
     )
 
@@ -231,6 +237,7 @@ class Desk(RuleBasedStateMachine):
             clock=self._clock,
         )
         self._desk = ReviewDesk(self._store, self._receipts, self._policies, undo_for=self._model.undo_for)
+        self._board = Board(self._store, self._policies, self._desk)
 
     @initialize(
         kinds=st.lists(st.sampled_from(TOOLS), min_size=2, max_size=5), undo_for=st.sampled_from([timedelta(0), GRACE])
@@ -241,6 +248,10 @@ class Desk(RuleBasedStateMachine):
         keys = KeyRing(self._store)
         self._keys = {agent: keys.create(agent, self._workspace, SYSTEM)[0] for agent in AGENTS}
         self._policies.save(the_policy(shadows_refunds=False), self._people["ada"], based_on=0)
+        now = self._clock()
+        self._store.write(
+            keeping(*(a_member(person, first_seen_at=now, last_seen_at=now) for person in self._people.values()))
+        )
         self._expected_events += [(EventKind.KEY_CREATED, None)] * 2 + [(EventKind.POLICY_SAVED, None)]
         for tool in kinds:
             self._submit("shopper", self._request(tool, on_expiry=OnExpiry.APPROVE, expires_in=172_800))
@@ -306,6 +317,43 @@ class Desk(RuleBasedStateMachine):
         person, epoch = self._person(by, expected), expected.epoch - late
         step = self._model.release(person, expected, epoch)
         self._did(step, lambda: self._desk.release(self._people[person], expected.id, epoch=epoch), fate)
+
+    @precondition(lambda self: self._any(_is_undecided))
+    @rule(which=PICKS, by=st.sampled_from(PEOPLE), to=st.sampled_from(PEOPLE), fate=FATES)
+    def assign(self, which: int, by: str, to: str, fate: Fate) -> None:
+        expected = self._picked(which, _is_undecided)
+        lead, assignee = self._people[by], self._people[to]
+        step = self._model.assign(by, expected, to)
+        self._did(step, lambda: self._board.assign(lead, expected.id, to=assignee), fate)
+
+    @precondition(lambda self: self._any(_is_claimed))
+    @rule(which=PICKS, by=st.sampled_from(HOLDERS), to=st.sampled_from(PEOPLE), late=LATE, fate=FATES)
+    def hand_over(self, which: int, by: str, to: str, late: int, fate: Fate) -> None:
+        expected = self._picked(which, _is_claimed)
+        person, epoch, assignee = self._person(by, expected), expected.epoch - late, self._people[to]
+        step = self._model.hand_over(person, expected, epoch, to)
+        holder = self._people[person]
+        self._did(
+            step, lambda: self._board.hand_over(holder, expected.id, epoch=epoch, to=assignee, note="Please."), fate
+        )
+
+    @precondition(lambda self: self._any(_is_undecided))
+    @rule(
+        which=PICKS,
+        by=st.sampled_from(PEOPLE),
+        life=st.sampled_from([timedelta(minutes=3), timedelta(minutes=3), timedelta(hours=5), timedelta(days=3)]),
+        fate=FATES,
+    )
+    def snooze(self, which: int, by: str, life: timedelta, fate: Fate) -> None:
+        expected, person, until = self._picked(which, _is_undecided), self._people[by], self._model.now + life
+        step = self._model.snooze(by, expected, until)
+        self._did(step, lambda: self._board.snooze(person, expected.id, until=until), fate)
+
+    @precondition(lambda self: self._any(_is_undecided))
+    @rule(which=PICKS, by=st.sampled_from(PEOPLE), fate=FATES)
+    def put_back(self, which: int, by: str, fate: Fate) -> None:
+        expected, person = self._picked(which, _is_undecided), self._people[by]
+        self._did(self._model.put_back(by, expected), lambda: self._board.put_back(person, expected.id), fate)
 
     @precondition(lambda self: self._any(_is_claimed))
     @rule(
@@ -805,6 +853,9 @@ def _check_item(item: ReviewItem, expected: Expected) -> None:
     assert (made and (made.sub, made.decision, made.settles_at)) == (
         kept and (kept.person, kept.decision, expected.settles_at)
     )
+    assert (item.aside, item.queue, item.priority) == (expected.aside, expected.queue, expected.priority)
+    assert (item.breached_at is not None, item.snoozed_until) == (expected.is_breached, expected.snoozed_until)
+    assert (item.assignment.sub if item.assignment else None) == expected.assignee
     assert (item.draft, item.outcome) == (expected.draft, expected.outcome)
     assert expected.decision is None or item.decision == expected.decision
     assert item.permitted_digest == (action_digest(permitted.name, permitted.args) if permitted else None)
