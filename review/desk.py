@@ -154,7 +154,8 @@ class ReviewDesk:
     def claim_item(self, person: Person, item_id: UUID) -> ReviewItem:
         """Take this very item, giving back the one held before; one that sleeps wakes.
 
-        Raises ItemHeldError, ItemAssignedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError, NotTrainedError.
+        Raises ItemHeldError, ItemAssignedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
+        NotTrainedError.
         """
         person.require(Permission.DECIDE)
 
