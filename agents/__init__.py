@@ -9,6 +9,7 @@ from .errors import (
     GateError,
     KeySetError,
     NotPermittedError,
+    PermissionOverError,
     ReceiptClaimError,
     ReceiptDigestError,
     ReceiptError,
@@ -19,6 +20,7 @@ from .errors import (
     RequestInvalidError,
     ServerAwayError,
     ServerRefusedError,
+    StoppedInsideError,
     UndecidedError,
 )
 from .execution import Breaker, Rate, RunPlan, idempotency_key
@@ -39,6 +41,7 @@ __all__ = [
     "IdempotencyKey",
     "KeySetError",
     "NotPermittedError",
+    "PermissionOverError",
     "Rate",
     "ReceiptClaimError",
     "ReceiptDigestError",
@@ -51,6 +54,7 @@ __all__ = [
     "RunPlan",
     "ServerAwayError",
     "ServerRefusedError",
+    "StoppedInsideError",
     "UndecidedError",
     "idempotency_key",
 ]

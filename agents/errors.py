@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from .protocol import Execution
+
 
 class GateError(Exception):
     """The gate could not be sure that this action is permitted, so it was not run."""
@@ -57,16 +59,17 @@ class UndecidedError(GateError):
 
 
 class AlreadyConsumedError(GateError):
-    """The permission was used by an earlier run of the same call; how that ended stands in the item."""
+    """The permission was used by an earlier run of the same call; ``execution`` is how far that had come."""
 
     code = "already_consumed"
 
-    def __init__(self, item_id: UUID) -> None:
+    def __init__(self, item_id: UUID, execution: Execution = Execution.STARTED) -> None:
         super().__init__(
             f"The permission of item {item_id} was used before, so it was not run again. "
             "Look at the item for its outcome."
         )
         self.item_id = item_id
+        self.execution = execution
 
 
 class NotPermittedError(GateError):
@@ -77,6 +80,28 @@ class NotPermittedError(GateError):
     def __init__(self, item_id: UUID, *, why: str) -> None:
         super().__init__(f"Item {item_id} permits nothing here: {why}.")
         self.item_id = item_id
+
+
+class PermissionOverError(NotPermittedError):
+    """The action was permitted, but the permission was not used in its time."""
+
+    code = "permission_over"
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__(item_id, why="its permission is over, or it carries no receipt")
+
+
+class StoppedInsideError(GateError):
+    """The tool called LangGraph's ``interrupt`` in the middle of its one permitted run, which cannot be begun again."""
+
+    code = "stopped_inside"
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(
+            f"{tool} stopped for an interrupt, and to go on it would be run again, which its permission does not "
+            "allow. Ask before the tool is called, or guard the tools inside it instead."
+        )
+        self.tool = tool
 
 
 class EditRefusedError(GateError):

@@ -22,6 +22,7 @@ from tenacity import DoAttempt, DoSleep, RetryCallState, Retrying, retry_if_resu
 from tenacity.wait import wait_exponential, wait_random
 
 from .client import Pause, Run, Steps
+from .errors import StoppedInsideError
 from .protocol import Args
 
 if TYPE_CHECKING:
@@ -141,14 +142,14 @@ class RunPlan:
 
     def leaves_open(self, error: Exception) -> bool:
         """Tell whether the call may have taken effect although it failed."""
-        if isinstance(error, OvertimeError):
+        if isinstance(error, OvertimeError | StoppedInsideError):
             return True
         return isinstance(error, self.doubtful) and not self.did_nothing(error)
 
     def did_nothing(self, error: Exception) -> bool:
         """Tell whether the call surely had no effect."""
         # OvertimeError is an OSError, which may well be declared; but nobody knows how such a run ended.
-        return isinstance(error, self.nothing_done) and not isinstance(error, OvertimeError)
+        return isinstance(error, self.nothing_done) and not isinstance(error, OvertimeError | StoppedInsideError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from .errors import (
     GateError,
     KeySetError,
     NotPermittedError,
+    PermissionOverError,
     ReceiptClaimError,
     ReceiptDigestError,
     RequestInvalidError,
@@ -71,6 +72,10 @@ EDIT_NOTICE = (
 )
 
 MAX_REMEMBERED = 1_000
+
+# On these, nothing will ever come of the call any more, however often it is tried again. A thread that kept failing on
+# them could never go on; so the model is told.
+CLOSED = (AlreadyConsumedError, EditRefusedError, PermissionOverError)
 
 _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
@@ -123,7 +128,8 @@ class Proposal:
     """An action on its way through the gate.
 
     ``check_edit`` raises EditRefusedError for arguments that the tool cannot run; ``outcome_of`` tells what
-    the console shall hear of a result; ``ways`` are the names of the tool and of its fallbacks.
+    the console shall hear of a result; ``ways`` are the names of the tool and of its fallbacks. ``is_models`` says
+    that a model made the call and is told what became of it, also where a program would be by an error.
     """
 
     request: ActionRequest
@@ -134,6 +140,7 @@ class Proposal:
     plan: RunPlan = field(default_factory=RunPlan)
     ways: tuple[str, ...] = ()
     answering: Answering | None = None
+    is_models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +326,14 @@ class Gate:
 
     def steps(self, proposal: Proposal) -> Steps[Ran | Told]:
         """Lead one action from its submission to its outcome; raise GateError where anything is in doubt."""
+        try:
+            return (yield from self._led(proposal))
+        except CLOSED as error:
+            if not proposal.is_models:
+                raise
+            return told_of_closed(error, proposal.request.action.name)
+
+    def _led(self, proposal: Proposal) -> Steps[Ran | Told]:
         plan, name = proposal.plan, proposal.request.action.name
         traffic = self._traffic_of(name)
         rest = traffic.rest(plan.breaker)
@@ -444,9 +459,9 @@ class Gate:
 
     def _verified_receipt(self, item: ActionStatus, request: ActionRequest, args: Args) -> Steps[tuple[str, str]]:
         if item.execution not in (Execution.NONE, Execution.PERMITTED):
-            raise AlreadyConsumedError(item.id)
+            raise AlreadyConsumedError(item.id, item.execution)
         if item.receipt is None or item.execution is Execution.NONE:
-            raise NotPermittedError(item.id, why="it carries no receipt, or its permission is over")
+            raise PermissionOverError(item.id)
         kid = receipt_key_id(item.receipt)
         if self._thumbprints and kid in self._thumbprints and kid not in (self._keys or {}):
             yield from self._fetch_keys()  # The console began to sign with another of the pinned keys.
@@ -576,6 +591,30 @@ def told_instead(item: ActionStatus, tool: str) -> Told | None:
                 is_error=False,
             )
     return None
+
+
+def told_of_closed(error: GateError, tool: str) -> Told:
+    """Return what the model is told where nothing will ever come of its call any more; ``error`` is one of `CLOSED`."""
+    match error:
+        case AlreadyConsumedError(execution=Execution.SUCCEEDED):
+            return Told(
+                f"This call to {tool} was run before and succeeded, but the agent was interrupted and its result is "
+                "not known here. Do not make this call again."
+            )
+        case AlreadyConsumedError(execution=Execution.FAILED):
+            return Told(f"This call to {tool} was run before and failed. It was not run again.")
+        case AlreadyConsumedError():
+            return Told(
+                f"This call to {tool} was permitted, but the agent was interrupted while it ran, and nobody knows yet "
+                "whether it took effect. Do not make it again and do not seek the same effect in another way; tell the "
+                "user that a person looks into it."
+            )
+        case PermissionOverError():
+            return Told(
+                f"This call to {tool} was permitted, but the permission ran out before the agent used it, so it was "
+                "not run. If it is still needed, make it again; it will be reviewed again."
+            )
+    return Told(f"{error} So the call was not run.")
 
 
 def told_of_edit(tool: str, edited: Args) -> str:

@@ -7,7 +7,9 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from typing import Any, get_args, get_type_hints
 
@@ -19,16 +21,18 @@ from langchain_core.tools.base import (
     ArgsSchema,
     ToolExceptionHandlerOutput,
     _handle_tool_error,
+    _handle_validation_error,
     get_all_basemodel_annotations,
 )
-from pydantic import BaseModel, PrivateAttr, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, PrivateAttr, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from uuid_utils import uuid7
 
 from .answering import Answering
 from .courier import observation
-from .errors import EditRefusedError, RequestInvalidError
+from .errors import EditRefusedError, RequestInvalidError, StoppedInsideError
 from .execution import HandledError, Ran, Way, idempotency_key, known_by
 from .gate import About, Gate, Proposal, Terms, Told, idempotency_key_for, request_for, succeeded, told_of_edit
 from .protocol import ActionRequest, Args, Outcome
@@ -110,13 +114,19 @@ class GuardedTool(_Double):
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.run
         """Take the call through the gate, then run the guarded tool as it would have been run."""
-        call = _Call(self._tool, tool_input, kwargs)
+        try:
+            call = _Call(self._tool, tool_input, kwargs)
+        except ValidationError as error:
+            return _invalid(self._tool, error, kwargs.get("tool_call_id"))
         answer = self._gate.conduct(*self._conducted(call, args, kwargs))
         return _as_result(answer, self.name, call.tool_call_id)
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as BaseTool.arun
         """Take the call through the gate, then run the guarded tool as it would have been run."""
-        call = _Call(self._tool, tool_input, kwargs)
+        try:
+            call = _Call(self._tool, tool_input, kwargs)
+        except ValidationError as error:
+            return _invalid(self._tool, error, kwargs.get("tool_call_id"))
         # In a thread, because a confidence may have to ask a model.
         conducted = await asyncio.to_thread(self._conducted, call, args, kwargs)
         answer = await self._gate.aconduct(*conducted)
@@ -174,6 +184,13 @@ class ObservedTool(_Double):
         return _as_result(Told(text, is_error=False), self.name, call.tool_call_id)
 
 
+def _invalid(tool: BaseTool, error: ValidationError, tool_call_id: str | None) -> Any:  # noqa: ANN401 -- text or a message
+    handler = tool.handle_validation_error
+    if not handler:
+        raise error
+    return _as_result(Told(_handle_validation_error(error, flag=handler)), tool.name, tool_call_id)
+
+
 def _as_tool(fallback: BaseTool | Callable[..., Any], tool: BaseTool) -> BaseTool:
     if isinstance(fallback, BaseTool):
         return fallback
@@ -198,13 +215,27 @@ def _way(tool: BaseTool, call: "_Call", args: tuple[Any, ...], kwargs: dict[str,
 
     def run(approved: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
         noting, errors = _noting(tool)
-        return _unless_failed(noting.run(given(approved), *args, **kwargs), errors)
+        with _to_its_end(tool.name):
+            return _unless_failed(noting.run(given(approved), *args, **kwargs), errors)
 
     async def wait(approved: Args) -> Any:  # noqa: ANN401 -- whatever the tool returns
         noting, errors = _noting(tool)
-        return _unless_failed(await noting.arun(given(approved), *args, **kwargs), errors)
+        with _to_its_end(tool.name):
+            return _unless_failed(await noting.arun(given(approved), *args, **kwargs), errors)
 
     return Way(tool.name[:_MAX_ID], run, wait, is_async=is_async)
+
+
+@contextmanager
+def _to_its_end(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Whoever raises it has imported it; the hook itself needs no langgraph.
+        langgraph = sys.modules.get("langgraph.errors")
+        if langgraph is not None and isinstance(error, langgraph.GraphInterrupt):
+            raise StoppedInsideError(name) from error
+        raise
 
 
 def _noting(tool: BaseTool) -> tuple[BaseTool, list[ToolException]]:
@@ -270,15 +301,14 @@ class _Call:
     """One call of a guarded tool: what is submitted of its input, and what is only passed on."""
 
     def __init__(self, tool: BaseTool, tool_input: str | dict[str, Any], options: Mapping[str, Any]) -> None:
-        given = {next(iter(tool.args)): tool_input} if isinstance(tool_input, str) else dict(tool_input)
+        given = _as_arguments(tool, tool_input)
         keys = _key_names(tool)
         given |= dict.fromkeys(keys, _NO_KEY)
         self.tool = tool
         self.tool_call_id: str | None = options.get("tool_call_id")
         self.config = ensure_config(options.get("config"))
         self.injected = {name: given[name] for name in _injected_names(tool, given)}
-        parsed = self._parsed(given)  # Bad arguments are the model's to mend, before anybody is asked.
-        self.args = _plain(tool.name, {**_defaults(tool, given, parsed), **given}, self.injected)
+        self.args = _plain(tool.name, self._whole(given), self.injected)
 
     def proposal(self, about: About, terms: Terms, ways: tuple[str, ...]) -> Proposal:
         return Proposal(
@@ -290,6 +320,7 @@ class _Call:
             plan=terms.plan,
             ways=ways,
             answering=None if terms.answer is None else Answering(terms.answer, self.args),
+            is_models=self.tool_call_id is not None,
         )
 
     def observation_key(self, about: About) -> str:
@@ -328,6 +359,30 @@ class _Call:
         parts = json.dumps(["langchain", str(thread_id), str(step), self.tool_call_id, self.tool.name])
         return "call-" + hashlib.sha256(parts.encode()).hexdigest()
 
+    def _whole(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what would run: what the tool takes of the given, and its defaults."""
+        parsed = self._parsed(given)  # Bad arguments are the model's to mend, before anybody is asked.
+        model = _model(self.tool)
+        if model is None:
+            return given
+        shown = {name: value for name, value in given.items() if name not in self.injected}
+        taken = _taken(model, shown)
+        others = {name: value for name, value in shown.items() if name in parsed and name not in model.model_fields}
+        heard = others | {
+            name if _takes_names(model) else key: _heard(shown[key], parsed.get(name)) for name, key in taken.items()
+        }
+        try:
+            again = self._parsed({**heard, **self.injected})
+        except (ValidationError, ValueError, TypeError):
+            again = {}
+        if any(name not in again or again[name] != parsed.get(name) for name in {*taken, *others}):
+            heard, again = shown, self._parsed(dict(given))  # A validator of the tool's own made something of it all.
+        # Defaults are shown where they are plain JSON, and so come back as they went, and the same each time: a new id
+        # would make another request of the same call after a restart.
+        added = {name: value for name, value in parsed.items() if name in self.tool.args and name not in taken}
+        stable = {name: value for name, value in added.items() if _is_plain(value) and again.get(name) == value}
+        return {**stable, **heard}
+
     def _check_edit(self, args: Args) -> None:
         reserved = _injected_names(self.tool, args)
         if reserved:
@@ -355,12 +410,54 @@ def _injected_names(tool: BaseTool, given: Mapping[str, Any]) -> set[str]:
     return set(given) - set(visible) - set(FILTERED_ARGS)
 
 
-def _defaults(tool: BaseTool, given: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
-    # What would run is shown whole: with defaults, where they are plain JSON and so come back as they went.
-    if isinstance(tool.args_schema, dict):
-        return {}
-    added = {name: value for name, value in parsed.items() if name in tool.args and name not in given}
-    return {name: value for name, value in added.items() if _is_plain(value)}
+def _as_arguments(tool: BaseTool, tool_input: str | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(tool_input, str):
+        return dict.fromkeys(list(tool.args)[:1], tool_input)
+    if tool.args_schema is None and isinstance(tool, Tool) and len(tool_input) == 1:
+        # Models are told that the argument of such a tool is __arg1; the tool takes it under any name.
+        return dict(zip(tool.args, tool_input.values(), strict=True))
+    return dict(tool_input)
+
+
+def _model(tool: BaseTool) -> type[BaseModel] | None:
+    schema = tool.args_schema
+    return schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
+
+
+def _takes_names(model: type[BaseModel]) -> bool:
+    return bool(model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name"))
+
+
+def _aliases(field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [] if alias is None else [alias]
+    return [str(each.path[0]) if isinstance(each, AliasPath) else each for each in choices]
+
+
+def _taken(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return under which key of the given each field is taken, in the order in which pydantic looks."""
+    taken: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        aliases = _aliases(field)
+        keys = [*aliases, name] if _takes_names(model) or not aliases else aliases
+        found = next((key for key in keys if key in given), None)
+        if found is not None:
+            taken[name] = found
+    return taken
+
+
+def _heard(given: Any, parsed: Any) -> Any:  # noqa: ANN401 -- any JSON value, and what was made of it
+    """Return the given without what was passed over: a reviewer might rely on a ``dry_run`` that nobody knows."""
+    match given, parsed:
+        case dict(), BaseModel():
+            if parsed.model_extra is not None:
+                return given
+            return {key: _heard(given[key], getattr(parsed, name)) for name, key in _taken(type(parsed), given).items()}
+        case dict(), dict():
+            return {key: _heard(value, parsed[key]) for key, value in given.items() if key in parsed}
+        case list(), list() | tuple() if len(given) == len(parsed):
+            return [_heard(*each) for each in zip(given, parsed, strict=True)]
+    return given
 
 
 def _is_plain(value: object) -> bool:
@@ -386,12 +483,23 @@ def args_schema_of(tool: BaseTool) -> dict[str, Any] | None:
         if isinstance(schema, dict):
             plain = schema
         elif issubclass(schema, BaseModel):
-            plain = schema.model_json_schema()
+            plain = _under_aliases(schema.model_json_schema(), _model(tool))
         else:
             plain = schema.schema()
     except PydanticInvalidForJsonSchema:
         return None
     return _with_safe_integers(plain)  # type: ignore[no-any-return]  # an object in, an object out
+
+
+def _under_aliases(schema: dict[str, Any], model: type[BaseModel] | None) -> dict[str, Any]:
+    # langchain-core tells the arguments by their names, also where the tool takes them under their aliases alone.
+    if model is None or _takes_names(model):
+        return schema
+    aliases = {name: aliases[0] for name, field in model.model_fields.items() if (aliases := _aliases(field))}
+    if not aliases:
+        return schema
+    properties = {aliases.get(name, name): value for name, value in schema.get("properties", {}).items()}
+    return {**schema, "properties": properties, "required": [aliases.get(n, n) for n in schema.get("required", ())]}
 
 
 def _with_safe_integers(value: Any) -> Any:  # noqa: ANN401 -- any JSON value

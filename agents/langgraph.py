@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
@@ -21,7 +22,7 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
-from langgraph.types import Command, StateSnapshot, StateUpdate
+from langgraph.types import Command, PregelTask, StateSnapshot, StateUpdate
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from .answering import Answer, Answering
@@ -29,6 +30,7 @@ from .client import Local, Steps
 from .conversation import context_of
 from .errors import AlreadyConsumedError, EditRefusedError, GateError
 from .gate import (
+    CLOSED,
     About,
     Gate,
     Permit,
@@ -40,6 +42,7 @@ from .gate import (
     request_for,
     succeeded,
     told_instead,
+    told_of_closed,
 )
 from .interrupts import AskedCall, Question, Shape, answer, last_proposal, question
 from .langchain import args_schema_of
@@ -64,14 +67,6 @@ _MAX_ID = 256
 _LONGEST_LOOK_BACK = 20
 _LOOK_SECONDS = 2.0
 
-_RAN_OUT = (
-    "This call was permitted, but the permission ran out before the agent used it, so it was not run. "
-    "If it is still needed, make it again; it will be reviewed again."
-)
-_IN_DOUBT = (
-    "This call was permitted, but the agent was interrupted while it ran, and nobody knows yet whether it took effect. "
-    "Do not make it again and do not seek the same effect in another way; tell the user that a person looks into it."
-)
 _NOT_RUN = (
     "The agent was interrupted before this call was run, so it was not run. If it is still needed, make it again."
 )
@@ -96,8 +91,8 @@ class ThreadBrickedError(GateError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This thread keeps an answer that it cannot go on with. It was not repaired, because tasks beside it have "
-            "finished, and would be run again."
+            "This thread keeps an answer that it cannot go on with. It was not repaired, because what its step has "
+            "done already, in tasks beside it or in a graph within it, would be done again."
         )
 
 
@@ -245,6 +240,10 @@ class GraphDesk:
 
     def _sound(self, config: RunnableConfig) -> _Way[StateSnapshot]:
         snapshot: StateSnapshot = yield self._look(config)
+        for task in snapshot.tasks:
+            for inner in _broken_off_in(task):
+                # What the graph says that this task asks was answered; the graph inside broke off after that.
+                return (yield from self._gone_on(config, snapshot, task, inner))
         if _is_bricked(snapshot):
             if any(task.result is not None for task in snapshot.tasks):
                 raise ThreadBrickedError
@@ -258,6 +257,19 @@ class GraphDesk:
             return (yield from self._cleared(config, snapshot))
         return snapshot
 
+    def _gone_on(
+        self, config: RunnableConfig, snapshot: StateSnapshot, task: PregelTask, inner: StateSnapshot
+    ) -> _Way[StateSnapshot]:
+        if _is_bricked(inner):
+            raise ThreadBrickedError
+        open_calls = _open_calls(inner)
+        if open_calls:
+            ids = {each.id for each in task.interrupts}
+            filed: list[_Filed] = yield self._ask(lambda: self._filed(snapshot, only=ids))
+            yield from self._closed(inner.config, inner, filed)
+        yield self._invoke(None, config)
+        return (yield from self._sound(config))
+
     def _cleared(self, config: RunnableConfig, snapshot: StateSnapshot) -> _Way[StateSnapshot]:
         # The thread stands before a step that may have begun. LangGraph would simply begin it again, so a call
         # whose permission is used, and whose result is missing, is closed by a message in the result's place.
@@ -266,24 +278,25 @@ class GraphDesk:
         if asked is None or _proposal_id(asked) != _proposal_id(snapshot):
             return snapshot
         filed: list[_Filed] = yield self._ask(lambda: self._filed(asked))
-        doubtful = {each.call.tool_call_id: each for each in filed if _is_begun(each.item)}
-        lost = [each for tool_call_id, each in doubtful.items() if tool_call_id in open_calls]
+        is_closed = yield from self._closed(config, snapshot, filed)
+        return cast(StateSnapshot, (yield self._look(config))) if is_closed else snapshot
+
+    def _closed(self, config: RunnableConfig, stopped: StateSnapshot, filed: list[_Filed]) -> _Way[bool]:
+        open_calls = _open_calls(stopped)
+        lost = [each for each in filed if _is_begun(each.item) and each.call.tool_call_id in open_calls]
         if not lost:
-            return snapshot
-        nodes = {task.name for task in snapshot.tasks}
+            return False
+        nodes = {task.name for task in stopped.tasks}
         if len(nodes) > 1:
             raise AlreadyConsumedError(lost[0].item.id)
         yield self._ask(lambda: self._given_up(filed))
-        closing = [
-            ToolMessage(_IN_DOUBT if each in doubtful else _NOT_RUN, tool_call_id=each, name=name, status="error")
-            for each, name in open_calls.items()
-        ]
+        messages = _closing(open_calls, lost)
         # First what the tasks beside it have finished is kept, which an update alone would lose.
-        yield self._update(config, (None, END), ({"messages": closing}, nodes.pop()))
-        return cast(StateSnapshot, (yield self._look(config)))
+        yield self._update(config, (None, END), ({"messages": messages}, nodes.pop()))
+        return True
 
     def _answered(self, config: RunnableConfig, plan: _Plan) -> _Way[Any]:
-        before = {message.id for message in _messages((yield self._look(config)))}
+        before: StateSnapshot = yield self._look(config)
         yield self._ask(lambda: self._consumed(plan))
         try:
             state = yield self._invoke(Command(resume={plan.question.id: plan.answer}), config)
@@ -299,14 +312,21 @@ class GraphDesk:
         yield from self._told(config, plan, before, "The thread does not tell what came of the call.")
         return state
 
-    def _told(self, config: RunnableConfig, plan: _Plan, before: set[str | None], otherwise: str) -> _Way[None]:
+    def _told(self, config: RunnableConfig, plan: _Plan, before: StateSnapshot, otherwise: str) -> _Way[None]:
         if plan.permitted:
-            new = [message for message in _messages((yield self._look(config))) if message.id not in before]
-            yield self._ask(lambda: self._reported(plan, new, otherwise))
+            known = {message.id for message in _all_messages(before)}
+            snapshot: StateSnapshot = yield self._look(config)
+            new = {message.id: message for message in _all_messages(snapshot) if message.id not in known}
+            if len(before.tasks) > 1:
+                # Graphs beside each other may number their calls alike; what cannot be told apart is not told.
+                new = _unmistakable(new)
+            yield self._ask(lambda: self._reported(plan, tuple(new.values()), otherwise))
 
-    def _filed(self, snapshot: StateSnapshot) -> Steps[list[_Filed]]:
+    def _filed(self, snapshot: StateSnapshot, *, only: Collection[str] | None = None) -> Steps[list[_Filed]]:
         filed = []
         for asked in _questions(snapshot):
+            if only is not None and asked.id not in only:
+                continue
             for number, call in enumerate(asked.calls):
                 # A confidence may have to ask a model, which must not hold an event loop up.
                 proposal: Proposal = yield Local(partial(self._proposal, snapshot, asked, number))
@@ -348,16 +368,12 @@ class GraphDesk:
         told = told_instead(item, filed.call.name)
         if told is not None:
             return _told(filed, told), None
-        if _is_begun(item):
-            # The process that used the permission is gone, or the run failed; either way it may have run.
-            yield from self._doubted(item)
-            return _no(_IN_DOUBT), None
-        if item.receipt is None:
-            return _no(_RAN_OUT), None
         try:
             permit = yield from self._gate.permitted(item, filed.proposal)
-        except EditRefusedError as refusal:
-            return _no(f"{refusal} So the call was not run."), None
+        except CLOSED as error:
+            # Where it was begun, the process that used the permission is gone.
+            yield from self._doubted(item)
+            return _no(told_of_closed(error, filed.call.name).text), None
         return item.decision or Approve(), permit
 
     def _consumed(self, plan: _Plan) -> Steps[None]:
@@ -429,7 +445,8 @@ class GraphDesk:
         return Proposal(request, key, None, check_edit, succeeded, answering=answering)
 
     def _look(self, config: RunnableConfig) -> _Doing:
-        return _Doing(lambda: self._graph.get_state(config), lambda: self._graph.aget_state(config))
+        graph = self._graph
+        return _Doing(lambda: graph.get_state(config, subgraphs=True), lambda: graph.aget_state(config, subgraphs=True))
 
     def _look_back(self, config: RunnableConfig) -> _Doing:
         def now() -> StateSnapshot | None:
@@ -494,14 +511,62 @@ async def _adone(way: _Way[T]) -> T:
 
 
 def _questions(snapshot: StateSnapshot) -> list[Question]:
-    messages = _messages(snapshot)
-    return [question(each, messages) for each in snapshot.interrupts]
+    return [
+        question(each, _messages(_asking(each.id, task, snapshot)))
+        for task in snapshot.tasks
+        for each in task.interrupts
+    ]
+
+
+def _asking(interrupt_id: str, task: PregelTask, snapshot: StateSnapshot) -> StateSnapshot:
+    """Return the state of the graph that asks, which may be a graph inside the task."""
+    here, at = snapshot, task
+    while isinstance(at.state, StateSnapshot):
+        here = at.state
+        inside = [each for each in here.tasks if interrupt_id in {asked.id for asked in each.interrupts}] or here.tasks
+        if not inside:
+            break
+        at = inside[0]
+    return here
+
+
+def _broken_off_in(task: PregelTask) -> Iterator[StateSnapshot]:
+    """Yield the graphs inside the task that do not wait for an answer but stand before a step that may have begun."""
+    if not isinstance(task.state, StateSnapshot) or task.result is not None:
+        return
+    inner = task.state
+    nested = [each for inside in inner.tasks for each in _broken_off_in(inside)]
+    yield from nested
+    if not nested and any(each.result is None and (each.error or not each.interrupts) for each in inner.tasks):
+        yield inner
 
 
 def _messages(snapshot: StateSnapshot) -> list[BaseMessage]:
     values = snapshot.values
     said = values.get("messages", []) if isinstance(values, dict) else []
     return [each for each in said if isinstance(each, BaseMessage)]
+
+
+def _all_messages(snapshot: StateSnapshot) -> list[BaseMessage]:
+    inner = [task.state for task in snapshot.tasks if isinstance(task.state, StateSnapshot)]
+    return [*_messages(snapshot), *(message for each in inner for message in _all_messages(each))]
+
+
+def _unmistakable(messages: Mapping[str | None, BaseMessage]) -> dict[str | None, BaseMessage]:
+    times = Counter(each.tool_call_id for each in messages.values() if isinstance(each, ToolMessage))
+    return {
+        id_: each for id_, each in messages.items() if isinstance(each, ToolMessage) and times[each.tool_call_id] == 1
+    }
+
+
+def _closing(open_calls: Mapping[str, str], lost: Sequence[_Filed]) -> list[ToolMessage]:
+    told = {
+        each.call.tool_call_id: told_of_closed(AlreadyConsumedError(each.item.id), each.call.name).text for each in lost
+    }
+    return [
+        ToolMessage(told.get(each, _NOT_RUN), tool_call_id=each, name=name, status="error")
+        for each, name in open_calls.items()
+    ]
 
 
 def _open_calls(snapshot: StateSnapshot) -> dict[str, str]:

@@ -34,6 +34,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from .errors import EditRefusedError, RequestInvalidError
 from .execution import Way
 from .gate import (
+    CLOSED,
     About,
     Gate,
     Proposal,
@@ -43,6 +44,7 @@ from .gate import (
     request_for,
     succeeded,
     told_instead,
+    told_of_closed,
 )
 from .protocol import ActionRequest, ActionStatus, Args, Edit
 from .protocol import Run as RunInfo
@@ -118,7 +120,10 @@ class GuardedToolset(WrapperToolset[AgentDepsT]):
         told = told_instead(item, proposal.request.action.name)
         if told is not None:
             return ToolDenied(told.text)
-        permit = await self.gate.client.asend(self.gate.permitted(item, proposal))
+        try:
+            permit = await self.gate.client.asend(self.gate.permitted(item, proposal))
+        except CLOSED as error:
+            return ToolDenied(told_of_closed(error, proposal.request.action.name).text)
         return ToolApproved(override_args=permit.args if isinstance(item.decision, Edit) else None)
 
     async def _filing(
@@ -155,7 +160,7 @@ def _proposal(metadata: Mapping[str, Any], timeout: float | None, check_edit: An
         request, key = ActionRequest.model_validate_json(json.dumps(known["request"])), str(known["key"])
     except (ValidationError, LookupError, TypeError) as error:
         raise RequestInvalidError(why=f"the metadata of the deferred call cannot be read: {error}") from error
-    return Proposal(request, key, timeout, check_edit, succeeded)
+    return Proposal(request, key, timeout, check_edit, succeeded, is_models=True)
 
 
 def _validated(args: Args, ctx: RunContext[Any], tool: ToolsetTool[Any]) -> dict[str, Any]:

@@ -60,15 +60,22 @@ def a_gate(console: Console, clock: MovableClock, **settings: Any) -> Gate:  # n
 
 
 def decide_each(
-    console: Console, decisions: dict[str, Decision], *, reason_codes: tuple[ReasonCode, ...] = ()
+    console: Console,
+    decisions: dict[str, Decision],
+    *,
+    reason_codes: tuple[ReasonCode, ...] = (),
+    by: str = "order_id",
 ) -> dict[str, ReviewItem]:
-    """Decide on one call of each order as it comes to the desk; return the items as they were decided."""
+    """Decide on one call of each order as it comes to the desk; return the items as they were decided.
+
+    ``by`` is the argument that names the order.
+    """
     decided: dict[str, ReviewItem] = {}
     pause = threading.Event()
     for _ in range(int(PATIENCE_SECONDS / 0.01)):
         item = console.desk.claim(console.person)
         if item is not None:
-            order = str(item.request.action.args["order_id"])
+            order = str(item.request.action.args[by])
             decided[order] = console.desk.decide(
                 item.id, decisions[order], console.person, seen=Seen.of(item), reason_codes=reason_codes
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
 
 import pytest
 from langchain.agents import AgentState, create_agent
@@ -25,7 +26,17 @@ from langchain_core.tools import (
 )
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
-from pydantic import BaseModel, ValidationError, field_validator
+from langgraph.types import interrupt
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from agents import (
     AlreadyConsumedError,
@@ -34,11 +45,15 @@ from agents import (
     Gate,
     GateError,
     KeySetError,
+    ReceiptTimeError,
     RequestInvalidError,
     RunPlan,
     ServerAwayError,
     ServerRefusedError,
+    StoppedInsideError,
 )
+from agents.gate import told_of_closed
+from agents.langchain import args_schema_of
 from agents.protocol import (
     Action,
     ActionStatus,
@@ -101,6 +116,8 @@ def a_gate(console: Console, clock: MovableClock, **settings: Any) -> Gate:  # n
 
 
 CALL = {"order_id": "R-1042", "amount": "49.00"}
+ASKED: dict[str, Any] = {"messages": [HumanMessage("Refund it.")]}
+THREAD: RunnableConfig = {"configurable": {"thread_id": "thread-1"}}
 TOOL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
 
 
@@ -621,6 +638,128 @@ def test_the_inner_doors_of_a_guarded_tool_lead_through_the_gate(gate: Gate, til
     assert len(items(gate)) == 2
 
 
+class Line(BaseModel):
+    """One line of an order, which goes by another name in JSON."""
+
+    piece: str = Field(alias="pieceCode")
+    count: int = 1
+
+
+class Order(BaseModel):
+    """Arguments that may be given under two names, or left to a default."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    order_id: str = Field(alias="orderId")
+    lines: list[Line] = Field(default_factory=list)
+    attempt: str = Field(default_factory=lambda: str(uuid4()))
+
+
+class Aliased(BaseModel):
+    """Arguments that are taken under their aliases alone."""
+
+    order_id: str = Field(validation_alias=AliasChoices("orderId", AliasPath("ids", 0)))  # type: ignore[pydantic-alias]  # what is tested
+
+
+class Told(BaseModel):
+    """Arguments of which a validator makes others."""
+
+    amount: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_cents(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "amount": str(int(given["cents"]) / 100)} if "cents" in given else given
+
+
+class Open(BaseModel):
+    """Arguments that take whatever is given."""
+
+    model_config = ConfigDict(extra="allow")
+    order_id: str
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "shown"),
+    [
+        (Order, {"orderId": "R-1"}, {"order_id": "R-1", "lines": []}),
+        (Order, {"order_id": "R-1"}, {"order_id": "R-1", "lines": []}),
+        (Order, {"orderId": "R-1", "order_id": "R-2"}, {"order_id": "R-1", "lines": []}),
+        (Order, {"order_id": "R-1", "dry_run": True}, {"order_id": "R-1", "lines": []}),
+        (
+            Order,
+            {"order_id": "R-1", "lines": [{"pieceCode": "LB", "piece": "XX", "dry_run": True}]},
+            {"order_id": "R-1", "lines": [{"pieceCode": "LB"}]},
+        ),
+        (Aliased, {"orderId": "R-1", "order_id": "R-2"}, {"orderId": "R-1"}),
+        (Told, {"cents": 4900}, {"cents": 4900, "amount": "49.0"}),
+        (Open, {"order_id": "R-1", "reason": "late"}, {"order_id": "R-1", "reason": "late"}),
+    ],
+)
+def test_a_reviewer_is_shown_what_the_tool_would_take_and_nothing_else(
+    console: Console, gate: Gate, schema: type[BaseModel], given: Args, shown: Args
+) -> None:
+    let_run(console, "order")
+    runs: list[dict[str, Any]] = []
+    plain = StructuredTool.from_function(
+        lambda **args: runs.append(args), name="order", description="Order.", args_schema=schema
+    )
+    plain.invoke(dict(given))
+
+    gate.guard(plain).invoke(dict(given))
+
+    assert submitted(console, gate) == shown
+    unguarded, guarded = ({name: value for name, value in run.items() if name != "attempt"} for run in runs)
+    assert guarded == unguarded
+
+
+def test_arguments_that_go_by_an_alias_alone_are_described_by_it(gate: Gate) -> None:
+    plain = StructuredTool.from_function(lambda order_id: order_id, name="o", description="O.", args_schema=Aliased)
+
+    schema = args_schema_of(gate.guard(plain)) or {}
+
+    assert (list(schema["properties"]), schema["required"]) == (["orderId"], ["orderId"])
+
+
+def test_a_call_with_a_default_that_is_another_each_time_is_the_same_request_after_a_restart(
+    console: Console, gate: Gate
+) -> None:
+    let_run(console, "order")
+    plain = StructuredTool.from_function(
+        lambda **args: str(args["order_id"]), name="order", description="Order.", args_schema=Order
+    )
+    call = {"type": "tool_call", "name": "order", "args": {"order_id": "R-1"}, "id": "call_1"}
+
+    first, again = (gate.run(plain, dict(call), THREAD) for _ in range(2))
+
+    assert first.content == "R-1"
+    assert "was run before and succeeded" in again.content
+    assert len(items(gate)) == 1
+
+
+def test_a_tool_without_arguments_takes_a_text_as_ever(console: Console, gate: Gate) -> None:
+    let_run(console, "close_up")
+
+    @tool
+    def close_up() -> str:
+        """Close the shop."""
+        return "Closed."
+
+    assert gate.guard(close_up).invoke("") == "Closed."
+    assert submitted(console, gate) == {}
+
+
+def test_bad_arguments_are_told_as_the_tool_tells_them(gate: Gate, till: Till) -> None:
+    plain = till.tool()
+    plain.handle_validation_error = "Name the order and the amount."
+    call = {"type": "tool_call", "name": "refund", "args": {}, "id": "call_1"}
+
+    answers = [gate.run(plain, {}), asyncio.run(gate.arun(plain, call))]
+
+    assert answers[0] == plain.handle_validation_error
+    assert (answers[1].content, answers[1].status) == (plain.handle_validation_error, "error")
+    assert items(gate) == ()
+
+
 class Scripted(GenericFakeChatModel):
     """A model that says what the test wrote down."""
 
@@ -704,16 +843,91 @@ def test_a_thread_that_is_resumed_after_a_crash_does_not_run_its_call_again(cons
         runs.append(order_id)
         raise OSError(order_id)
 
-    agent = an_agent([gate.guard(refund)], calls({"order_id": "R-1042"}), checkpointer=InMemorySaver())
-    thread: RunnableConfig = {"configurable": {"thread_id": "thread-1"}}
+    agent = an_agent(
+        [gate.guard(refund)], calls({"order_id": "R-1042"}), AIMessage("Done."), checkpointer=InMemorySaver()
+    )
     with pytest.raises(OSError, match="R-1042"):
-        agent.invoke({"messages": [HumanMessage("Refund it.")]}, thread)
+        agent.invoke(ASKED, THREAD)
 
-    with pytest.raises(AlreadyConsumedError):
-        agent.invoke(None, thread)
+    state = agent.invoke(None, THREAD)
 
+    assert "was run before and failed" in state["messages"][-2].content
+    assert state["messages"][-1].content == "Done."
     assert runs == ["R-1042"]
     assert len(items(gate)) == 1
+
+
+@pytest.mark.parametrize(
+    ("execution", "words"),
+    [
+        (Execution.STARTED, "nobody knows yet whether it took effect"),
+        (Execution.UNKNOWN, "nobody knows yet whether it took effect"),
+        (Execution.SUCCEEDED, "was run before and succeeded"),
+        (Execution.FAILED, "was run before and failed"),
+    ],
+)
+def test_a_model_is_told_how_far_a_lost_process_had_come(execution: Execution, words: str) -> None:
+    answer = told_of_closed(AlreadyConsumedError(UUID(int=1), execution), "refund")
+
+    assert words in answer.text
+    assert answer.is_error
+
+
+def test_an_edit_that_the_tool_cannot_run_does_not_end_the_thread(
+    console: Console, gate: Gate, beside: ThreadPoolExecutor
+) -> None:
+    plain = StructuredTool.from_function(lambda amount: amount, name="pay", description="Pay.", args_schema=Even)
+    agent = an_agent(
+        [gate.guard(plain)], calls({"amount": "2"}, name="pay"), AIMessage("Done."), checkpointer=InMemorySaver()
+    )
+    answer = beside.submit(agent.invoke, ASKED, THREAD)
+
+    decide(console, Edit(edited_action=Action(name="pay", args={"amount": "3"})))
+
+    state = result(answer)
+    assert "only even amounts" in state["messages"][-2].content
+    assert state["messages"][-1].content == "Done."
+    assert items(gate)[0].execution is Execution.PERMITTED
+
+
+def test_a_permission_that_ran_out_does_not_end_the_thread(
+    console: Console, gate: Gate, clock: MovableClock, till: Till
+) -> None:
+    let_run(console, "refund")
+    memory = InMemorySaver()
+    fast = Gate(console.url, console.agent_key(AGENT), clock=lambda: clock().timestamp() + 1e6)
+    with fast, pytest.raises(ReceiptTimeError):
+        an_agent([fast.guard(till.tool())], calls(CALL), checkpointer=memory).invoke(ASKED, THREAD)
+
+    clock.advance(timedelta(days=2))
+    state = an_agent([gate.guard(till.tool())], AIMessage("Done."), checkpointer=memory).invoke(None, THREAD)
+
+    assert "the permission ran out" in state["messages"][-2].content
+    assert state["messages"][-1].content == "Done."
+    assert till.runs == []
+    assert len(items(gate)) == 1
+
+
+def test_a_tool_that_stops_for_an_interrupt_is_unknown_and_never_begun_again(console: Console, gate: Gate) -> None:
+    let_run(console, "refund")
+    begun: list[str] = []
+
+    @tool
+    def refund(order_id: str) -> str:
+        """Refund an order, but ask first."""
+        begun.append(order_id)
+        return str(interrupt("Really?"))
+
+    agent = an_agent(
+        [gate.guard(refund)], calls({"order_id": "R-1042"}), AIMessage("Done."), checkpointer=InMemorySaver()
+    )
+
+    with pytest.raises(StoppedInsideError, match="guard the tools inside it"):
+        agent.invoke(ASKED, THREAD)
+
+    assert items(gate)[0].execution is Execution.UNKNOWN
+    assert "nobody knows yet" in agent.invoke(None, THREAD)["messages"][-2].content
+    assert begun == ["R-1042"]
 
 
 def test_the_same_call_in_a_later_step_of_a_thread_is_another_call(console: Console, gate: Gate, till: Till) -> None:

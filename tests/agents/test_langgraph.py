@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt, interrupt
 
@@ -92,6 +92,21 @@ def an_agent(
 ) -> Agent:
     stop = HumanInTheLoopMiddleware({"refund": {"allowed_decisions": allowed}}, interrupt_mode=mode)
     return create_agent(scripted(*said), [tool], middleware=[stop], checkpointer=saver or InMemorySaver())
+
+
+def within(agent: Agent, *others: Agent, saver: Saver | None = None) -> Agent:
+    """Return a graph whose nodes are these agents."""
+    graph = StateGraph(MessagesState)
+    for number, each in enumerate((agent, *others)):
+        graph.add_node(f"agent-{number}", each)
+        graph.add_edge(START, f"agent-{number}")
+    return graph.compile(checkpointer=saver or InMemorySaver())
+
+
+def a_part(tool: BaseTool, *said: AIMessage | str, mode: InterruptMode = "batched") -> Agent:
+    """Return an agent that keeps its state with the graph that it is a node of."""
+    stop = HumanInTheLoopMiddleware({"refund": {"allowed_decisions": EVERY}}, interrupt_mode=mode)
+    return create_agent(scripted(*said), [tool], middleware=[stop])
 
 
 def stopped(agent: Agent) -> Agent:
@@ -279,6 +294,84 @@ def test_a_permission_that_a_lost_process_used_is_not_used_again(
     assert told(state)["call_R-2"] == "Refunded 49.00 on R-2."
     assert ledger.runs == [("R-2", "49.00")]
     assert executions(gate) == [Execution.UNKNOWN, Execution.SUCCEEDED]
+
+
+@by_mode
+def test_an_agent_within_a_graph_goes_on_with_what_was_decided(
+    console: Console, gate: Gate, ledger: Ledger, mode: InterruptMode
+) -> None:
+    agent = stopped(within(a_part(ledger.tool(), refunds(*MIXED), AIMessage("Done."), mode=mode)))
+    desk = GraphDesk(gate, agent)
+    desk.file(THREAD)
+
+    decide_each(console, MIXED)
+    state = desk.resume(THREAD)
+
+    assert state["messages"][-1].content == "Done."
+    assert sorted(ledger.runs) == [("R-1", "49.00"), ("R-2", "10.00")]
+    known = [console.desk.whole(console.person, each.id).item for each in items(gate)]
+    assert {each.request.run.tool_call_id: each.execution for each in known} == {
+        "call_R-1": Execution.SUCCEEDED,
+        "call_R-2": Execution.SUCCEEDED,
+        "call_R-3": Execution.NONE,
+    }
+
+
+def test_of_agents_that_number_their_calls_alike_none_is_told_anothers_outcome(
+    console: Console, gate: Gate, ledger: Ledger
+) -> None:
+    def numbered(order: str) -> AIMessage:
+        return AIMessage("", tool_calls=[{**refunds(order).tool_calls[0], "id": "call_1"}])
+
+    tool = failing(ledger)
+    agent = stopped(within(*(a_part(tool, numbered(order), AIMessage("Done.")) for order in ("R-1", "R-2"))))
+    desk = GraphDesk(gate, agent)
+    desk.file(THREAD)
+
+    decide_each(console, {"R-1": Approve(), "R-2": Reject()})
+    desk.resume(THREAD)
+
+    assert ledger.runs == [("R-1", "49.00")]
+    assert set(executions(gate)) <= {Execution.NONE, Execution.UNKNOWN, Execution.SUCCEEDED}
+
+
+@pytest.mark.parametrize("trouble", [OSError, KeyboardInterrupt])
+def test_a_run_that_broke_off_in_a_tool_within_a_graph_does_not_run_it_again(
+    console: Console, gate: Gate, ledger: Ledger, saver: Saver, trouble: type[BaseException]
+) -> None:
+    def refund(order_id: str, amount: str) -> str:
+        """Refund an order; the line breaks after that."""
+        ledger.runs.append((order_id, amount))
+        raise trouble(order_id)
+
+    part = a_part(StructuredTool.from_function(refund), refunds("R-1"), AIMessage("Done."))
+    agent = stopped(within(part, saver=saver))
+    desk = GraphDesk(gate, agent)
+    desk.file(THREAD)
+    decided = decide_each(console, {"R-1": Approve()})["R-1"]
+    receipt = items(gate)[0].receipt
+    assert receipt is not None
+    gate.client.send(gate.client.consume(decided.id, receipt=receipt, args=decided.request.action.args))
+    with pytest.raises(trouble):  # The process is killed here, and nothing is reported.
+        agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), THREAD)
+
+    state = desk.run(None, THREAD)
+
+    assert ledger.runs == [("R-1", "49.00")]
+    assert "nobody knows yet whether it took effect" in told(state)["call_R-1"]
+    assert state["messages"][-1].content == "Done."
+    assert executions(gate) == [Execution.UNKNOWN]
+
+
+def test_an_agent_within_a_graph_that_keeps_a_bad_answer_is_left_alone(gate: Gate, ledger: Ledger) -> None:
+    agent = stopped(within(a_part(ledger.tool(), refunds("R-1"), refunds("R-1"))))
+    with pytest.raises(ValueError, match="Number of human decisions"):
+        agent.invoke(Command(resume={"decisions": []}), THREAD)
+
+    with pytest.raises(ThreadBrickedError):
+        GraphDesk(gate, agent).run(None, THREAD)
+
+    assert (ledger.runs, items(gate)) == ([], ())
 
 
 @by_mode

@@ -11,12 +11,12 @@ from langchain.agents.middleware import AgentMiddleware, ToolRetryMiddleware
 from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, Tool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 
-from agents import AlreadyConsumedError, Gate
-from agents.protocol import Approve, Decision, Execution, Reject, Respond
+from agents import Gate
+from agents.protocol import Action, Approve, Decision, Edit, Execution, Reject, Respond
 from tests.agents.desk import (
     PATIENCE_SECONDS,
     Ledger,
@@ -194,13 +194,27 @@ def test_a_middleware_that_tries_again_does_not_run_an_approved_call_twice(
 
     retry = ToolRetryMiddleware(max_retries=2, initial_delay=0.0, on_failure="error")
     guards = [retry, gate.middleware()]
-    agent = an_agent(refund, refunds("R-1"), middleware=guards, checkpointer=InMemorySaver())
+    agent = an_agent(refund, refunds("R-1"), AIMessage("Done."), middleware=guards, checkpointer=InMemorySaver())
     thread: RunnableConfig = {"configurable": {"thread_id": "thread-1"}}
     answer = beside.submit(agent.invoke, {"messages": [HumanMessage("Refund it.")]}, thread)
 
     decide_each(console, {"R-1": Approve()})
 
-    with pytest.raises(AlreadyConsumedError):
-        answer.result(PATIENCE_SECONDS)
+    assert "was run before and failed" in told(answer.result(PATIENCE_SECONDS))["call_R-1"]
     assert runs == ["49.00 on R-1"]
     assert [each.execution for each in items(gate)] == [Execution.FAILED]
+
+
+def test_a_tool_of_one_text_is_decided_under_the_name_that_reviewers_see(
+    console: Console, gate: Gate, beside: ThreadPoolExecutor
+) -> None:
+    shout = Tool(name="refund", func=str.upper, description="Refund what is said.")
+    call = {"name": "refund", "args": {"__arg1": "R-1"}, "id": "call_1"}
+    agent = an_agent(shout, AIMessage("", tool_calls=[call]), AIMessage("Done."), middleware=[gate.middleware()])
+    answer = beside.submit(agent.invoke, ASKED)
+
+    change = Edit(edited_action=Action(name="refund", args={"tool_input": "R-2, please"}))
+    item = decide_each(console, {"R-1": change}, by="tool_input")["R-1"]
+
+    assert item.request.action.args == {"tool_input": "R-1"}
+    assert "R-2, PLEASE" in told(answer.result(PATIENCE_SECONDS))["call_1"]

@@ -16,8 +16,6 @@ from pydantic_ai.run import AgentRunResult
 from pydantic_ai.toolsets import FunctionToolset
 
 from agents import (
-    AlreadyConsumedError,
-    EditRefusedError,
     Gate,
     ReceiptError,
     RequestInvalidError,
@@ -264,9 +262,25 @@ def test_a_run_that_is_resumed_twice_runs_its_call_once(console: Console, gate: 
     decided = deciding(console, guarded, requests, Approve())
     resumed(shop, result, decided)
 
-    with pytest.raises(AlreadyConsumedError):
-        resumed(shop, result, decided)
+    again = resumed(shop, result, decided)
 
+    assert "was run before and succeeded" in str(again.all_messages())
+    assert again.output == "Done."
+    assert len(till.runs) == 1
+
+
+def test_a_run_that_broke_off_in_a_tool_is_told_so_when_it_is_decided_anew(
+    console: Console, gate: Gate, till: Till
+) -> None:
+    guarded = guard(gate, till)
+    shop = a_shop(scripted(proposing(CALL)), guarded)
+    result, requests = put_off(shop)
+    resumed(shop, result, deciding(console, guarded, requests, Approve()))
+
+    decided = asyncio.run(guarded.decided(requests))
+
+    assert "was run before and succeeded" in str(decided.approvals["call_0"])
+    assert resumed(shop, result, decided).output == "Done."
     assert len(till.runs) == 1
 
 
@@ -343,9 +357,9 @@ def test_an_edit_that_the_tool_cannot_run_is_refused_before_anything_is_consumed
 
     stricter = GuardedToolset(FunctionToolset[None]([refuse]).renamed({"refund": "refuse"}), gate)
     decided.approvals["call_0"] = ToolApproved(override_args={**CALL, "on": 3})
-    with pytest.raises(EditRefusedError):
-        resumed(a_shop(scripted(proposing(CALL)), stricter), result, decided)
+    answered = resumed(a_shop(scripted(proposing(CALL)), stricter), result, decided)
 
+    assert "edit cannot be run by refund" in str(answered.all_messages())
     assert items(gate)[0].execution is Execution.PERMITTED
 
 
