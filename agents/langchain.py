@@ -375,7 +375,9 @@ class _Call:
             again = self._parsed({**heard, **self.injected})
         except (ValidationError, ValueError, TypeError):
             again = {}
-        if any(name not in again or again[name] != parsed.get(name) for name in {*taken, *others}):
+        made_anew = {name for name, field in model.model_fields.items() if field.default_factory and name not in taken}
+        lasting = set(parsed) - made_anew - set(self.injected)
+        if any(name not in again or again[name] != parsed[name] for name in lasting):
             heard, again = shown, self._parsed(dict(given))  # A validator of the tool's own made something of it all.
         # Defaults are shown where they are plain JSON, and so come back as they went, and the same each time: a new id
         # would make another request of the same call after a restart.

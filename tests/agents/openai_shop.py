@@ -42,7 +42,8 @@ def scripted(steps: list[list[tuple[str, str]]]) -> Any:  # noqa: ANN401 -- a ty
         testing.ModelStep(output=[testing.function_call("refund", arguments, call_id=call) for call, arguments in step])
         for step in steps
     ]
-    return testing.ScriptedModel([*calls, testing.ModelStep(output=[testing.assistant_message("Done.")])])
+    done = testing.ModelStep(output=[testing.assistant_message("Done.")])
+    return testing.ScriptedModel([*calls, done, done])
 
 
 async def answered(guard: Any, agent: Any, result: Any, visit: Visit, how: str) -> Any:  # noqa: ANN401 -- types of the SDK
