@@ -42,8 +42,7 @@ def scripted(steps: list[list[tuple[str, str]]]) -> Any:  # noqa: ANN401 -- a ty
         testing.ModelStep(output=[testing.function_call("refund", arguments, call_id=call) for call, arguments in step])
         for step in steps
     ]
-    done = testing.ModelStep(output=[testing.assistant_message("Done.")])
-    return testing.ScriptedModel([*calls, done, done])
+    return testing.ScriptedModel([*calls, testing.ModelStep(output=[testing.assistant_message("Done.")])])
 
 
 async def answered(guard: Any, agent: Any, result: Any, visit: Visit, how: str) -> Any:  # noqa: ANN401 -- types of the SDK
