@@ -46,7 +46,7 @@ from review.desk import ReviewDesk
 from review.erasure import Eraser, ErasurePlan, Retention
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
-from review.governance import KeyRing, PolicyBook
+from review.governance import KEY_OVERLAP, KeyRing, PolicyBook
 from review.intake import Intake
 from review.items import DecisionFilter, ItemFilter
 from review.labels import Label, training_archive
@@ -399,14 +399,25 @@ def _change_roles(
 def key_create(settings: Settings, options: argparse.Namespace) -> None:
     """Print a new key of the agent, as the last word."""
     with open_house(settings) as house:
-        key, text = house.keys.create(options.agent, WORKSPACE, COMMAND_LINE)
+        key, text = house.keys.create(options.agent, options.workspace, COMMAND_LINE)
         _say(f"Key of {key.agent}, good until {key.expires_at:%Y-%m-%d}, shown this once: {text}")
 
 
-def key_list(settings: Settings, _: argparse.Namespace) -> None:
+def key_renew(settings: Settings, options: argparse.Namespace) -> None:
+    """Print the successor of a key, as the last word; the key itself stays good for the overlap."""
+    with open_house(settings) as house:
+        overlap = timedelta(hours=options.overlap_hours)
+        old, new, text = house.keys.renew(options.prefix, options.workspace, COMMAND_LINE, overlap=overlap)
+        _say(
+            f"The key {old.prefix} of {old.agent} is good until {old.expires_at:%Y-%m-%d %H:%M} UTC, "
+            f"its successor until {new.expires_at:%Y-%m-%d}, shown this once: {text}"
+        )
+
+
+def key_list(settings: Settings, options: argparse.Namespace) -> None:
     """Print every key, without its secret."""
     with open_house(settings) as house:
-        for key in house.keys.keys(WORKSPACE):
+        for key in house.keys.keys(options.workspace):
             state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}"
             used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
             _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}")
@@ -415,7 +426,7 @@ def key_list(settings: Settings, _: argparse.Namespace) -> None:
 def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
     """End a key at once."""
     with open_house(settings) as house:
-        key = house.keys.revoke(options.prefix, WORKSPACE, COMMAND_LINE)
+        key = house.keys.revoke(options.prefix, options.workspace, COMMAND_LINE)
         _say(f"The key {key.prefix} of {key.agent} is revoked.")
 
 
@@ -555,9 +566,12 @@ def _commands() -> argparse.ArgumentParser:
         giving.add_argument("role", choices=[role.value for role in Role])
         _in_workspace(giving)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
-    _command(keys, key_create, "create").add_argument("agent")
-    _command(keys, key_list, "list")
-    _command(keys, key_revoke, "revoke").add_argument("prefix")
+    _in_workspace(_command(keys, key_create, "create")).add_argument("agent")
+    _in_workspace(_command(keys, key_list, "list"))
+    _in_workspace(_command(keys, key_revoke, "revoke")).add_argument("prefix")
+    renewing = _in_workspace(_command(keys, key_renew, "renew"))
+    renewing.add_argument("prefix")
+    renewing.add_argument("--overlap-hours", type=float, default=KEY_OVERLAP / timedelta(hours=1))
     _command(keys, key_rotate, "rotate")
     _command(keys, key_public, "public").add_argument("--out", type=Path, required=True)
     exporting = _command(commands, export)

@@ -931,8 +931,13 @@ class WriteTransaction(ReadTransaction):
         self._write(_ADD_SESSION, rows.session_values(session))
 
     def save_session(self, session: Session) -> None:
-        """Replace when the session was seen and when it ended; one that ended keeps nothing of its provider's."""
-        changed = {"seen_at": session.seen_at, "ended_at": session.ended_at, "id_token": session.id_token}
+        """Replace when the session was seen, signed in and ended, and its ID token."""
+        changed = {
+            "seen_at": session.seen_at,
+            "authenticated_at": session.person.authenticated_at,
+            "ended_at": session.ended_at,
+            "id_token": session.id_token,
+        }
         self._write(_SAVE_SESSION, {"was_id": session.id, **changed})
 
     def keep_member(self, member: Member) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
@@ -24,7 +24,7 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, show_empty, show_list
-from review.governance import KEY_LIFE
+from review.governance import KEY_LIFE, KEY_OVERLAP
 from review.items import ItemFilter, Tool
 from review.people import Agent, AgentKey, Permission, Person
 
@@ -249,7 +249,7 @@ def key_line(key: AgentKey, now: datetime, *, may_revoke: bool) -> Line:
     return Line(
         id=key.prefix,
         name=key.prefix,
-        act="Revoke" if live and may_revoke else "",
+        act="Renew or revoke" if live and may_revoke else "",
         cells={
             "prefix": Cell(f"sgn_{key.prefix}_…", under=f"by {key.created_by}"),
             "state": state,
@@ -286,10 +286,13 @@ def _ask_to_revoke(person: Person, everyone: Sequence[Connected]) -> None:
                 _revoke_dialog(person, key)
 
 
-@st.dialog("Revoke this key?")
+@st.dialog("Renew or revoke this key?")
 def _revoke_dialog(person: Person, key: AgentKey) -> None:
     draw(facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))]))
-    st.write("The agent is turned away from its next call on. A revoked key never comes back; make a new one.")
+    st.write(
+        f"Renewed, it stays good for {KEY_OVERLAP // timedelta(hours=1)} hours beside its successor. "
+        "Revoked, it turns the agent away from its next call on, and never comes back."
+    )
     with st.container(horizontal=True):
         pressed = st.button(
             "Revoke it",
@@ -298,9 +301,19 @@ def _revoke_dialog(person: Person, key: AgentKey) -> None:
             on_click=_revoke,
             args=(person, key),
         )
+        pressed = st.button("Renew it", key=f"{KEY}.renew.{key.prefix}", on_click=_renew, args=(person, key)) or pressed
         pressed = st.button("Keep it", key=f"{KEY}.keep.{key.prefix}") or pressed
     if pressed:
         st.rerun()  # A press in a dialog redraws the dialog alone.
+
+
+def _renew(person: Person, key: AgentKey) -> None:
+    def renew(here: Person) -> None:
+        _, new, secret = services().keys.renew_by(here, key.prefix)
+        st.session_state[f"{KEY}.fresh"] = (new.agent, secret)
+        said(f"The key sgn_{key.prefix}_… of {key.agent} has a successor.")
+
+    act_as(person, renew)
 
 
 def _revoke(person: Person, key: AgentKey) -> None:

@@ -52,7 +52,7 @@ _MEANS = "Nothing new is permitted and no receipt can be used; what waits stays,
 def offer_pause(person: Person, *, agent: str | None = None, place: str = "") -> None:
     """Offer the switch to whoever may use it, in a dialog; ``agent`` is what is proposed first."""
     if person.may(Permission.PAUSE) and st.button(
-        "Pause…", key=f"{KEY}.offer.{place}", icon=":material/pause_circle:", width="content"
+        "Pause agents…", key=f"{KEY}.offer.{place}", icon=":material/pause_circle:", width="content"
     ):
         _dialog(person, agent)
 

@@ -45,11 +45,19 @@ from pages.rendering import (
     times_heard,
 )
 from pages.services import services
+from pages.sign_in import way_to_sign_in_again
 from pages.tables import switch_to
 from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
-from review.errors import AlreadySettledError, ItemHeldError, ItemNotFoundError, OwnWorkError, ReviewError
+from review.errors import (
+    AlreadySettledError,
+    ItemHeldError,
+    ItemNotFoundError,
+    OwnWorkError,
+    ReviewError,
+    SignInAgainError,
+)
 from review.items import ItemFilter, Order, Purpose, ReasonCode, ReviewItem
 from review.people import Permission, Person
 
@@ -251,6 +259,8 @@ def _show(look: Look) -> None:
         draw(notice("This ran already. Your look makes a label; it neither lets anything run nor stops it."))
     if item.purpose is Purpose.SHADOW:
         draw(notice("Observed: nothing waits for this. Decide as if it did; your decision makes a label and no more."))
+    if item.is_high_impact and not look.person.has_just_signed_in(now):
+        draw(notice(str(SignInAgainError(item.id)), "warn"), way_to_sign_in_again(look.person, f"/?item={item.id}"))
     draw(facts_view(item, now, approvals=approvals(look.whole)))
     left, right = st.columns([7, 5], gap="medium")
     with left:

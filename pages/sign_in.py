@@ -521,6 +521,25 @@ async def _sign_in(request: Request) -> Response:
     return answer
 
 
+async def _confirm(request: Request) -> Response:
+    secret = request.cookies.get(_session_cookie())
+    if not await run_in_threadpool(services().sessions.confirm, secret):
+        return door_page(
+            "Sign in again", element("p", "Open a fresh sign-in link, or sign in with your provider."), status=403
+        )
+    return RedirectResponse(local_path(request.query_params.get("to", "/")), status_code=303, headers=_NO_STORE)
+
+
+def way_to_sign_in_again(person: Person, to: str) -> Markup:
+    """Return what the person presses to prove anew who they are, and come back ``to`` a place in the console."""
+    for provider in services().settings.oidc_providers:
+        if (provider.issuer, provider.workspace) == (person.iss, person.workspace):
+            path = sign_in_path(provider, to, is_again=True)
+            return element("a", "Sign in again", href=path, target="_self", class_="so-way-in")
+    button = element("button", "It is still me", class_="so-way-in")
+    return element("form", button, action=f"/sign-in/again?{urlencode({'to': to})}", method="post")
+
+
 async def _sign_out(request: Request) -> Response:
     secret = request.cookies.get(_session_cookie())
     ended = await run_in_threadpool(services().sessions.sign_out, secret) if secret else None
@@ -554,6 +573,7 @@ def routes() -> list[Route]:
         Route("/sign-in/with/{provider}", _begin, methods=["GET"]),
         Route("/sign-in/with/{provider}/callback", _finish, methods=["GET"]),
         Route("/sign-in/with/{provider}/logout", _back_channel_logout, methods=["POST"]),
+        Route("/sign-in/again", _confirm, methods=["POST"]),
         Route("/sign-in/{secret}", _offer_sign_in, methods=["GET"]),
         Route("/sign-in/{secret}", _sign_in, methods=["POST"]),
         Route("/sign-out", _sign_out, methods=["POST"]),

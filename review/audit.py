@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     OUTCOME_RECONCILED = "outcome_reconciled"
     POLICY_SAVED = "policy_saved"
     KEY_CREATED = "key_created"
+    KEY_RENEWED = "key_renewed"
     KEY_REVOKED = "key_revoked"
     LINK_CREATED = "link_created"
     SIGNED_IN = "signed_in"

@@ -28,6 +28,7 @@ from review.errors import (
     OwnWorkError,
     ReasonNeededError,
     ReasonRequiredError,
+    SignInAgainError,
     UndoTooLateError,
     UnfitOutcomeError,
 )
@@ -218,7 +219,8 @@ class ReviewDesk:
         The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
         stays in the queue until enough of them approved; any denial settles it.
         Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
-        InvalidArgsError, ReasonRequiredError, ReasonNeededError, and PausedError where it would permit what is paused.
+        InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and PausedError where it
+        would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -229,6 +231,7 @@ class ReviewDesk:
             if _is_repeat(tx, item, decision, person, seen):
                 return item, None
             _require_hold(tx, item, person, seen.epoch)
+            _require_fresh_sign_in(tx, item, person)
             if seen.digest != shown_digest(item):
                 raise ItemChangedError(item.id)
             self._require_fitting(tx, item, decision, reason_codes)
@@ -410,6 +413,11 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
     item = _found(tx, person, item_id)
     _require_hold(tx, item, person, epoch)
     return item
+
+
+def _require_fresh_sign_in(tx: Reading, item: ReviewItem, person: Person) -> None:
+    if item.is_high_impact and not person.has_just_signed_in(tx.now):
+        raise SignInAgainError(item.id)
 
 
 def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:

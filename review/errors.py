@@ -252,6 +252,15 @@ class KeyNotFoundError(ReviewError):
         super().__init__(f"There is no key with the prefix {prefix}.")
 
 
+class KeyOverError(ReviewError):
+    """The key lets nobody in any more, so there is nothing to renew."""
+
+    code = "key_over"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"The key {prefix} is revoked or has expired. Make a new one.")
+
+
 class InvalidNameError(ReviewError):
     """A name holds characters that a name cannot have."""
 
@@ -444,6 +453,20 @@ class LinkRefusedError(ReviewError):
 
     def __init__(self) -> None:
         super().__init__("This sign-in link was used already or has expired. Ask for a fresh one: python app.py link")
+
+
+class SignInAgainError(ReviewError):
+    """The decision weighs so much that whoever makes it must have signed in just before."""
+
+    code = "sign_in_again"
+    status = 403
+
+    def __init__(self, item_id: UUID) -> None:
+        super().__init__(
+            "Several people must approve this, so each must have signed in within the last 15 minutes. "
+            "Sign in again, then decide; the item stays yours meanwhile."
+        )
+        self.item_id = item_id
 
 
 class MemberNotFoundError(ReviewError):

@@ -7,8 +7,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import cached_property
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 
 from uuid_utils.compat import uuid7
 
@@ -19,6 +19,7 @@ from review.errors import (
     InvalidPolicyError,
     KeyFault,
     KeyNotFoundError,
+    KeyOverError,
     KeyRefusedError,
     PolicyChangedError,
 )
@@ -29,6 +30,7 @@ from review.queues import queue_names
 from review.store import Reading, Store, Writing
 
 KEY_LIFE = timedelta(days=90)
+KEY_OVERLAP = timedelta(hours=24)
 CACHE_SECONDS = 1.0
 _USED_EVERY = timedelta(minutes=5)
 _UNDECIDED = (Status.WAITING, Status.CLAIMED, *Aside)
@@ -160,26 +162,55 @@ class KeyRing:
         """Make a key for the agent and return it with its secret text, which is kept nowhere."""
         if not _NAME_FORM.fullmatch(agent):
             raise InvalidNameError(agent)
-        prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
 
-        def work(tx: Writing) -> AgentKey:
-            key = AgentKey(
-                id=uuid7(),
-                workspace=workspace,
-                agent=agent,
-                prefix=prefix,
-                secret_hash=_hash(secret),
-                created_at=tx.now,
-                expires_at=tx.now + KEY_LIFE,
-                created_by=actor.name,
-            )
+        def work(tx: Writing, key: AgentKey) -> AgentKey:
             tx.keep_agent(Agent(workspace, agent, tx.now))
             tx.add_key(key)
-            data = {"agent": agent, "prefix": prefix, "expires_at": key.expires_at.isoformat()}
+            data = {"agent": agent, "prefix": key.prefix, "expires_at": key.expires_at.isoformat()}
             tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_CREATED, actor, workspace=workspace, **data))
             return key
 
-        return self._store.write(work), f"sgn_{prefix}_{secret}"
+        prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        made = partial(_made, workspace=workspace, agent=agent, prefix=prefix, secret=secret, by=actor.name)
+        return self._store.write(lambda tx: work(tx, made(tx.now))), f"sgn_{prefix}_{secret}"
+
+    def renew(
+        self, prefix: str, workspace: str, actor: Actor, *, overlap: timedelta = KEY_OVERLAP
+    ) -> tuple[AgentKey, AgentKey, str]:
+        """Make the key's successor, while the key stays good for the overlap; return both, and the new secret text.
+
+        A key never lasts longer by it than it would have. Raises KeyNotFoundError, KeyOverError.
+        """
+        fresh, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+
+        def work(tx: Writing) -> tuple[AgentKey, AgentKey]:
+            old = tx.key(prefix)
+            if old is None or old.workspace != workspace:
+                raise KeyNotFoundError(prefix)
+            if old.revoked_at or tx.now >= old.expires_at:
+                raise KeyOverError(prefix)
+            new = _made(tx.now, workspace=workspace, agent=old.agent, prefix=fresh, secret=secret, by=actor.name)
+            ending = replace(old, expires_at=min(old.expires_at, tx.now + overlap))
+            tx.add_key(new)
+            tx.save_key(ending)
+            data = {
+                "agent": old.agent,
+                "prefix": fresh,
+                "expires_at": new.expires_at.isoformat(),
+                "replaces": prefix,
+                "replaces_until": ending.expires_at.isoformat(),
+            }
+            tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_RENEWED, actor, workspace=workspace, **data))
+            return ending, new
+
+        ending, new = self._store.write(work)
+        self._known.pop(prefix, None)
+        return ending, new, f"sgn_{fresh}_{secret}"
+
+    def renew_by(self, person: Person, prefix: str) -> tuple[AgentKey, AgentKey, str]:
+        """Renew a key as a person who may manage keys."""
+        person.require(Permission.MANAGE_KEYS)
+        return self.renew(prefix, person.workspace, person_actor(person))
 
     def create_by(self, person: Person, agent: str) -> tuple[AgentKey, str]:
         """Make a key as a person who may manage keys."""
@@ -260,6 +291,19 @@ class KeyRing:
                 tx.save_key(replace(key, last_used_at=tx.now))
 
         self._store.write(work)
+
+
+def _made(now: datetime, *, workspace: str, agent: str, prefix: str, secret: str, by: str) -> AgentKey:
+    return AgentKey(
+        id=uuid7(),
+        workspace=workspace,
+        agent=agent,
+        prefix=prefix,
+        secret_hash=_hash(secret),
+        created_at=now,
+        expires_at=now + KEY_LIFE,
+        created_by=by,
+    )
 
 
 def _opens(key: AgentKey, secret: str) -> bool:

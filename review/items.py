@@ -204,6 +204,14 @@ class ReviewItem:
             return Aside.SNOOZED
         return Aside.ASSIGNED if self.assignment is not None else None
 
+    @property
+    def is_high_impact(self) -> bool:
+        """Tell whether a decision on it weighs so much that whoever makes it must have signed in just before.
+
+        What weighs so much is the policy's to say: it is what several people must approve.
+        """
+        return self.purpose is Purpose.GATE and self.quorum > 1
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:

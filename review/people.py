@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from review.errors import NotAllowedError
 
 DEFAULT_WORKSPACE = "default"
 LOCAL_ISSUER = "signoff:local"
+RECENT_SIGN_IN = timedelta(minutes=15)
 
 
 class Role(StrEnum):
@@ -115,6 +116,10 @@ class Person:
         """Return who this is as receipts and audit events say it: ``iss#sub``."""
         return f"{self.iss}#{self.sub}"
 
+    def has_just_signed_in(self, now: datetime) -> bool:
+        """Tell whether the person proved who they are within the last 15 minutes; what is not known does not count."""
+        return self.authenticated_at is not None and now - self.authenticated_at < RECENT_SIGN_IN
+
     def may(self, permission: Permission) -> bool:
         """Tell whether any of the person's roles includes the permission."""
         return any(permission in ROLE_PERMISSIONS[role] for role in self.roles)
@@ -160,7 +165,12 @@ class Member:
         return Person(self.iss, self.sub, self.name, self.roles, self.workspace)
 
     def as_of(self, now: datetime) -> Person:
-        """Return the person in the roles that hold, with the skills for which their training still counts."""
+        """Return the person in the roles that hold, with the skills for which their training still counts.
+
+        Whoever sits at the machine itself has nobody who could train them, so nobody keeps count there.
+        """
+        if self.iss == LOCAL_ISSUER:
+            return self.person
         skills = frozenset(queue for queue, until in self.trained_until.items() if now < until)
         return replace(self.person, skills=skills)
 

@@ -88,6 +88,24 @@ class Sessions:
 
         self._store.write(work)
 
+    def confirm(self, secret: str | None) -> bool:
+        """Let a person at this very machine, for whom no provider vouches, say again that it is them.
+
+        Tell whether that counted: of whoever signed in with a provider it does not, nor of a session that is over.
+        """
+        session_id = _hash(secret or "")
+
+        def work(tx: Writing) -> bool:
+            session = tx.session(session_id)
+            if session is None or not is_live(session, tx.now) or session.person.iss != LOCAL_ISSUER:
+                return False
+            person = replace(session.person, authenticated_at=tx.now)
+            tx.save_session(replace(session, person=person, seen_at=tx.now))
+            tx.record(_event(tx.now, EventKind.SIGNED_IN, person, again=True))
+            return True
+
+        return self._store.write(work)
+
     def sign_out(self, secret: str) -> Session | None:
         """End the session and return it as it was; ending an ended one changes nothing and returns None."""
         session_id = _hash(secret)

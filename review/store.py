@@ -311,7 +311,7 @@ class Writing(Reading, Protocol):
         """Keep a new session."""
 
     def save_session(self, session: Session) -> None:
-        """Replace when the session was seen, when it ended, and its ID token."""
+        """Replace when the session was seen, signed in and ended, and its ID token."""
 
     def keep_member(self, member: Member) -> None:
         """Keep the person as they are now."""

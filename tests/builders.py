@@ -31,11 +31,14 @@ WORKSPACE = "default"
 AGENT = "support"
 ISSUER = "https://id.example.com"
 
-ada = Person(ISSUER, "ada", "Ada Lovelace", frozenset({Role.REVIEWER}))
-grace = Person(ISSUER, "grace", "Grace Hopper", frozenset({Role.REVIEWER, Role.LEAD}))
-lin = Person(ISSUER, "lin", "Lin Ming", frozenset({Role.REVIEWER}))
-mary = Person(ISSUER, "mary", "Mary Shelley", frozenset({Role.AUDITOR}))
-root = Person(ISSUER, "root", "Root", frozenset({Role.ADMIN}))
+# They sign in whenever it matters; a test of signing in again takes somebody else.
+EVER_AFTER = START + timedelta(days=36_500)
+
+ada = Person(ISSUER, "ada", "Ada Lovelace", frozenset({Role.REVIEWER}), authenticated_at=EVER_AFTER)
+grace = Person(ISSUER, "grace", "Grace Hopper", frozenset({Role.REVIEWER, Role.LEAD}), authenticated_at=EVER_AFTER)
+lin = Person(ISSUER, "lin", "Lin Ming", frozenset({Role.REVIEWER}), authenticated_at=EVER_AFTER)
+mary = Person(ISSUER, "mary", "Mary Shelley", frozenset({Role.AUDITOR}), authenticated_at=EVER_AFTER)
+root = Person(ISSUER, "root", "Root", frozenset({Role.ADMIN}), authenticated_at=EVER_AFTER)
 
 
 def an_action(name: str = "refund_order", **args: Any) -> Action:  # noqa: ANN401 -- JSON values

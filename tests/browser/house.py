@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -53,7 +54,9 @@ class House:
 
     def decide(self, item_id: UUID, decision: Decision, reason_codes: tuple[ReasonCode, ...] = ()) -> None:
         """Decide an item as somebody else who happens to be at the desk."""
-        grace = Person("https://id.example.com", uuid7().hex, "Grace Hopper", frozenset(Role))
+        grace = Person(
+            "https://id.example.com", uuid7().hex, "Grace Hopper", frozenset(Role), authenticated_at=datetime.now(UTC)
+        )
         seen = Seen.of(self.desk.claim_item(grace, item_id))
         self.desk.decide(item_id, decision, grace, seen=seen, reason_codes=reason_codes)
 

@@ -234,7 +234,7 @@ def test_an_agent_stands_with_its_own_keys_and_tools() -> None:
 @pytest.mark.parametrize(
     ("fields", "state", "act"),
     [
-        ({}, "live", "Revoke"),
+        ({}, "live", "Renew or revoke"),
         ({"revoked_at": START}, "revoked", ""),
         ({"expires_at": START}, "expired", ""),
     ],

@@ -322,6 +322,31 @@ def test_nobody_signed_in_later_than_now(browser: httpx2.Client, provider: Provi
     assert person.authenticated_at <= datetime.now(UTC) + timedelta(seconds=5)
 
 
+def test_with_a_provider_nobody_confirms_themselves(browser: httpx2.Client) -> None:
+    sign_in_whole(browser)
+
+    assert browser.post("/sign-in/again").status_code == 403
+
+
+def test_at_this_machine_a_press_confirms_and_leads_back(browser: httpx2.Client, sessions: Sessions) -> None:
+    browser.post(f"/sign-in/{sessions.create_link()}")
+
+    answer = browser.post("/sign-in/again?to=%2F%3Fitem%3D7")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?item=7")
+    assert browser.post("/sign-in/again?to=//evil.example").headers["location"] == "/"
+
+
+@pytest.mark.usefixtures("browser")
+def test_each_is_offered_their_own_way_to_sign_in_again(provider: Provider) -> None:
+    with_a_provider = Person(provider.url, "ada", "Ada", frozenset())
+
+    offered = [sign_in.way_to_sign_in_again(person, "/?item=7") for person in (with_a_provider, LOCAL_OPERATOR)]
+
+    assert 'href="/sign-in/with/corp?to=%2F%3Fitem%3D7&amp;again=1"' in offered[0]
+    assert 'action="/sign-in/again?to=%2F%3Fitem%3D7"' in offered[1]
+
+
 def test_signing_out_leads_on_to_the_provider(browser: httpx2.Client, provider: Provider, sessions: Sessions) -> None:
     sign_in_whole(browser)
     secret = browser.cookies[COOKIE]

@@ -331,6 +331,10 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "grow too old to be kept": (_grown_old, [K.CONTENT_EXPIRED]),
     "save a policy": (lambda scene: lambda: scene.house.save_policy(a_document()), [K.POLICY_SAVED]),
     "create a key": (lambda scene: lambda: scene.house.keys.create_by(LOCAL_OPERATOR, "new"), [K.KEY_CREATED]),
+    "renew a key": (
+        lambda scene: lambda: scene.house.keys.renew_by(root, scene.agent.prefix),
+        [K.KEY_RENEWED],
+    ),
     "revoke a key": (_revoked, [K.KEY_REVOKED]),
     "rotate the signing key": (
         lambda scene: lambda: scene.house.sealer.announce(Ed25519PrivateKey.generate().public_key(), SYSTEM),

@@ -34,19 +34,20 @@ from review.errors import (
     OtherToolError,
     OwnWorkError,
     ReasonRequiredError,
+    SignInAgainError,
     ThreadFullError,
 )
 from review.items import CLAIM_DURATION, MAX_NOTES, Claim, ItemFilter, Order, ReasonCode
-from review.people import Person, Role
+from review.people import RECENT_SIGN_IN, Person, Role
 from review.policy import Autonomy, Rule
-from tests.builders import ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
+from tests.builders import EVER_AFTER, ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
 
 SECOND = timedelta(seconds=1)
 ARGS = a_request().action.args
-joan = Person(ISSUER, "joan", "Joan Clarke", frozenset({Role.REVIEWER}))
+joan = Person(ISSUER, "joan", "Joan Clarke", frozenset({Role.REVIEWER}), authenticated_at=EVER_AFTER)
 FOUR_EYES = a_document(Autonomy.SUPERVISED, Rule(name="four eyes", when="true", route=Route.REVIEW, quorum=2))
 
 
@@ -430,6 +431,38 @@ def test_a_rejection_says_why(house: Console, decision: Reject) -> None:
     done = house.desk.decide(item.id, decision, ada, seen=Seen.of(item), reason_codes=codes)
 
     assert done.decision == decision
+
+
+@pytest.mark.parametrize(
+    ("ago", "is_let"),
+    [(timedelta(), True), (RECENT_SIGN_IN - SECOND, True), (RECENT_SIGN_IN, False), (None, False)],
+)
+@pytest.mark.parametrize("decision", [Approve(), Reject(message="No.")])
+def test_what_several_must_approve_is_decided_by_whoever_signed_in_just_now(
+    house: Console,
+    clock: MovableClock,
+    decision: Decision,
+    ago: timedelta | None,
+    is_let: bool,  # noqa: FBT001 -- a column of the table
+) -> None:
+    house.save_policy(FOUR_EYES)
+    submit(house)
+    somebody = replace(ada, authenticated_at=None if ago is None else clock() - ago)
+    item = claim(house, somebody)
+
+    if is_let:
+        assert house.desk.decide(item.id, decision, somebody, seen=Seen.of(item)).id == item.id
+        return
+    with pytest.raises(SignInAgainError):
+        house.desk.decide(item.id, decision, somebody, seen=Seen.of(item))
+
+    assert kept(house, item.id) == item
+
+
+def test_what_one_person_approves_asks_for_no_fresh_sign_in(house: Console) -> None:
+    submit(house)
+
+    assert decide(house, Approve(), replace(ada, authenticated_at=None)).receipt is not None
 
 
 def test_two_people_must_approve_where_the_policy_says_so(either_house: Console) -> None:

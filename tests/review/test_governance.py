@@ -11,10 +11,11 @@ from review.errors import (
     InvalidNameError,
     InvalidPolicyError,
     KeyNotFoundError,
+    KeyOverError,
     KeyRefusedError,
     PolicyChangedError,
 )
-from review.governance import CACHE_SECONDS, KEY_LIFE, KeyRing, PolicyBook
+from review.governance import CACHE_SECONDS, KEY_LIFE, KEY_OVERLAP, KeyRing, PolicyBook
 from review.policy import Autonomy, PolicyDocument, Rule
 from tests.builders import WORKSPACE, grace, root
 from tests.clock import MovableClock
@@ -60,6 +61,43 @@ def test_a_revoked_key_is_refused_at_once_here_and_within_a_second_elsewhere(eit
     Event().wait(CACHE_SECONDS + 0.05)
     with pytest.raises(KeyRefusedError, match="revoked"):
         elsewhere.recognise(text)
+
+
+def test_a_renewed_key_and_its_successor_let_the_agent_in_side_by_side(
+    either_house: Console, clock: MovableClock
+) -> None:
+    key, text = either_house.keys.create("support", WORKSPACE, SYSTEM)
+    clock.advance(timedelta(days=60))
+
+    old, new, successor = either_house.keys.renew_by(root, key.prefix)
+
+    assert [KeyRing(either_house.store).recognise(one).agent for one in (text, successor)] == ["support"] * 2
+    assert (old.expires_at, new.expires_at) == (clock() + KEY_OVERLAP, clock() + KEY_LIFE)
+    clock.advance(KEY_OVERLAP)
+    with pytest.raises(KeyRefusedError, match="expired"):
+        KeyRing(either_house.store).recognise(text)
+    assert KeyRing(either_house.store).recognise(successor).prefix == new.prefix
+    assert kinds(either_house) == [EventKind.KEY_CREATED, EventKind.KEY_RENEWED]
+
+
+def test_renewing_makes_no_key_last_longer(house: Console, clock: MovableClock) -> None:
+    key, _ = house.keys.create("support", WORKSPACE, SYSTEM)
+    clock.advance(KEY_LIFE - SECOND)
+
+    assert house.keys.renew(key.prefix, WORKSPACE, SYSTEM)[0].expires_at == key.expires_at
+
+
+def test_what_lets_nobody_in_is_not_renewed(house: Console, clock: MovableClock) -> None:
+    revoked, expired = (house.keys.create("support", WORKSPACE, SYSTEM)[0] for _ in range(2))
+    elsewhere, _ = house.keys.create("support", "elsewhere", SYSTEM)
+    house.keys.revoke(revoked.prefix, WORKSPACE, SYSTEM)
+    clock.advance(KEY_LIFE)
+
+    for prefix, error in ((revoked.prefix, KeyOverError), (expired.prefix, KeyOverError)):
+        with pytest.raises(error):
+            house.keys.renew_by(root, prefix)
+    with pytest.raises(KeyNotFoundError):
+        house.keys.renew_by(root, elsewhere.prefix)
 
 
 def test_revoking_again_changes_nothing(house: Console, clock: MovableClock) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -49,6 +50,8 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "desk.release": (lambda house, person, item: house.desk.release(person, item, epoch=1), DECIDING),
     "desk.decide": (_decided, DECIDING),
     "desk.ask": (lambda house, person, item: house.desk.ask(person, item, "Why?"), DECIDING),
+    "desk.undo": (lambda house, person, item: house.desk.undo(person, item, epoch=1), DECIDING),
+    "desk.undoable": (lambda house, person, _: house.desk.undoable(person), DECIDING),
     "desk.reconcile": (
         lambda house, person, item: house.desk.reconcile(person, item, OutcomeStatus.FAILED, "I looked."),
         {Role.REVIEWER, Role.LEAD},
@@ -56,6 +59,18 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "desk.whole": (lambda house, person, item: house.desk.whole(person, item), SEEING),
     "desk.items": (lambda house, person, _: house.desk.items(person, ItemFilter(), order=Order.URGENT), SEEING),
     "desk.count": (lambda house, person, _: house.desk.count(person, ItemFilter()), SEEING),
+    "board.standing": (lambda house, person, _: house.board.standing(person), SEEING),
+    "board.colleagues": (lambda house, person, _: house.board.colleagues(person), {Role.REVIEWER, Role.LEAD}),
+    "board.assign": (lambda house, person, item: house.board.assign(person, item, to=NEWCOMER), {Role.LEAD}),
+    "board.hand_over": (
+        lambda house, person, item: house.board.hand_over(person, item, epoch=1, to=NEWCOMER),
+        DECIDING,
+    ),
+    "board.snooze": (
+        lambda house, person, item: house.board.snooze(person, item, until=START + timedelta(hours=1)),
+        {Role.REVIEWER, Role.LEAD},
+    ),
+    "board.put_back": (lambda house, person, item: house.board.put_back(person, item), {Role.REVIEWER, Role.LEAD}),
     "records.label_preview": (lambda house, person, _: house.records.label_preview(person), SEEING),
     "records.labels": (lambda house, person, _: house.records.labels(person), {Role.LEAD, Role.AUDITOR}),
     "records.events": (lambda house, person, _: house.records.events(person, EventFilter()), WATCHING),
@@ -78,6 +93,10 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "policies.save": (lambda house, person, _: house.policies.save(a_document(), person, based_on=0), {Role.LEAD}),
     "keys.overview": (lambda house, person, _: house.keys.overview(person), {Role.LEAD, Role.AUDITOR, Role.ADMIN}),
     "keys.create_by": (lambda house, person, _: house.keys.create_by(person, "new"), {Role.ADMIN}),
+    "keys.renew_by": (
+        lambda house, person, _: house.keys.renew_by(person, house.keys.keys(WORKSPACE)[0].prefix),
+        {Role.ADMIN},
+    ),
     "keys.revoke_by": (
         lambda house, person, _: house.keys.revoke_by(person, house.keys.keys(WORKSPACE)[0].prefix),
         {Role.ADMIN},

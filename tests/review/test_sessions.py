@@ -6,6 +6,7 @@ import pytest
 
 from review.audit import EventKind
 from review.errors import LinkRefusedError
+from review.people import RECENT_SIGN_IN, SignInProof
 from review.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFE, LOCAL_OPERATOR, Sessions
 from tests.builders import ada
 from tests.clock import MovableClock
@@ -118,3 +119,48 @@ def test_no_secret_is_kept(sessions: Sessions, either_house: Console) -> None:
     kept = repr(all_rows(either_house.store)) + repr(events(either_house))  # type: ignore[arg-type]  # the store of a fixture
 
     assert (link in kept, secret in kept) == (False, False)
+
+
+def test_whoever_sits_at_this_machine_may_say_again_that_it_is_them(
+    sessions: Sessions, either_house: Console, clock: MovableClock
+) -> None:
+    secret = sessions.sign_in(sessions.create_link())
+    clock.advance(RECENT_SIGN_IN)
+    before = sessions.person(secret)
+
+    assert sessions.confirm(secret)
+
+    after = sessions.person(secret)
+    assert before is not None
+    assert after is not None
+    assert [before.has_just_signed_in(clock()), after.has_just_signed_in(clock())] == [False, True]
+    assert kinds(either_house)[-1] is EventKind.SIGNED_IN
+
+
+def test_nobody_else_can_say_so_by_themselves(sessions: Sessions, either_house: Console) -> None:
+    with_a_provider = sessions.admit(ada, SignInProof(None))
+    over = sessions.sign_in(sessions.create_link())
+    sessions.sign_out(over)
+    told = len(events(either_house))
+
+    assert [sessions.confirm(secret) for secret in (with_a_provider, over, "nonsense", None)] == [False] * 4
+
+    assert len(events(either_house)) == told
+
+
+def test_a_provider_cannot_vouch_for_the_future(sessions: Sessions, clock: MovableClock) -> None:
+    secret = sessions.admit(ada, SignInProof(clock() + ABSOLUTE_LIMIT))
+    clock.advance(RECENT_SIGN_IN)
+
+    person = sessions.person(secret)
+
+    assert person is not None
+    assert not person.has_just_signed_in(clock())
+
+
+def test_at_this_machine_nobody_keeps_count_of_training(sessions: Sessions) -> None:
+    here, with_a_provider = sessions.sign_in(sessions.create_link()), sessions.admit(ada, SignInProof(None))
+
+    people = [sessions.person(secret) for secret in (here, with_a_provider)]
+
+    assert [person and person.skills for person in people] == [None, frozenset()]

@@ -63,7 +63,7 @@ from review.people import AgentKey, Person, Role
 from review.policy import Autonomy, PolicyDocument, Queue, Rule, ToolRule
 from review.signing import Receipts
 from review.store import Reading, Writing
-from tests.builders import ISSUER, a_member, keeping
+from tests.builders import EVER_AFTER, ISSUER, a_member, keeping
 from tests.clock import MovableClock
 from tests.history import check_permission, check_standing
 from tests.review.model import DUE_IN, LATE_PRIORITY, OUTCOME_WITHIN, PERMIT_FOR, Expected, Model, Step
@@ -213,7 +213,7 @@ class Desk(RuleBasedStateMachine):
         self._stores = stores
         self._workspace = f"w-{uuid7()}"
         roles = frozenset({Role.REVIEWER, Role.LEAD})
-        self._people = {name: Person(ISSUER, name, name, roles, self._workspace) for name in PEOPLE}
+        self._people = {name: Person(ISSUER, name, name, roles, self._workspace, EVER_AFTER) for name in PEOPLE}
         self._model = Model(clock())
         self._submissions: dict[UUID, Submission] = {}
         self._receipts_seen: list[str] = []

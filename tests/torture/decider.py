@@ -16,13 +16,14 @@ from review.items import ReviewItem
 from review.people import Person, Role
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from review.signing import Receipts, load_signing_key
-from tests.builders import ISSUER, WORKSPACE
+from tests.builders import EVER_AFTER, ISSUER, WORKSPACE
 
 IDLE_SECONDS = 0.02
 END_SECONDS = 60
 
 PEOPLE = tuple(
-    Person(ISSUER, name, name, frozenset({Role.REVIEWER})) for name in ("ada", "edith", "grace", "mary", "rosa")
+    Person(ISSUER, name, name, frozenset({Role.REVIEWER}), authenticated_at=EVER_AFTER)
+    for name in ("ada", "edith", "grace", "mary", "rosa")
 )
 
 
