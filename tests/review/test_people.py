@@ -121,8 +121,9 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
 }
 # What everybody may who is signed in at all, in whatever role or none.
 OPEN_TO_ALL = {"switch.pauses"}
-# What no person asks for: the routes open and end sessions with it, behind a link or a provider's word.
-NOT_ASKED = {"sessions.create_link", "sessions.admit"}
+# What no person asks for: the routes open sessions with it, behind a link or a provider's word, and other use cases ask
+# it inside their own transactions.
+NOT_ASKED = {"sessions.create_link", "sessions.admit", "desk.require_fit"}
 
 
 def asked_by_people() -> set[str]:
