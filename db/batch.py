@@ -8,15 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from db import tables
+from db.appending import append
 from db.engine import Engines
 from db.filings import Asked, Filings
 from db.rows import Values
-from db.transaction import ADD_EVENTS, ADD_OPENINGS, REMOVE_OPENINGS, ReadTransaction, WriteTransaction
+from db.transaction import REMOVE_OPENINGS, ReadTransaction, WriteTransaction
 from review.clock import Clock, utc_now
 
-CHANNEL = "signoff_item"
-
-_NOTIFY = text("SELECT pg_notify(:channel, notice) FROM unnest(CAST(:notices AS text[])) AS notice")
 _DATABASE_TIME = text("SELECT clock_timestamp()")
 
 
@@ -106,16 +105,15 @@ class Batch:
 
     def flush(self) -> None:
         """Write what was collected. Raises DuplicateKeyError where another process filed an item meanwhile."""
-        self._filings.write([])
-        if self._recorded:
-            self._connection.execute(ADD_EVENTS, self._recorded)
-        if self._openings:
-            self._connection.execute(ADD_OPENINGS, self._openings)
+        notices = [f"{self._origin} {item_id}" for item_id in dict.fromkeys(self.woken)]
+        rows = {
+            tables.items: self._filings.taken_over(),
+            tables.audit_events: self._recorded,
+            tables.openings: self._openings,
+        }
+        append(self._connection, rows, notices)
         if self._closed_up:
             self._connection.execute(REMOVE_OPENINGS, self._closed_up)
-        if self.woken and self._engines.is_postgres:
-            notices = [f"{self._origin} {item_id}" for item_id in dict.fromkeys(self.woken)]
-            self._connection.execute(_NOTIFY, {"channel": CHANNEL, "notices": notices})
 
     def commit(self) -> None:
         """Commit, with every reader out where the database needs that."""

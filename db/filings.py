@@ -8,9 +8,10 @@ from sqlalchemy import Connection, Insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
+from db.appending import append
 from db.rows import Values
 from db.tables import REJECTED
-from review.store import DuplicateKeyError, FilingKey
+from review.store import FilingKey
 
 _KEY = ("workspace", "agent", "idempotency_key")
 
@@ -38,11 +39,14 @@ _KNOWN = {
         "AND items.agent = json_extract(value, '$[1]') "
         "AND items.digest = json_extract(value, '$[3]'))"
     ),
-    # The side queries are lateral and limited, so that the index is asked for each, whatever is estimated.
+    # The side queries are lateral and limited, so that the index is asked for each, whatever is estimated. Of a table
+    # that was never analysed every index is thought to be as good, and asking for the agent's items reads all of them
+    # (1.8 ms a key at 400 items): only from the index of the keys does a range of them come in order.
     "postgresql": text(
         "SELECT 0, asked ->> 0, asked ->> 1, asked ->> 2 "  # noqa: S608 -- a constant
         "FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked CROSS JOIN LATERAL (SELECT 1 FROM items "
-        "WHERE items.workspace = asked ->> 0 AND items.agent = asked ->> 1 AND items.idempotency_key = asked ->> 2 "
+        "WHERE items.workspace = asked ->> 0 AND items.agent = asked ->> 1 "
+        "AND items.idempotency_key BETWEEN asked ->> 2 AND asked ->> 2 ORDER BY items.idempotency_key "
         "LIMIT 1) AS found "
         "UNION ALL "
         "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked "
@@ -107,7 +111,9 @@ class Filings:
 
     def write(self, rows: list[Values]) -> None:
         """Write what was kept, and these rows. Raises DuplicateKeyError where another process took a key meanwhile."""
-        due = [*self._rows, *rows]
-        self._rows = []
-        if due and self._connection.execute(ADD_ITEM[self._dialect], due).rowcount != len(due):
-            raise DuplicateKeyError(len(due))
+        append(self._connection, {tables.items: [*self.taken_over(), *rows]})
+
+    def taken_over(self) -> list[Values]:
+        """Return the rows that were kept, for whoever writes them now."""
+        due, self._rows = self._rows, []
+        return due

@@ -26,12 +26,14 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
 from db import cursors, lists, rows, sealing, tables
+from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
 from db.tables import ASSIGNED, CLAIMED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
@@ -66,10 +68,15 @@ _openings = tables.openings
 _WHOLE_ITEM = select(*rows.ITEM_COLUMNS)
 _ITEM = _WHOLE_ITEM.where(_items.c.workspace == bindparam("workspace"), _items.c.id == bindparam("id"))
 _ITEM_LOCKED = _ITEM.with_for_update()
-_ITEM_BY_KEY = _WHOLE_ITEM.where(
-    _items.c.workspace == bindparam("workspace"),
-    _items.c.agent == bindparam("agent"),
-    _items.c.idempotency_key == bindparam("idempotency_key"),
+# A range of one, in order: see `db.filings` for what PostgreSQL does otherwise before it has statistics.
+_ITEM_BY_KEY = (
+    _WHOLE_ITEM.where(
+        _items.c.workspace == bindparam("workspace"),
+        _items.c.agent == bindparam("agent"),
+        _items.c.idempotency_key.between(bindparam("idempotency_key"), bindparam("idempotency_key")),
+    )
+    .order_by(_items.c.idempotency_key)
+    .limit(1)
 )
 _HELD_BY = _WHOLE_ITEM.where(
     text(CLAIMED),
@@ -99,6 +106,12 @@ _LAPSED = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_FIRST_LAPSED = (
+    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
+    .order_by(_items.c.claim_until)
+    .limit(1)
+)
+_HELD_OR_LAPSED = union_all(select(_HELD_BY.subquery()), select(_FIRST_LAPSED.subquery()))
 _OVERDUE = (
     _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"), _items.c.settles_at.is_(None))
     .order_by(_items.c.expires_at)
@@ -233,9 +246,6 @@ _PAUSES = (
 
 _ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
-# Inline: the number that a lone event is given is not asked for, just as with many.
-ADD_EVENTS = insert(_events).inline()
-ADD_OPENINGS = insert(_openings)
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
 _ADD_LINK = insert(tables.links)
@@ -825,6 +835,13 @@ class WriteTransaction(ReadTransaction):
                 return taken
         return None
 
+    def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
+        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
+        found = [rows.item_from(row) for row in self._connection.execute(_HELD_OR_LAPSED, asked)]
+        in_force = [item for item in found if item.claim and self.now < item.claim.until]
+        return next(iter(in_force), None), len(found) > len(in_force)
+
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped."""
         found = self._connection.execute(_LAPSED, {"now": self.now, "limit": limit})
@@ -976,13 +993,9 @@ class WriteTransaction(ReadTransaction):
         return changed
 
     def _write_recorded(self) -> None:
-        if self.recorded:
-            self._connection.execute(ADD_EVENTS, self.recorded)
-            self.wrote = True
-            self.recorded = []
-        if self.openings:
-            self._connection.execute(ADD_OPENINGS, self.openings)
-            self.openings = []
+        self.wrote = self.wrote or bool(self.recorded)
+        append(self._connection, {tables.audit_events: self.recorded, tables.openings: self.openings})
+        self.recorded, self.openings = [], []
 
     def _claimed(self, statement: Update, claim: rows.Values) -> ReviewItem | None:
         taken = self._item(statement, **claim)

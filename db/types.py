@@ -60,7 +60,12 @@ class FreeText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 -- SQLAlchemy's signature
         """Return what is kept."""
-        if value is None or ("\\" not in value and "\0" not in value):
+        return None if value is None else self.kept(value)
+
+    @staticmethod
+    def kept(value: str) -> str:
+        """Return the text as it is kept."""
+        if "\\" not in value and "\0" not in value:
             return value
         return value.replace("\\", "\\\\").replace("\0", "\\0")
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 
-from db.batch import CHANNEL
+from db.appending import CHANNEL
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

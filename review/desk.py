@@ -127,15 +127,12 @@ class ReviewDesk:
         What waits for them alone comes first, then what waits in these queues, as far as they may work in them.
         """
         person.require(Permission.DECIDE)
-        held = self._store.read(lambda tx: tx.held_by(person.workspace, person.iss, person.sub))
-        if held is not None:
-            return held
 
         def work(tx: Writing) -> ReviewItem | None:
-            held = tx.held_by(person.workspace, person.iss, person.sub)
+            held, has_lapsed = tx.held_and_lapsed(person.workspace, person.iss, person.sub)
             if held is not None:
                 return held
-            for lapsed in tx.lapsed_claims(limit=100):
+            for lapsed in tx.lapsed_claims(limit=100) if has_lapsed else ():
                 lapse(tx, lapsed)
             policy = self._policies.in_force(person.workspace, within=tx)
             item = tx.claim_next(

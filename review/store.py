@@ -244,6 +244,9 @@ class Writing(Reading, Protocol):
         What waits for this person alone comes first; what waits for everybody, of these queues, after it.
         """
 
+    def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
+        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped.
 
