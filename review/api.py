@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 import fastapi_offline
@@ -142,8 +142,7 @@ class _Api(FastAPI):
     async def _answer_to(self, error: Exception, request: Request) -> Response:
         handlers = self.exception_handlers
         handler = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
-        answer: Response = await handler(request, error)
-        return answer
+        return await cast("Awaitable[Response]", handler(request, error))
 
 
 def make_api(doors: Doors) -> FastAPI:

@@ -7,13 +7,15 @@ from threading import Event
 
 import pytest
 
-from agents.protocol import Reject, Status
+from agents.protocol import Impact, Reject, Status
 from db.store import SqlStore
-from review.audit import EventFilter
+from review.audit import Actor, EventFilter
 from review.items import ItemFilter, Order, Rejection, ReviewItem
 from review.store import DuplicateKeyError, FilingKey, Writing
 from tests.builders import AGENT, WORKSPACE, a_request, an_action, an_event, an_item, keeping
 from tests.clock import START
+
+HOSTILE = "NUL \0, quote \", backslash \\0, tab \t, bidi \u202e, emoji 🧵, %s %_!'--"
 
 WAITING = ItemFilter(statuses=(Status.WAITING,))
 
@@ -23,13 +25,13 @@ def key_of(item: ReviewItem) -> FilingKey:
     return FilingKey(item.workspace, item.agent, item.idempotency_key)
 
 
-def filing(store: SqlStore, item: ReviewItem) -> Future[ReviewItem]:
+def filing(store: SqlStore, item: ReviewItem, *, by: Actor | None = None) -> Future[ReviewItem]:
     def work(tx: Writing) -> ReviewItem:
         known = tx.item_by_key(*key_of(item))
         if known is not None:
             return known
         tx.add_item(item)
-        tx.record(an_event(item_id=item.id))
+        tx.record(an_event(item_id=item.id, **({"actor": by} if by else {})))
         return item
 
     return store.begin(work, key=key_of(item))
@@ -68,6 +70,21 @@ def test_submissions_that_wait_together_are_all_kept(store: SqlStore) -> None:
     assert answers == items
     assert keys_kept(store) == [f"k{number}" for number in range(6)]
     assert len(store.read(lambda tx: tx.events(WORKSPACE, EventFilter(), limit=50)).rows) == 6
+
+
+def test_what_is_written_together_reads_back_as_it_was(store: SqlStore) -> None:
+    request = a_request(confidence=1e-7, rationale=HOSTILE, impact=Impact(amount="0.1", subject=HOSTILE))
+    strange = an_item(idempotency_key="strange", queue=HOSTILE, request=request, parent_id=an_item().id)
+    plain = an_item(idempotency_key="plain")
+
+    with held(store):
+        begun = [filing(store, item, by=Actor("person", HOSTILE, HOSTILE)) for item in (strange, plain)]
+    answers = [each.result(10) for each in begun]
+
+    assert answers == [strange, plain]
+    assert [store.read(lambda tx, id_=item.id: tx.item(WORKSPACE, id_)) for item in answers] == answers  # type: ignore[misc]  # bound at once
+    told = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(actor=HOSTILE), limit=50)).rows
+    assert {(event.item_id, event.actor.name) for event in told} == {(item.id, HOSTILE) for item in answers}
 
 
 def test_a_key_that_comes_twice_in_one_transaction_is_filed_once(store: SqlStore) -> None:
