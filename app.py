@@ -218,6 +218,7 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
             (house.intake.sweep, SWEEP_EVERY, "lapsed claims and overdue items could not be swept"),
             (house.desk.settling.tick, SWEEP_EVERY, "decisions could not be settled"),
             (house.sealer.tick, SEAL_EVERY, "the audit log could not be sealed"),
+            (house.desk.drafts.tick, EXPIRE_EVERY, "what was typed on closed items could not be removed"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
         )
     ]

@@ -187,6 +187,22 @@ class DecisionRow(Base):
     )
 
 
+class DraftRow(Base):
+    """What a reviewer has begun to write on a version of an item."""
+
+    __tablename__ = "drafts"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[UUID] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    sub: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    written: Mapped[str]
+    saved_at: Mapped[datetime]
+
+    __table_args__ = (ForeignKeyConstraint(["workspace", "item_id"], ["items.workspace", "items.id"]),)
+
+
 class NoteRow(Base):
     """One entry of the thread between reviewer and agent."""
 
@@ -413,6 +429,7 @@ def table(row: type[Base]) -> Table:
 
 items = table(ItemRow)
 decisions = table(DecisionRow)
+drafts = table(DraftRow)
 notes = table(NoteRow)
 audit_events = table(AuditEventRow)
 openings = table(OpeningRow)

@@ -3,11 +3,12 @@
 Statements are built once, so that SQLAlchemy compiles them once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic import JsonValue
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -32,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
-from db import cursors, lists, rows, sealing, tables
+from db import cursors, documents, lists, rows, sealing, tables
 from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
@@ -52,7 +53,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, StaleItemError
 
@@ -191,6 +192,22 @@ _THREAD_OF = (
     select(*tables.notes.c)
     .where(tables.notes.c.workspace == bindparam("workspace"), tables.notes.c.item_id == bindparam("item_id"))
     .order_by(tables.notes.c.id)
+)
+_OF_DRAFTS = and_(
+    tables.drafts.c.workspace == bindparam("of_workspace"), tables.drafts.c.item_id == bindparam("of_item")
+)
+_OF_PERSON = and_(tables.drafts.c.iss == bindparam("of_iss"), tables.drafts.c.sub == bindparam("of_sub"))
+_DRAFT = select(tables.drafts.c.written).where(
+    _OF_DRAFTS, _OF_PERSON, tables.drafts.c.version == bindparam("of_version")
+)
+_REMOVE_DRAFTS = delete(tables.drafts).where(_OF_DRAFTS)
+_REMOVE_DRAFTS_OF = _REMOVE_DRAFTS.where(_OF_PERSON)
+_CLOSED_DRAFTS = (
+    select(tables.drafts.c.workspace, tables.drafts.c.item_id)
+    .join(_items, and_(_items.c.workspace == tables.drafts.c.workspace, _items.c.id == tables.drafts.c.item_id))
+    .where(_items.c.settled_at.is_not(None))
+    .distinct()
+    .limit(bindparam("limit"))
 )
 _POLICIES = (
     select(*tables.policies.c)
@@ -420,6 +437,11 @@ class _Inserts:
             index_elements=key,
             set_={column.name: member.excluded[column.name] for column in tables.members.c if column.name not in key},
         )
+        draft = insert_into(tables.drafts)
+        self.draft: Insert = draft.on_conflict_do_update(
+            index_elements=["workspace", "item_id", "iss", "sub", "version"],
+            set_={"written": draft.excluded.written, "saved_at": draft.excluded.saved_at},
+        ).execution_options(preserve_rowcount=True)
         tool = insert_into(tables.tools)
         self.tool: Insert = tool.on_conflict_do_update(
             index_elements=["workspace", "agent", "name"],
@@ -570,6 +592,17 @@ class ReadTransaction:
             statement = statement.where(tuple_(_items.c.settled_at, _items.c.id) > after)
         found = self._connection.execute(statement, {"workspace": workspace, "before": before, "limit": limit})
         return [ClosedItem(id_, at, erased_at is not None) for id_, at, erased_at in found]
+
+    def draft(self, person: Person, item_id: UUID, version: int) -> Mapping[str, JsonValue] | None:
+        """Return what the person has begun to write on this version of the item."""
+        asked = {"of_workspace": person.workspace, "of_item": item_id, "of_version": version}
+        kept = self._connection.execute(
+            _DRAFT, {**asked, "of_iss": person.iss, "of_sub": person.sub}
+        ).scalar_one_or_none()
+        if kept is None:
+            return None
+        written: dict[str, JsonValue] = documents.read_under("written", kept)
+        return written
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
@@ -891,6 +924,34 @@ class WriteTransaction(ReadTransaction):
         count: int = self._connection.execute(_REMOVE_NOTES, {"of_workspace": workspace, "of_item": item_id}).rowcount
         self.wrote = self.wrote or bool(count)
         return count
+
+    def keep_draft(self, person: Person, item_id: UUID, version: int, written: Mapping[str, JsonValue]) -> None:
+        """Keep what the person has begun to write, in place of what was kept."""
+        values = {
+            "workspace": person.workspace,
+            "item_id": item_id,
+            "iss": person.iss,
+            "sub": person.sub,
+            "version": version,
+            "written": documents.written_under("written", dict(written)),
+            "saved_at": self.now,
+        }
+        self._write(self._inserts.draft, values)
+
+    def remove_drafts(self, workspace: str, item_id: UUID, *, of: Person | None = None) -> None:
+        """Remove what was begun to be written on the item, by everybody or by one person."""
+        asked: rows.Values = {"of_workspace": workspace, "of_item": item_id}
+        statement = _REMOVE_DRAFTS
+        if of is not None:
+            statement, asked = _REMOVE_DRAFTS_OF, {**asked, "of_iss": of.iss, "of_sub": of.sub}
+        self.wrote = bool(self._connection.execute(statement, asked).rowcount) or self.wrote
+
+    def remove_closed_drafts(self, *, limit: int) -> int:
+        """Remove the drafts on up to ``limit`` items that are closed, of every workspace; return how many items."""
+        closed = self._connection.execute(_CLOSED_DRAFTS, {"limit": limit}).all()
+        for row in closed:
+            self.remove_drafts(row.workspace, row.item_id)
+        return len(closed)
 
     def remove_openings(self, workspace: str, item_id: UUID) -> None:
         """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import streamlit as st
+from pydantic import JsonValue
 
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
 from pages import history_page
@@ -47,6 +48,7 @@ from pages.rendering import (
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
 from pages.tables import switch_to
+from pages.typed import keep, restore
 from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
@@ -250,6 +252,7 @@ def _next(person: Person) -> ReviewItem | None:
 
 def _show(look: Look) -> None:
     item, now = look.item, utc_now()
+    restore(look.person, item.id, item.version, key=look.draft_key)
     head, hold = st.columns([9, 3], gap="small", vertical_alignment="top")
     with head:
         draw(headline(item, look.person))
@@ -279,6 +282,7 @@ def _show(look: Look) -> None:
         show_context(item.request.context)
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
+    keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))
     if st.session_state.get(_PAINTED, ("", 0.0))[0] != look.key:
         st.session_state[_PAINTED] = (look.key, time.monotonic())
 
@@ -520,6 +524,16 @@ def _edit(look: Look) -> None:
         said("Nothing is changed yet. Change something, or go back and approve.", "warn")
     else:
         _decide(look, Edit(edited_action=Action(name=action.name, args=held.args)))
+
+
+def _edited_args(look: Look) -> dict[str, JsonValue] | None:
+    """Return the arguments as the form holds them; None where it was not opened, or holds nothing readable or new."""
+    key = f"{look.draft_key}.form"
+    if f"{key}.view" not in st.session_state:
+        return None
+    args = shown_action(look.item).args
+    held = edited(look.whole.args_schema, args, st.session_state, key).args
+    return held if held is not None and changes(args, held) else None
 
 
 def _reject(look: Look) -> None:

@@ -11,6 +11,7 @@ from agents.canonical import NotCanonicalError, canonical
 from agents.protocol import Action, Approve, Decision, DecisionType, Execution, Note, OutcomeStatus, Reject, Status
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
+from review.drafts import Drafts
 from review.errors import (
     AlreadyDecidedError,
     AlreadySettledError,
@@ -120,6 +121,7 @@ class ReviewDesk:
         self._policies = policies
         self._undo_for = undo_for
         self.settling = Settling(store, receipts, policies)
+        self.drafts = Drafts(store)
 
     def claim(self, person: Person, *, queues: Sequence[str] | None = None) -> ReviewItem | None:
         """Return the item that the person holds, else the most urgent waiting one; None when nothing waits.

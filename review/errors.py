@@ -138,6 +138,18 @@ class AlreadyDecidedError(ReviewError):
         self.item_id = item_id
 
 
+class DraftTooLargeError(ReviewError):
+    """What was typed is more than is kept before it is sent."""
+
+    code = "draft_too_large"
+    status = 413
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"What you typed ({size:,} bytes) is more than is kept for you ({limit:,}); send it as it stands."
+        )
+
+
 class UndoTooLateError(ReviewError):
     """The decision counts by now, so that it cannot be taken back any more."""
 

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     submits_per_minute: int = Field(default=6000, ge=1)
     anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     outbound_private: bool = False
-    undo_seconds: float = Field(default=5, ge=0, le=60)
+    undo_seconds: float = Field(default=5, ge=0, le=300)
     retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
     retention_shorter: bool = False
     oidc_providers: tuple[Provider, ...] = ()

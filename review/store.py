@@ -5,12 +5,14 @@ several pieces may share a commit, each all or nothing. Work may be run again af
 but its transaction.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
+
+from pydantic import JsonValue
 
 from agents.protocol import Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
@@ -27,7 +29,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Session, SignInLink
+from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 
 T = TypeVar("T")
@@ -143,6 +145,9 @@ class Reading(Protocol):
         self, workspace: str, *, before: datetime, after: tuple[datetime, UUID] | None, limit: int
     ) -> Sequence[ClosedItem]:
         """Return up to ``limit`` items that closed before that time, behind ``after``, in order of closing."""
+
+    def draft(self, person: Person, item_id: UUID, version: int) -> Mapping[str, JsonValue] | None:
+        """Return what the person has begun to write on this version of the item."""
 
     def notes_of(self, workspace: str, item_id: UUID) -> Sequence[Note]:
         """Return the item's thread, oldest first."""
@@ -282,6 +287,15 @@ class Writing(Reading, Protocol):
 
     def remove_notes(self, workspace: str, item_id: UUID) -> int:
         """Remove the item's thread; return how many notes it had."""
+
+    def keep_draft(self, person: Person, item_id: UUID, version: int, written: Mapping[str, JsonValue]) -> None:
+        """Keep what the person has begun to write, in place of what was kept."""
+
+    def remove_drafts(self, workspace: str, item_id: UUID, *, of: Person | None = None) -> None:
+        """Remove what was begun to be written on the item, by everybody or by one person."""
+
+    def remove_closed_drafts(self, *, limit: int) -> int:
+        """Remove the drafts on up to ``limit`` items that are closed, of every workspace; return how many items."""
 
     def remove_openings(self, workspace: str, item_id: UUID) -> None:
         """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""

@@ -24,7 +24,7 @@ def test_a_decision_is_taken_back_by_key_and_by_button(
     tmp_path_factory: pytest.TempPathFactory, strangers: Callable[[House], Visitor]
 ) -> None:
     with (
-        running(tmp_path_factory.mktemp("patient"), settings={"SIGNOFF_UNDO_SECONDS": "60"}) as house,
+        running(tmp_path_factory.mktemp("patient"), settings={"SIGNOFF_UNDO_SECONDS": "300"}) as house,
         ThreadPoolExecutor() as beside,
     ):
         agent = WorkingAgent("shop", house.url, house.agent_key("shop"), beside)
@@ -38,6 +38,7 @@ def test_a_decision_is_taken_back_by_key_and_by_button(
         ada.sees("Approved: refund_order")
         ada.sees("Nothing is waiting for you")
         ada.open()
+        expect(ada.page.get_by_role("button", name="Keys")).to_be_visible()
         ada.look()
         ada.page.keyboard.press("u")
         expect(ada.button("Approve")).to_be_enabled()

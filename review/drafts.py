@@ -1,0 +1,66 @@
+"""What a reviewer has begun to write on an item, kept so that no tab, connection or server takes it along."""
+
+import json
+from collections.abc import Mapping
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from review.errors import DraftTooLargeError, ItemNotFoundError
+from review.people import Permission, Person
+from review.store import Reading, Store, Writing
+
+MAX_DRAFT_BYTES = 256 * 1024
+_AT_ONCE = 500
+
+Written = Mapping[str, JsonValue]
+
+
+class Drafts:
+    """Keeps, for each person, item and version, what was typed and not sent yet.
+
+    No event tells of it: nothing of the review changes, nobody else ever reads it, and a log of every keystroke would
+    keep for good what the person decided not to say. It goes with the item: within a minute of its closing, and at once
+    when its content is erased.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, person: Person, item_id: UUID, version: int, written: Written) -> None:
+        """Keep it in place of what was kept; of an item that is closed nothing is kept.
+
+        Raises ItemNotFoundError, DraftTooLargeError.
+        """
+        person.require(Permission.DECIDE)
+        text = json.dumps(dict(written), ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_DRAFT_BYTES:
+            raise DraftTooLargeError(size, MAX_DRAFT_BYTES)
+
+        def work(tx: Writing) -> None:
+            item = tx.item(person.workspace, item_id)
+            if item is None:
+                raise ItemNotFoundError(item_id)
+            if not item.status.is_final:
+                tx.keep_draft(person, item_id, version, written)
+
+        self._store.write(work)
+
+    def read(self, person: Person, item_id: UUID, version: int) -> Written:
+        """Return what this person wrote on this version of the item; nothing where they wrote nothing."""
+        person.require(Permission.DECIDE)
+
+        def work(tx: Reading) -> Written:
+            return tx.draft(person, item_id, version) or {}
+
+        return self._store.read(work)
+
+    def forget(self, person: Person, item_id: UUID) -> None:
+        """Remove what this person wrote on the item."""
+        person.require(Permission.DECIDE)
+        self._store.write(lambda tx: tx.remove_drafts(person.workspace, item_id, of=person))
+
+    def tick(self) -> int:
+        """Remove what was written on items that are closed, of every workspace; return how many there were."""
+        return self._store.write(lambda tx: tx.remove_closed_drafts(limit=_AT_ONCE))
