@@ -132,6 +132,7 @@ class Surface {
     window.addEventListener("keydown", (event) => this.struck(event), { capture: true, signal });
     window.addEventListener("online", () => this.send(), { signal });
     window.addEventListener("resize", () => this.fit(), { signal });
+    window.addEventListener("pagehide", () => this.data && this.keep(), { signal });
     window.addEventListener("beforeunload", (event) => this.isLate() && event.preventDefault(), { signal });
     this.ticking = setInterval(() => this.tick(), TICK_MS);
   }
@@ -167,7 +168,13 @@ class Surface {
     if (!answered.length) return;
     this.outbox = this.outbox.filter((entry) => !answered.includes(entry));
     for (const entry of answered) this.answered(entry, answers[entry.id]);
+    this.count();
     this.keep();
+  }
+
+  // How many presses the server has not confirmed yet, for whoever watches.
+  count() {
+    this.root.dataset.unconfirmed = String(this.outbox.length);
   }
 
   answered(entry, { ok, tone, text }) {
@@ -506,6 +513,7 @@ class Surface {
       dwell_ms: Math.round(performance.now() - this.lookedAt),
     };
     this.outbox.push({ id: fresh(), act, at: Date.now(), tries: 0, ...look, ...more });
+    this.count();
   }
 
   send() {

@@ -113,7 +113,7 @@ def test_a_refusal_is_remembered_as_well() -> None:
 
 def test_nobody_looked_for_longer_than_the_browser_had_the_item(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = Entry.model_validate(entry(version=1, epoch=2, dwell_ms=60_000))
-    monkeypatch.setattr(focus.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr("pages.focus.time.monotonic", lambda: 100.0)
 
     st.session_state["review.focus.sent"] = {f"{looked.item}.1.2": 99.0}
 
