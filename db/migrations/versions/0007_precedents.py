@@ -3,13 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-<<<<<<<< HEAD:db/migrations/versions/0007_precedents.py
 revision = "0007"
 down_revision = "0006"
-========
-revision = "0006"
-down_revision = "0005"
->>>>>>>> 261b5de (Number the precedents' migration after the people's):db/migrations/versions/0006_precedents.py
 branch_labels = None
 depends_on = None
 
