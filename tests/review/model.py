@@ -341,12 +341,9 @@ class Model:
         if item.pending.person != person:
             return Step(ClaimLostError)
         again = self._taken(replace(item, pending=None, settles_at=None), person)
-        held = self.held_by(person)
-        if held is None:
-            return Step(changed=(again,), events=((EventKind.DECISION_TAKEN_BACK, item.id),))
-        free = held.free
-        events = ((EventKind.CLAIM_RELEASED, held.id), (EventKind.DECISION_TAKEN_BACK, item.id))
-        return Step(changed=(free, again), events=events)
+        free = [held.free for held in self.held(person)]
+        released = [(EventKind.CLAIM_RELEASED, held.id) for held in free]
+        return Step(changed=(*free, again), events=(*released, (EventKind.DECISION_TAKEN_BACK, item.id)))
 
     def settle(self) -> Step:
         """Every decision counts whose grace is over."""
