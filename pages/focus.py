@@ -226,7 +226,7 @@ def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[s
         "epoch": item.epoch,
         "digest": shown_digest(item),
         "name": _name(item),
-        "allows": [decision.value for decision in DecisionType if decision in item.request.allowed_decisions],
+        "allows": [decision.value for decision in DecisionType if decision in whole.choices],
         "asks": item.purpose is Purpose.GATE,
         "repeats": item.repeats_id is not None,
         "hidden": hidden,

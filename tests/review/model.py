@@ -207,8 +207,9 @@ class Model:
 
     def claim_ahead(self, person: str) -> Step:
         """One more for whoever holds one, unless it is the last that waits."""
-        waiting = [item for item in self.items.values() if item.status is Status.WAITING]
-        free = [item for item in waiting if _is_for(person, item)]
+        waiting = [item for item in self.items.values() if item.status is Status.WAITING and item.aside is None]
+        mine = [item for item in self.items.values() if item.aside is Aside.ASSIGNED and item.assignee == person]
+        free = [item for item in mine if _is_for(person, item)] or [item for item in waiting if _is_for(person, item)]
         if len(self.held(person)) != 1 or len(waiting) < 2 or not free:
             return NOTHING
         taken = self._taken(min(free, key=lambda item: item.urgency), person)
