@@ -34,7 +34,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, services, sign_in, streamlit_settings
+from pages import downloads, pictures, services, sign_in, streamlit_settings
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -197,6 +197,7 @@ def make_app(house: House) -> App:
             *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store, house.anchors)),
             *sign_in.routes(),
             *downloads.routes(),
+            *pictures.routes(),
         ],
         middleware=[
             Middleware(SecurityHeaders, is_https=house.settings.is_https),

@@ -40,6 +40,9 @@ UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
 REJECTED = "decision_type = 'reject' AND route = 'review' AND status = 'settled' AND purpose = 'gate'"
 
+# Settled by a person, whatever they decided and however the item came before them.
+JUDGED = "status = 'settled' AND route = 'review'"
+
 # SQLite numbers rows by itself only where the type is called INTEGER, which there is as large as a BIGINT.
 _Count = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -154,6 +157,8 @@ class ItemRow(Base):
         _partial("ix_items_outcome_due_at", "outcome_due_at", where=STARTED),
         _partial("ix_items_unknown", "workspace", "settled_at", "id", where=UNKNOWN),
         _partial("ix_items_rejected", "workspace", "agent", "digest", "settled_at", where=REJECTED),
+        # What people settled last of an agent's calls of a tool: beside the next one of them.
+        _partial("ix_items_judged", "workspace", "agent", "tool", "settled_at", where=JUDGED),
         _partial("ix_items_settled", "workspace", "settled_at", "id", where="settled_at IS NOT NULL"),
         # The copies of an item that were drawn for a look afterwards; few submits have one.
         _partial("ix_items_parent", "workspace", "parent_id", where="parent_id IS NOT NULL"),

@@ -3,7 +3,7 @@
 Statements are built once, so that SQLAlchemy compiles them once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,7 +37,7 @@ from db import cursors, documents, lists, rows, sealing, tables
 from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
-from db.tables import ASSIGNED, CLAIMED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
+from db.tables import ASSIGNED, CLAIMED, JUDGED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.items import (
@@ -86,7 +86,7 @@ _HELD_BY = _WHOLE_ITEM.where(
     _items.c.claim_sub == bindparam("sub"),
     _items.c.claim_until > bindparam("now"),
     _items.c.settles_at.is_(None),
-).limit(1)
+)
 _UNDOABLE = _WHOLE_ITEM.where(
     text(CLAIMED),
     text(PENDING),
@@ -153,6 +153,17 @@ _REJECTIONS = (
     )
     .order_by(_items.c.settled_at.desc())
     .limit(REJECTIONS_SEEN)
+)
+_SETTLED_ALIKE = (
+    _WHOLE_ITEM.where(
+        text(JUDGED),
+        _items.c.workspace == bindparam("workspace"),
+        _items.c.agent == bindparam("agent"),
+        _items.c.tool == bindparam("tool"),
+        _items.c.erased_at.is_(None),
+    )
+    .order_by(_items.c.settled_at.desc())
+    .limit(bindparam("limit"))
 )
 _COPIES = select(_items.c.id).where(
     _items.c.workspace == bindparam("workspace"), _items.c.parent_id == bindparam("parent_id")
@@ -372,6 +383,10 @@ def _most_urgent_assigned(*, of_queues: bool) -> Select[Any]:
     return top.where(_items.c.queue.in_(bindparam("in_queues", expanding=True))) if of_queues else top
 
 
+def _passing(top: Select[Any]) -> Select[Any]:
+    return top.where(_items.c.id.not_in(bindparam("passed", expanding=True)))
+
+
 def _claim(top: Select[Any], *, where: str = WAITING) -> Update:
     chosen = top.with_only_columns(_items.c.id).with_for_update(skip_locked=True)
     chosen = chosen.correlate(None)  # The row is looked for in the whole table, not in the row being updated.
@@ -395,10 +410,18 @@ def _claim(top: Select[Any], *, where: str = WAITING) -> Update:
 
 
 _TOP_OF_QUEUE = _most_urgent(of_queue=True)
-_CLAIM_ANY = _claim(_most_urgent(of_queue=False))
-_CLAIM_OF_QUEUE = _claim(_most_urgent(of_queue=True))
-_CLAIM_ASSIGNED = _claim(_most_urgent_assigned(of_queues=False), where=ASSIGNED)
-_CLAIM_ASSIGNED_OF_QUEUES = _claim(_most_urgent_assigned(of_queues=True), where=ASSIGNED)
+_TOP_OF_QUEUE_PASSING = _passing(_most_urgent(of_queue=True))
+# By whether a queue, or some, are asked for, and whether some items are passed over.
+_CLAIMS = {
+    (of_queue, is_passing): _claim(_passing(top) if is_passing else top)
+    for of_queue, top in ((queue, _most_urgent(of_queue=queue)) for queue in (False, True))
+    for is_passing in (False, True)
+}
+_CLAIMS_ASSIGNED = {
+    (of_queues, is_passing): _claim(_passing(top) if is_passing else top, where=ASSIGNED)
+    for of_queues, top in ((queues, _most_urgent_assigned(of_queues=queues)) for queues in (False, True))
+    for is_passing in (False, True)
+}
 
 
 def _first_of_queue(priority: int) -> ScalarSelect[Any]:
@@ -514,9 +537,12 @@ class ReadTransaction:
         found = self._connection.execute(_OLDEST_OF_QUEUE, {"in_workspace": workspace, "in_queue": queue}).one()
         return min((at for at in found if at is not None), default=None)
 
-    def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
-        """Return the item that this person holds undecided, if their hold has not lapsed."""
-        return self._item(_HELD_BY, workspace=workspace, iss=iss, sub=sub, now=self.now)
+    def held_by(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
+        """Return the items that this person holds undecided, by holds that have not lapsed, the most urgent first."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
+        held = [rows.item_from(row) for row in self._connection.execute(_HELD_BY, asked)]
+        # They are two at most; sorting them in the database would let it look for another index.
+        return sorted(held, key=lambda item: (item.priority, item.id))
 
     def undoable(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
         """Return the items on which this person's decision does not count yet, the latest decision first."""
@@ -537,6 +563,11 @@ class ReadTransaction:
         """Return the latest rejections by people of this very call of the agent, newest first."""
         asked = {"workspace": workspace, "agent": agent, "digest": digest}
         return [rows.rejection_from(row) for row in self._connection.execute(_REJECTIONS, asked)]
+
+    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[ReviewItem]:
+        """Return what people settled last of this agent's calls of this tool, latest first; nothing erased."""
+        asked = {"workspace": workspace, "agent": agent, "tool": tool, "limit": limit}
+        return [rows.item_from(row) for row in self._connection.execute(_SETTLED_ALIKE, asked)]
 
     def decided(
         self,
@@ -849,21 +880,32 @@ class WriteTransaction(ReadTransaction):
         if not self._write(_SAVE_ITEM, {"epoch": item.epoch, **changed, **guard}):
             raise StaleItemError(was.id)
 
-    def claim_next(
-        self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
+    def claim_next(  # noqa: PLR0913 -- who takes what, until when
+        self,
+        workspace: str,
+        *,
+        queues: Sequence[str] | None,
+        iss: str,
+        sub: str,
+        name: str,
+        until: datetime,
+        passing_over: Collection[UUID] = (),
     ) -> ReviewItem | None:
         """Take, in one statement, the most urgent item that the person may decide; its epoch grows.
 
         What waits for this person alone comes first; what waits for everybody, of these queues, after it.
         """
-        claim = {"in_workspace": workspace, "iss": iss, "sub": sub, "name": name, "until": until}
+        claim: rows.Values = {"in_workspace": workspace, "iss": iss, "sub": sub, "name": name, "until": until}
+        is_passing = bool(passing_over)
+        if is_passing:
+            claim["passed"] = list(passing_over)
         assigned = self._claimed_assigned(queues, claim)
         if assigned is not None:
             return assigned
         if queues is None:
-            return self._claimed(_CLAIM_ANY, claim)
+            return self._claimed(_CLAIMS[False, is_passing], claim)
         for queue in self._by_urgency(queues, claim):
-            taken = self._claimed(_CLAIM_OF_QUEUE, {**claim, "in_queue": queue})
+            taken = self._claimed(_CLAIMS[True, is_passing], {**claim, "in_queue": queue})
             if taken is not None:
                 return taken
         return None
@@ -873,7 +915,8 @@ class WriteTransaction(ReadTransaction):
         asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
         found = [rows.item_from(row) for row in self._connection.execute(_HELD_OR_LAPSED, asked)]
         in_force = [item for item in found if item.claim and self.now < item.claim.until]
-        return next(iter(in_force), None), len(found) > len(in_force)
+        first = min(in_force, key=lambda item: (item.priority, item.id), default=None)
+        return first, len(found) > len(in_force)
 
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped."""
@@ -1065,8 +1108,8 @@ class WriteTransaction(ReadTransaction):
 
     def _claimed_assigned(self, queues: Sequence[str] | None, claim: rows.Values) -> ReviewItem | None:
         if queues is None:
-            return self._claimed(_CLAIM_ASSIGNED, claim)
-        return self._claimed(_CLAIM_ASSIGNED_OF_QUEUES, {**claim, "in_queues": list(queues)})
+            return self._claimed(_CLAIMS_ASSIGNED[False, "passed" in claim], claim)
+        return self._claimed(_CLAIMS_ASSIGNED[True, "passed" in claim], {**claim, "in_queues": list(queues)})
 
     def _by_urgency(self, queues: Sequence[str], claim: rows.Values) -> list[str]:
         if len(queues) == 1:
@@ -1074,7 +1117,8 @@ class WriteTransaction(ReadTransaction):
         tops: list[tuple[int, UUID, str]] = []
         for queue in set(queues):
             asked = {**claim, "in_queue": queue}
-            top = self._connection.execute(_TOP_OF_QUEUE, asked).one_or_none()
+            statement = _TOP_OF_QUEUE_PASSING if "passed" in claim else _TOP_OF_QUEUE
+            top = self._connection.execute(statement, asked).one_or_none()
             if top is not None:
                 tops.append((top.priority, top.id, queue))
         return [queue for _, _, queue in sorted(tops)]

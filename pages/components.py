@@ -8,12 +8,16 @@ from streamlit.components.v2.types import ComponentRenderer
 
 
 @cache
-def component(name: str, html: str) -> ComponentRenderer:
-    """Return the component of ``name.css`` and ``name.js``, registered once for the process."""
+def component(name: str, html: str, *, is_isolated: bool = True) -> ComponentRenderer:
+    """Return the component of ``name.css`` and ``name.js``, registered once for the process.
+
+    One that is not isolated has the styles of the page around it, and the page has its.
+    """
     here = Path(__file__).with_name(name)
     return st.components.v2.component(
         f"signoff.{name}",
         html=html,
         css=here.with_suffix(".css").read_text(),
         js=here.with_suffix(".js").read_text(),
+        isolate_styles=is_isolated,
     )

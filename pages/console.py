@@ -149,6 +149,8 @@ def main() -> None:
     chosen = st.navigation(screens, position="top")
     _account(person)
     watch(person)
+    if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
+        review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)

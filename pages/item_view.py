@@ -8,12 +8,15 @@ from datetime import datetime
 import streamlit as st
 from pydantic import JsonValue
 
-from agents.protocol import Action, ContextEntry, ContextKind, Impact, Reject, Route
+from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Execution, Impact, Reject, Respond, Route
 from pages.rendering import (
     Markup,
     Place,
+    Tone,
     ago,
     args_view,
+    as_text,
+    changes,
     chip,
     chips,
     diff_view,
@@ -27,6 +30,8 @@ from pages.rendering import (
     money,
     notice,
     ordinal,
+    place_name,
+    when,
 )
 from review.clock import utc_now
 from review.desk import WholeItem
@@ -34,12 +39,15 @@ from review.grounding import Origin, Source, provenance, source_of
 from review.intake import UNINSPECTABLE
 from review.items import NoteRecord, Purpose, ReviewItem
 from review.people import Person
+from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
 _PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
+_MESSAGE_SHOWN = 160
+_VALUE_SHOWN = 60
 _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
 _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
@@ -122,7 +130,7 @@ def facts_view(item: ReviewItem, now: datetime, *, approvals: int = 0) -> Markup
     if not item.status.is_final:
         pairs.append(("Due", _until(item.due_at, now)))
         pairs.append(("Expires", _until(item.expires_at, now)))
-    pairs.append(("Proposed", element("span", ago(item.submitted_at, now), title=moment(item.submitted_at))))
+    pairs.append(("Proposed", when(item.submitted_at, now)))
     return element("div", facts(pairs), class_="so-strip")
 
 
@@ -143,7 +151,7 @@ def _undone(reversible: bool | None) -> Markup:  # noqa: FBT001 -- the protocol'
 def _until(at: datetime, now: datetime) -> Markup:
     if at <= now:
         return chip(f"{ago(at, now)}, overdue", "bad")
-    return element("span", ago(at, now), title=moment(at))
+    return when(at, now)
 
 
 def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
@@ -183,7 +191,7 @@ def _origin_mark(origin: Origin) -> Markup:
     if entry is None or origin.source is Source.USER:
         return element("span", f"from the {(entry.role if entry else None) or 'user'}".lower(), class_="so-from")
     # The kind is our word; what stands in quotes is the agent's, so that no title can pass for another source.
-    quoted = f" “{_cut_title(entry.title)}”" if entry.title else ""
+    quoted = f" “{_cut(entry.title, _TITLE_SHOWN)}”" if entry.title else ""
     return element("span", f"from {_KINDS.get(entry.kind, 'tool result')}{quoted}", class_="so-from")
 
 
@@ -195,8 +203,8 @@ _KINDS = {
 }
 
 
-def _cut_title(title: str) -> str:
-    return title if len(title) <= _TITLE_SHOWN else f"{title[:_TITLE_SHOWN]}…"
+def _cut(text: str, at: int) -> str:
+    return text if len(text) <= at else f"{text[:at]}…"
 
 
 def _is_prose(item: ReviewItem, place: Place) -> bool:
@@ -305,9 +313,89 @@ def notes_card(notes: Sequence[NoteRecord], now: datetime) -> Iterator[Markup]:
         )
 
 
+def precedents_card(item: ReviewItem, precedents: Sequence[Precedent], now: datetime) -> Iterator[Markup]:
+    """Yield what people decided on calls like this one, what came of it, and where those calls differ from this."""
+    if precedents:
+        yield element(
+            "section",
+            element("h2", "Similar decisions", class_="so-label"),
+            element("ul", *(_precedent(item, past, now) for past in precedents), class_="so-precedents"),
+            class_="so-card",
+        )
+
+
+_DECIDED: dict[DecisionType | None, tuple[str, Tone]] = {
+    DecisionType.APPROVE: ("approved", "good"),
+    DecisionType.EDIT: ("edited", "accent"),
+    DecisionType.REJECT: ("rejected", "bad"),
+    DecisionType.RESPOND: ("answered", "info"),
+}
+_CAME_OF_IT = {
+    Execution.SUCCEEDED: "it ran",
+    Execution.FAILED: "it failed",
+    Execution.STARTED: "it is running",
+    Execution.UNKNOWN: "nobody knows whether it ran",
+}
+_DIFFERENCES_SHOWN = 3
+
+
+def _precedent(item: ReviewItem, past: Precedent, now: datetime) -> Markup:
+    decision = past.item.decision
+    words, tone = _DECIDED[DecisionType(decision.type) if decision else None]
+    came = _CAME_OF_IT.get(past.item.execution)
+    about = past.item.request.impact.subject or humanised(past.item.request.action.name)
+    head = [chip(words, tone), " ", element("span", about, class_="so-plain so-strong")]
+    who = [f"{past.item.settled_by} ", *([when(past.item.settled_at, now)] if past.item.settled_at else [])]
+    if came:
+        who.append(f", {came}")
+    rows = [element("div", *head), element("div", *who, class_="so-quiet so-small")]
+    why = [humanised(code).lower() for code in past.reason_codes]
+    if isinstance(decision, (Reject, Respond)) and decision.message:
+        why.append(f"“{_cut(decision.message, _MESSAGE_SHOWN)}”")
+    if why:
+        rows.append(element("div", ", ".join(why), class_="so-plain so-small"))
+    rows.append(element("div", *_differences(item, past), class_="so-quiet so-small"))
+    return element("li", *rows)
+
+
+def _differences(item: ReviewItem, past: Precedent) -> Iterator[str]:
+    if past.is_same_call:
+        yield element("span", "the very same call", class_="so-strong")
+        return
+    found = changes(item.request.action.args, past.item.request.action.args)
+    yield "there: " if found else "the same arguments"
+    for number, change in enumerate(found[:_DIFFERENCES_SHOWN]):
+        value = "nothing" if change.is_removed else _cut(as_text(change.new), _VALUE_SHOWN)
+        yield ", " if number else ""
+        yield element("span", f"{place_name(change.place)} {value}", class_="so-plain")
+    if len(found) > _DIFFERENCES_SHOWN:
+        yield f" and {len(found) - _DIFFERENCES_SHOWN} more"
+
+
 def waiting_for_answer() -> Markup:
     """Return that a question is open; drawn by itself, it is read out once and not with every tick of the thread."""
     return element("p", _WAITING_WORDS, class_="so-waiting", role="status")
+
+
+def context_view(item: ReviewItem) -> Markup:
+    """Return what the agent saw as a conversation; pictures come from our own address, links are text."""
+    context = item.request.context
+    shown = [
+        _entry(entry)
+        if picture(entry) is None
+        else element(
+            "figure",
+            element("figcaption", _title(entry, "Image"), class_="so-said-by"),
+            element("img", src=f"/pictures/{item.id}/{number}", alt="A picture from the context", class_="so-picture"),
+        )
+        for number, entry in enumerate(context)
+    ]
+    return element(
+        "section",
+        element("h2", "What the agent saw", class_="so-label"),
+        *(shown or [element("p", "The agent sent no context.", class_="so-quiet")]),
+        class_="so-talk",
+    )
 
 
 def show_context(context: Iterable[ContextEntry]) -> None:
@@ -316,13 +404,13 @@ def show_context(context: Iterable[ContextEntry]) -> None:
     is_empty = True
     for entry in context:
         is_empty = False
-        picture = _picture(entry)
-        if picture is None:
+        shown = picture(entry)
+        if shown is None:
             waiting.append(_entry(entry))
             continue
         _draw_talk([*waiting, element("p", _title(entry, "Image"), class_="so-said-by")])
         waiting = []
-        st.image(picture, width=_PICTURE_WIDTH, alt="A picture from the context")
+        st.image(shown, width=_PICTURE_WIDTH, alt="A picture from the context")
     if is_empty:
         waiting.append(element("p", "The agent sent no context.", class_="so-quiet"))
     if waiting:
@@ -333,7 +421,8 @@ def _draw_talk(parts: Sequence[Markup]) -> None:
     draw(element("div", *parts, class_="so-talk"))
 
 
-def _picture(entry: ContextEntry) -> bytes | None:
+def picture(entry: ContextEntry) -> bytes | None:
+    """Return the picture that an entry of the context is; None where it is none, or cannot be decoded."""
     if entry.kind is not ContextKind.IMAGE or entry.media_type == UNINSPECTABLE:
         return None
     try:
@@ -384,10 +473,10 @@ def _trust_mark(entry: ContextEntry) -> Markup | None:
 def _bubble(
     by: str, *body: Markup, is_agent: bool, at: datetime | None = None, now: datetime | None = None, mark: str = ""
 ) -> Markup:
-    when = element("span", f" {ago(at, now)}", class_="so-quiet", title=moment(at)) if at and now else ""
+    told = [" ", when(at, now)] if at and now else []
     return element(
         "div",
-        element("p", by, when, mark, class_="so-said-by"),
+        element("p", by, *told, mark, class_="so-said-by"),
         *body,
         class_="so-bubble so-bubble-agent" if is_agent else "so-bubble",
     )

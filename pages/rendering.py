@@ -23,6 +23,7 @@ from review.errors import ReviewError
 
 Tone = Literal["quiet", "good", "warn", "bad", "info", "accent"]
 Place = tuple[str | int, ...]
+Tree = str | list[Any]
 
 CUT_AT = 600
 ROWS_AT = 40
@@ -43,9 +44,10 @@ _PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 class Markup(str):
-    """HTML that `element` made: everything in it that is not ours is escaped."""
+    """HTML that `element` made: everything in it that is not ours is escaped. It remembers what it was made of."""
 
-    __slots__ = ()
+    __slots__ = ("made_of",)
+    made_of: "tuple[str, dict[str, str], tuple[str, ...]]"
 
 
 class Literally(str):
@@ -127,11 +129,29 @@ def element(tag: str, *children: str, is_open: bool = False, **attributes: str) 
 
     Attributes are for our own words alone; ``class_`` stands for ``class``, and an underscore for a hyphen.
     """
-    named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items() if value
-    )
+    given = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items() if value}
+    named = "".join(f' {name}="{html.escape(value)}"' for name, value in given.items())
     inner = "".join(child if isinstance(child, Markup) else _text(child) for child in children)
-    return Markup(f"<{tag}{named}{' open' if is_open else ''}>{inner}</{tag}>")
+    made = Markup(f"<{tag}{named}{' open' if is_open else ''}>{inner}</{tag}>")
+    made.made_of = (tag, {**given, "open": "open"} if is_open else given, children)
+    return made
+
+
+def tree(part: str) -> Tree:
+    """Return an element as nested lists of tag, attributes and children, for components that build it node by node.
+
+    Text is made visible, and marked as `element` marks it.
+    """
+    if not isinstance(part, Markup):
+        pieces: list[Tree] = [
+            ["span", {"class": "so-mark"}, piece] if number % 2 else piece
+            for number, piece in enumerate(_MARK.split(visible(part)))
+        ]
+        return pieces[0] if len(pieces) == 1 else ["span", {}, *pieces]
+    if not hasattr(part, "made_of"):
+        return str(part)  # A blank between two elements.
+    tag, attributes, children = part.made_of
+    return [tag, attributes, *(tree(child) for child in children)]
 
 
 def _text(text: str) -> str:
@@ -409,19 +429,20 @@ def ordinal(number: int) -> str:
 
 def _difference(change: Change) -> Iterator[Markup]:
     if change.is_added:
-        yield element("ins", _as_text(change.new), class_="so-value")
+        yield element("ins", as_text(change.new), class_="so-value")
     elif change.is_removed:
-        yield element("del", _as_text(change.old), class_="so-value")
+        yield element("del", as_text(change.old), class_="so-value")
         yield chip("left out")
     elif isinstance(change.old, str) and isinstance(change.new, str) and len(change.old) > 40:
         yield from _by_words(change.old, change.new)
     else:
-        yield element("del", _as_text(change.old), class_="so-value")
+        yield element("del", as_text(change.old), class_="so-value")
         yield Markup(" ")
-        yield element("ins", _as_text(change.new), class_="so-value")
+        yield element("ins", as_text(change.new), class_="so-value")
 
 
-def _as_text(value: JsonValue) -> str:
+def as_text(value: JsonValue) -> str:
+    """Return a JSON value as it is read: text as it is, all else as JSON writes it."""
     return (value or "(empty text)") if isinstance(value, str) else _laid_out(value)
 
 
@@ -461,6 +482,11 @@ def ago(at: datetime | None, now: datetime) -> str:
     if abs(passed) < timedelta(seconds=10):
         return "just now"
     return f"in {span(-passed)}" if passed < timedelta(0) else f"{span(passed)} ago"
+
+
+def when(at: datetime, now: datetime) -> Markup:
+    """Return a moment as seen from now; components keep it up to date."""
+    return element("time", ago(at, now), datetime=at.isoformat(), title=moment(at))
 
 
 def span(time: timedelta) -> str:

@@ -14,6 +14,22 @@ from pydantic import JsonValue
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
 from pages import history_page
 from pages.components import component
+from pages.focus import (
+    SETTLING_MS,
+    Acknowledgement,
+    Act,
+    Entry,
+    Surface,
+    approvals,
+    done,
+    forget,
+    forget_all,
+    looked_for_ms,
+    missing,
+    purpose_words,
+    refusal,
+    show_focus,
+)
 from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
@@ -31,8 +47,9 @@ from pages.item_view import (
     waiting_for_answer,
 )
 from pages.keyboard import Key, show_keys
-from pages.presence import act_as, is_still_here
+from pages.presence import act_as, is_still_here, person_here
 from pages.rendering import (
+    Markup,
     changes,
     diff_view,
     draw,
@@ -52,15 +69,8 @@ from pages.typed import keep, restore
 from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
-from review.errors import (
-    AlreadySettledError,
-    ItemHeldError,
-    ItemNotFoundError,
-    OwnWorkError,
-    ReviewError,
-    SignInAgainError,
-)
-from review.items import ItemFilter, Order, Purpose, ReasonCode, ReviewItem
+from review.errors import ItemNotFoundError, ReviewError, SignInAgainError
+from review.items import CLAIM_DURATION, ItemFilter, Order, Purpose, ReasonCode, ReviewItem
 from review.people import Permission, Person
 
 TITLE = "Review"
@@ -68,7 +78,7 @@ ICON = ":material/task_alt:"
 PATH = "review"
 PERMISSION = Permission.DECIDE
 
-SETTLING = timedelta(milliseconds=300)
+SETTLING = timedelta(milliseconds=SETTLING_MS)
 LOOK_EVERY = timedelta(seconds=2)
 LOOKED_THROUGH = 50
 COUNTED = 500
@@ -77,6 +87,10 @@ _CURRENT = "review.current"  # The id of the item on the screen.
 _SKIPPED = "review.skipped"  # Ids that were passed over, until nothing else waits.
 _PAINTED = "review.painted"  # Which look was painted, and when.
 _PAUSING = "review.pausing"
+_AHEAD = "review.ahead"  # Whether an item is held ahead for this tab.
+_PLAIN = "review.plain"
+_EDITING = "review.editing"
+_EARLIER = "review.earlier"  # The id of the earlier decision to go to.
 
 _WAITING = ItemFilter(statuses=(Status.WAITING,))
 _DONE = {
@@ -157,9 +171,223 @@ class Look:
 
 def page(person: Person) -> None:
     """Show the person the next item, or the one that the address names, and take their decision on it."""
+    earlier = st.session_state.pop(_EARLIER, None)
+    if earlier is not None:
+        switch_to(history_page, item=earlier)
+    if st.session_state.get(_PLAIN) or st.session_state.get(_EDITING):
+        _plain_view(person)
+    else:
+        _focus_view(person)
+
+
+def leave(person: Person) -> None:
+    """Give back the item that is held ahead, when the person goes to another screen; the one in view stays theirs."""
+    if st.session_state.pop(_AHEAD, False):
+        current: UUID | None = st.session_state.get(_CURRENT)
+        services().desk.release_all(person, but=[current] if current else [])
+
+
+def _focus_view(person: Person) -> None:
+    is_pausing = _is_pausing()
+    items = [] if is_pausing else _held_items(person)
+    show_refusal()
+    with st.container():  # Empty or not, so that the surface below keeps its number and its state.
+        show_undo(person, _go_back_to)
+    if items or is_pausing:
+        gone = _gone(person, items)
+        calm = _pause(person) if is_pausing else None
+        show_focus(
+            Surface(person, items, state="paused" if is_pausing else "open", calm=calm, gone=gone), _answer(person)
+        )
+        if items:
+            _watch_held(person, _stamps(items), _waiting_ids(person) if len(items) == 1 else None)
+        return
+    known = _waiting_ids(person)
+    if known and services().desk.claim(person) is not None:
+        st.rerun()  # It came after the page had asked; now it is held.
+    calm = _calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
+    show_focus(Surface(person, (), state="empty", calm=calm, gone=_gone(person, ())), _answer(person))
+    _watch(person, known)
+
+
+def _held_items(person: Person) -> list[ReviewItem]:
+    """Return the item to look at and the one that follows it, both held by the person from now on."""
+    asked = st.query_params.pop("item", None)
+    taken = _asked_for(person, asked) if asked else None
+    if taken is not None:
+        st.session_state[_CURRENT] = taken.id
+    first = taken or _next(person)
+    if first is None:
+        st.session_state.pop(_CURRENT, None)
+        return []
+    ahead = services().desk.claim_ahead(person, passing_over=_skipped())
+    items = [item for item in (first, ahead) if item is not None]
+    if ahead is not None and ahead.id == first.id:
+        items = list(services().desk.held(person))
+    items.sort(key=lambda item: item.id != st.session_state.get(_CURRENT))
+    if st.session_state.get(_CURRENT) != items[0].id:
+        st.session_state[_CURRENT] = items[0].id
+        items[0] = _renewed(person, items[0])
+    st.session_state[_AHEAD] = len(items) > 1
+    return items
+
+
+def _renewed(person: Person, item: ReviewItem) -> ReviewItem:
+    """Hold an item that was held ahead for as long as any other, from when it comes into view."""
+    if item.claim is None or item.claim.until - utc_now() > CLAIM_DURATION / 2:
+        return item
+    try:
+        return services().desk.extend(person, item.id, epoch=item.epoch)
+    except ReviewError:
+        return item  # It lapsed at this moment; the next look says so.
+
+
+def _gone(person: Person, items: Sequence[ReviewItem]) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for item_id in missing(items):
+        try:
+            told[str(item_id)] = why_gone(services().desk.whole(person, item_id).item)
+        except ItemNotFoundError as error:
+            told[str(item_id)] = str(error)
+    return told
+
+
+def _stamps(items: Sequence[ReviewItem]) -> frozenset[tuple[object, ...]]:
+    return frozenset((item.id, item.version, item.epoch, item.notes) for item in items)
+
+
+@st.fragment(run_every=LOOK_EVERY)
+def _watch_held(person: Person, stamps: frozenset[tuple[object, ...]], known: frozenset[UUID] | None) -> None:
+    """Draw the page anew once what is held has changed, or something waits that could be held ahead."""
+    if not is_still_here(person) or _stamps(services().desk.held(person)) != stamps:
+        st.rerun()
+    if known is not None and not _waiting_ids(person) <= known:
+        st.rerun()
+
+
+def _answer(person: Person) -> Callable[[Entry], Acknowledgement]:
+    def answer(entry: Entry) -> Acknowledgement:
+        here = person_here()
+        if here is None or here.id != person.id:
+            return refusal("You are signed out; nothing was done.")
+        try:
+            return _ACTS[entry.act](here, entry)
+        except ReviewError as error:
+            return refusal(str(error))
+
+    return answer
+
+
+def _decided(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is None or entry.decision is None:
+        return refusal("Nothing was decided.")
+    dwell_ms = looked_for_ms(entry)
+    if dwell_ms < SETTLING_MS:
+        return refusal("That press came as the item was still appearing, so nothing was decided.", "warn")
+    if isinstance(entry.decision, Approve) and not entry.is_opened:
+        hidden = hidden_characters(services().desk.whole(person, entry.item))
+        if hidden:
+            return refusal("Open the hidden characters to approve.", "warn")
+    seen = Seen(entry.digest, entry.epoch, dwell_ms)
+    made = services().desk.decide(entry.item, entry.decision, person, seen=seen, reason_codes=entry.codes)
+    _gone_on(entry)
+    if made.pending is not None:
+        return done("")  # `show_undo` tells of it.
+    if not made.status.is_final:
+        _pass_over(made)
+    return done(what_was_done(made, DecisionType(entry.decision.type)))
+
+
+def _asked(person: Person, entry: Entry) -> Acknowledgement:
+    text = entry.text.strip()
+    if entry.item is None or not text:
+        return refusal("Write a question first.", "warn")
+    services().desk.ask(person, entry.item, text)
+    return done("Asked. The answer appears with the notes.")
+
+
+def _held_longer(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None:
+        services().desk.extend(person, entry.item, epoch=entry.epoch)
+    return done("")
+
+
+def _skipped_one(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None:
+        services().desk.release(person, entry.item, epoch=entry.epoch)
+        st.session_state[_SKIPPED] = _skipped() | {entry.item}
+        _gone_on(entry)
+    return done("")
+
+
+def _turned_to_edit(_: Person, entry: Entry) -> Acknowledgement:
+    st.session_state[_CURRENT] = entry.item
+    st.session_state[_EDITING] = True
+    st.session_state[f"review.{entry.item}.{entry.version}.mode"] = Mode.EDIT
+    return done("")
+
+
+def _turned_to_earlier(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None:
+        earlier = services().desk.whole(person, entry.item).item.repeats_id
+        st.session_state[_EARLIER] = str(earlier) if earlier else None
+    return done("")
+
+
+def _turned_plain(_: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None:
+        st.session_state[_CURRENT] = entry.item
+    st.session_state[_PLAIN] = True
+    return done("")
+
+
+def _paused(person: Person, _: Entry) -> Acknowledgement:
+    services().desk.release_all(person)
+    st.session_state.pop(_CURRENT, None)
+    st.session_state[_PAUSING] = True
+    return done("")
+
+
+def _resumed(_: Person, __: Entry) -> Acknowledgement:
+    _go_on()
+    return done("")
+
+
+_ACTS: dict[Act, Callable[[Person, Entry], Acknowledgement]] = {
+    Act.DECIDE: _decided,
+    Act.ASK: _asked,
+    Act.EXTEND: _held_longer,
+    Act.SKIP: _skipped_one,
+    Act.EDIT: _turned_to_edit,
+    Act.EARLIER: _turned_to_earlier,
+    Act.PLAIN: _turned_plain,
+    Act.PAUSE: _paused,
+    Act.RESUME: _resumed,
+}
+
+
+def _gone_on(entry: Entry) -> None:
+    forget(entry)
+    if st.session_state.get(_CURRENT) == entry.item:
+        st.session_state.pop(_CURRENT)
+
+
+def _plain_view(person: Person) -> None:
     whole = None if _is_pausing() else _whole_item(person)
+    is_plain = bool(st.session_state.get(_PLAIN))
+    if not is_plain and (whole is None or Look(whole, person).mode is not Mode.EDIT):
+        st.session_state.pop(_EDITING, None)
+        st.rerun()
     show_refusal()
     undo = show_undo(person, _go_back_to)
+    if is_plain:
+        st.button(
+            "Focus view",
+            key="review.focus-view",
+            type="tertiary",
+            icon=":material/center_focus_strong:",
+            on_click=_turn_to_focus,
+        )
     if whole is not None:
         _show(Look(whole, person, undo))
         return
@@ -169,6 +397,10 @@ def page(person: Person) -> None:
         _show_pause(person)
     else:
         _show_nothing(person)
+
+
+def _turn_to_focus() -> None:
+    st.session_state.pop(_PLAIN, None)
 
 
 def _is_pausing() -> bool:
@@ -236,18 +468,17 @@ def why_gone(item: ReviewItem) -> str:
 
 def _next(person: Person) -> ReviewItem | None:
     """Take the most urgent item that was not passed over; when only those are left, they come again."""
-    skipped: frozenset[UUID] = st.session_state.get(_SKIPPED, frozenset())
-    if skipped:
-        rows = services().desk.items(person, _WAITING, order=Order.URGENT, limit=LOOKED_THROUGH).rows
-        for row in rows:
-            if row.id in skipped:
-                continue
-            try:
-                return services().desk.claim_item(person, row.id)
-            except (AlreadySettledError, ItemHeldError, OwnWorkError):
-                continue
+    skipped = _skipped()
+    taken = services().desk.claim(person, passing_over=skipped)
+    if taken is None and skipped:
         st.session_state.pop(_SKIPPED)
-    return services().desk.claim(person)
+        taken = services().desk.claim(person)
+    return taken
+
+
+def _skipped() -> frozenset[UUID]:
+    skipped: frozenset[UUID] = st.session_state.get(_SKIPPED, frozenset())
+    return skipped
 
 
 def _show(look: Look) -> None:
@@ -258,10 +489,8 @@ def _show(look: Look) -> None:
         draw(headline(item, look.person))
     with hold:
         _show_hold(look)
-    if item.purpose is Purpose.AUDIT:
-        draw(notice("This ran already. Your look makes a label; it neither lets anything run nor stops it."))
-    if item.purpose is Purpose.SHADOW:
-        draw(notice("Observed: nothing waits for this. Decide as if it did; your decision makes a label and no more."))
+    if words := purpose_words(item):
+        draw(notice(words))
     if item.is_high_impact and not look.person.has_just_signed_in(now):
         draw(notice(str(SignInAgainError(item.id)), "warn"), way_to_sign_in_again(look.person, f"/?item={item.id}"))
     draw(facts_view(item, now, approvals=approvals(look.whole)))
@@ -305,17 +534,6 @@ def _show_open_thread(look: Look) -> None:
         st.rerun()
     draw(*notes_card(whole.notes, utc_now()))
     draw(waiting_for_answer())
-
-
-def approvals(whole: WholeItem) -> int:
-    """Return how many people approved the item as it stands."""
-    return len(
-        {
-            (made.iss, made.sub)
-            for made in whole.decisions
-            if made.item_version == whole.item.version and isinstance(made.decision, Approve)
-        }
-    )
 
 
 def _show_hold(look: Look) -> None:
@@ -378,7 +596,7 @@ def _bar_choose(look: Look) -> None:
         if look.item.purpose is Purpose.GATE:
             _mode_button(look, "Ask the agent", Mode.ASK, icon=":material/help:", is_quiet=True)
         st.button("Skip", key=f"{look.key}.skip", type="tertiary", on_click=_skip, args=(look,))
-        st.button("Pause", key=f"{look.key}.pause", type="tertiary", on_click=_pause, args=(look,))
+        st.button("Pause", key=f"{look.key}.pause", type="tertiary", on_click=_pause_now, args=(look,))
 
 
 def _bar_edit(look: Look) -> None:
@@ -631,17 +849,18 @@ def _skip(look: Look) -> None:
 
 
 def _go_back_to(item: ReviewItem) -> None:
+    forget_all()  # What was held meanwhile goes back into the queue.
     st.session_state[_CURRENT] = item.id
     st.session_state.pop(_PAUSING, None)
 
 
 def _pass_over(item: ReviewItem) -> None:
-    st.session_state[_SKIPPED] = st.session_state.get(_SKIPPED, frozenset()) | {item.id}
+    st.session_state[_SKIPPED] = _skipped() | {item.id}
 
 
-def _pause(look: Look) -> None:
+def _pause_now(look: Look) -> None:
     def pause(person: Person) -> None:
-        services().desk.release(person, look.item.id, epoch=look.item.epoch)
+        services().desk.release_all(person)
         _leave(look)
         st.session_state[_PAUSING] = True
 
@@ -652,8 +871,12 @@ def _go_on() -> None:
     st.session_state.pop(_PAUSING, None)
 
 
+def _pause(person: Person) -> Markup:
+    return _calm(person, "You are pausing", "Nothing is held for you; others can take what waits.")
+
+
 def _show_pause(person: Person) -> None:
-    _show_calm(person, "You are pausing", "Nothing is held for you; others can take what waits.")
+    draw(_pause(person))
     with st.container(horizontal=True, horizontal_alignment="center"):
         st.button("Take the next item", type="primary", key="review.go-on", on_click=_go_on)
 
@@ -662,7 +885,7 @@ def _show_nothing(person: Person) -> None:
     known = _waiting_ids(person)
     if known and services().desk.claim(person) is not None:
         st.rerun()  # It came after the page had asked; now it is held.
-    _show_calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
+    draw(_calm(person, "Nothing is waiting for you", "The next item appears here by itself."))
     _watch(person, known)
 
 
@@ -678,21 +901,19 @@ def _waiting_ids(person: Person) -> frozenset[UUID]:
     return frozenset(row.id for row in rows)
 
 
-def _show_calm(person: Person, title: str, text: str) -> None:
+def _calm(person: Person, title: str, text: str) -> Markup:
     today = _decided_today(person)
     counts = (
         element("div", element("dd", f"{today[decision]:,}"), element("dt", name))
         for decision, name in _COUNT_NAMES.items()
     )
-    draw(
-        element(
-            "div",
-            element("h2", title),
-            element("p", text),
-            element("dl", *counts, class_="so-counts"),
-            element("p", "By you, today", class_="so-small"),
-            class_="so-empty",
-        )
+    return element(
+        "div",
+        element("h2", title),
+        element("p", text),
+        element("dl", *counts, class_="so-counts"),
+        element("p", "By you, today", class_="so-small"),
+        class_="so-empty",
     )
 
 

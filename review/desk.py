@@ -1,6 +1,6 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -53,6 +53,7 @@ from review.items import (
 from review.lifecycle import shown_digest
 from review.people import Permission, Person
 from review.policy import Queue
+from review.precedents import LOOKED_THROUGH, Precedent, most_alike
 from review.queues import choices, is_reasoned, may_work_in, narrowed, reasons_asked, workable
 from review.schemas import args_errors
 from review.settling import Settling, decision_data
@@ -123,10 +124,13 @@ class ReviewDesk:
         self.settling = Settling(store, receipts, policies)
         self.drafts = Drafts(store)
 
-    def claim(self, person: Person, *, queues: Sequence[str] | None = None) -> ReviewItem | None:
+    def claim(
+        self, person: Person, *, queues: Sequence[str] | None = None, passing_over: Collection[UUID] = ()
+    ) -> ReviewItem | None:
         """Return the item that the person holds, else the most urgent waiting one; None when nothing waits.
 
         What waits for them alone comes first, then what waits in these queues, as far as they may work in them.
+        Of two that they hold, the more urgent. Those that are passed over are not taken, but kept where they are held.
         """
         person.require(Permission.DECIDE)
 
@@ -136,23 +140,51 @@ class ReviewDesk:
                 return held
             for lapsed in tx.lapsed_claims(limit=100) if has_lapsed else ():
                 lapse(tx, lapsed)
-            policy = self._policies.in_force(person.workspace, within=tx)
-            item = tx.claim_next(
-                person.workspace,
-                queues=narrowed(queues, workable(policy.document, person)),
-                iss=person.iss,
-                sub=person.sub,
-                name=person.name,
-                until=tx.now + CLAIM_DURATION,
-            )
-            if item is not None:
-                _record(tx, item, EventKind.ITEM_CLAIMED, person, epoch=item.epoch)
-            return item
+            return self._claimed_next(tx, person, queues, passing_over)
 
         return self._store.write(work)
 
+    def claim_ahead(
+        self, person: Person, *, queues: Sequence[str] | None = None, passing_over: Collection[UUID] = ()
+    ) -> ReviewItem | None:
+        """Hold the item that follows the one the person looks at, so that it can be shown at once.
+
+        Returns the one that they hold so already, if any. It is held as every other: nobody else is shown it, and the
+        hold lapses. The last item that waits is left for whoever comes; then, and where the person holds nothing to
+        follow, None is returned.
+        """
+        person.require(Permission.DECIDE)
+        held = self.held(person)
+        if len(held) != 1:
+            return held[1] if held else None
+
+        def work(tx: Writing) -> ReviewItem | None:
+            # The first one's row stays locked, so that of two tabs one finds what the other has taken.
+            tx.item(person.workspace, held[0].id)
+            now_held = tx.held_by(person.workspace, person.iss, person.sub)
+            if len(now_held) != 1:
+                return now_held[1] if now_held else None
+            if tx.count_items(person.workspace, ItemFilter(statuses=(Status.WAITING,))) <= len(passing_over) + 1:
+                return None
+            return self._claimed_next(tx, person, queues, passing_over)
+
+        return self._store.write(work)
+
+    def held(self, person: Person) -> Sequence[ReviewItem]:
+        """Return the items that the person holds, the most urgent first: at most the one they look at and the next."""
+        person.require(Permission.DECIDE)
+        return self._store.read(lambda tx: tx.held_by(person.workspace, person.iss, person.sub))
+
+    def release_all(self, person: Person, *, but: Collection[UUID] = ()) -> None:
+        """Put back into the queue whatever the person holds, but for some of it."""
+        person.require(Permission.DECIDE)
+        if all(item.id in but for item in self.held(person)):
+            return
+
+        self._store.write(lambda tx: _give_back(tx, person, but=but))
+
     def claim_item(self, person: Person, item_id: UUID) -> ReviewItem:
-        """Take this very item, giving back the one held before; one that sleeps wakes.
+        """Take this very item, giving back what was held before; one that sleeps wakes.
 
         Raises ItemHeldError, ItemAssignedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
         NotTrainedError.
@@ -295,11 +327,16 @@ class ReviewDesk:
         return self._store.read(lambda tx: tx.undoable(person.workspace, person.iss, person.sub))
 
     def ask(self, person: Person, item_id: UUID, text: str) -> None:
-        """Put a question to the agent into the item's thread. Raises AlreadySettledError, ThreadFullError."""
+        """Put a question to the agent into the item's thread. Raises AlreadySettledError, ThreadFullError.
+
+        The same person's same question again changes nothing as long as it is the last word in the thread.
+        """
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> None:
             item = _found(tx, person, item_id)
+            if _is_open_question(tx, item, person, text):
+                return
             note = Note(author="reviewer", text=text, at=tx.now)
             tx.add_note(NoteRecord(uuid7(), item.workspace, item.id, person.name, note))
             tx.save_item(lifecycle.noted(item), was=item)
@@ -355,6 +392,20 @@ class ReviewDesk:
 
         return self._store.read(work)
 
+    def precedents(self, person: Person, item: ReviewItem) -> tuple[Precedent, ...]:
+        """Return past decisions on the same agent's calls of the same tool, the most alike first."""
+        person.require(Permission.SEE_ITEMS)
+
+        def work(tx: Reading) -> tuple[Precedent, ...]:
+            tool = item.request.action.name
+            settled = tx.settled_alike(item.workspace, item.agent, tool, limit=LOOKED_THROUGH)
+            return tuple(
+                replace(past, reason_codes=_codes(tx, past.item)) if isinstance(past.item.decision, Reject) else past
+                for past in most_alike(item, settled)
+            )
+
+        return self._store.read(work)
+
     def items(
         self, person: Person, where: ItemFilter, *, order: Order, limit: int = 50, cursor: str | None = None
     ) -> Page[ItemSummary]:
@@ -366,6 +417,23 @@ class ReviewDesk:
         """Return how many items match, counting no further than one past COUNT_LIMIT."""
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def _claimed_next(
+        self, tx: Writing, person: Person, queues: Sequence[str] | None, passing_over: Collection[UUID]
+    ) -> ReviewItem | None:
+        policy = self._policies.in_force(person.workspace, within=tx)
+        item = tx.claim_next(
+            person.workspace,
+            queues=narrowed(queues, workable(policy.document, person)),
+            iss=person.iss,
+            sub=person.sub,
+            name=person.name,
+            until=tx.now + CLAIM_DURATION,
+            passing_over=passing_over,
+        )
+        if item is not None:
+            _record(tx, item, EventKind.ITEM_CLAIMED, person, epoch=item.epoch)
+        return item
 
     def require_fit(self, tx: Reading, item: ReviewItem, person: Person) -> None:
         """Return only where the person may decide the item, whoever holds it. Raises OwnWorkError, NotTrainedError."""
@@ -386,6 +454,18 @@ class ReviewDesk:
         if not is_reasoned(queue, kind, reason_codes):
             raise ReasonNeededError(kind, queue.name, reasons_asked(queue, kind))
         _require_fitting_args(tx, item, decision)
+
+
+def _codes(tx: Reading, item: ReviewItem) -> tuple[ReasonCode, ...]:
+    made = tx.decisions_of(item.workspace, item.id)
+    return made[-1].reason_codes if made else ()
+
+
+def _is_open_question(tx: Reading, item: ReviewItem, person: Person, text: str) -> bool:
+    if not item.notes or item.status.is_final:
+        return False
+    last = tx.thread_of(item.workspace, item.id)[-1]
+    return (last.note.author, last.author_name, last.note.text) == ("reviewer", person.name, text)
 
 
 def _is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
@@ -472,10 +552,12 @@ def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
     )
 
 
-def _give_back(tx: Writing, person: Person) -> None:
-    held = tx.held_by(person.workspace, person.iss, person.sub)
-    if held is not None:
-        _release(tx, held, person)
+def _give_back(tx: Writing, person: Person, *, but: Collection[UUID] = ()) -> None:
+    for held in tx.held_by(person.workspace, person.iss, person.sub):
+        item = tx.item(person.workspace, held.id)  # Locked, and as it is now.
+        is_held = item is not None and item.epoch == held.epoch and item.claim == held.claim and item.pending is None
+        if item is not None and is_held and item.id not in but:
+            _release(tx, item, person)
 
 
 def _require_unassigned(tx: Reading, item: ReviewItem, person: Person) -> None:

@@ -5,7 +5,7 @@ several pieces may share a commit, each all or nothing. Work may be run again af
 but its transaction.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -86,8 +86,8 @@ class Reading(Protocol):
     def oldest_waiting(self, workspace: str, queue: str) -> datetime | None:
         """Return when the oldest item that waits in the queue for everybody was submitted; None where none waits."""
 
-    def held_by(self, workspace: str, iss: str, sub: str) -> ReviewItem | None:
-        """Return the item that this person holds undecided, if their hold has not lapsed."""
+    def held_by(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
+        """Return the items that this person holds undecided, by holds that have not lapsed, the most urgent first."""
 
     def undoable(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
         """Return the items on which this person's decision does not count yet, the latest decision first."""
@@ -104,6 +104,9 @@ class Reading(Protocol):
         Rejected are items that the agent waited for: not what was only looked at afterwards, nor what the policy
         denied or let expire.
         """
+
+    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[ReviewItem]:
+        """Return what people settled last of this agent's calls of this tool, latest first; nothing erased."""
 
     def decided(
         self,
@@ -241,8 +244,16 @@ class Writing(Reading, Protocol):
     def save_item(self, item: ReviewItem, *, was: ReviewItem) -> None:
         """Replace what can change of an item. Raises StaleItemError where it is no longer as it ``was``."""
 
-    def claim_next(
-        self, workspace: str, *, queues: Sequence[str] | None, iss: str, sub: str, name: str, until: datetime
+    def claim_next(  # noqa: PLR0913 -- who takes what, until when
+        self,
+        workspace: str,
+        *,
+        queues: Sequence[str] | None,
+        iss: str,
+        sub: str,
+        name: str,
+        until: datetime,
+        passing_over: Collection[UUID] = (),
     ) -> ReviewItem | None:
         """Take, in one statement, the most urgent item that the person may decide; its epoch grows.
 

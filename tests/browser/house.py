@@ -62,9 +62,14 @@ class House:
 
 
 @contextmanager
-def running(folder: Path, *, has_demo: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[House]:
-    """Serve a console until the context ends; no error may have reached its log by then."""
-    port = free_port()
+def running(
+    folder: Path, *, has_demo: bool = False, settings: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[House]:
+    """Serve a console until the context ends; no error may have reached its log by then.
+
+    With the folder and the ``port`` of one that ended, it is the same console, started anew.
+    """
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     database = f"sqlite:///{folder / 'signoff.sqlite3'}"
     log = folder / "server.log"
@@ -100,6 +105,7 @@ def running(folder: Path, *, has_demo: bool = False, settings: Mapping[str, str]
 
 
 def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

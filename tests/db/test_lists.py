@@ -176,6 +176,14 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
         {"ix_items_unknown"},
     ),
     "rejections of a call": (lambda tx: tx.rejections(WORKSPACE, AGENT, an_item().digest), {"ix_items_rejected"}),
+    "what people settled alike": (
+        lambda tx: tx.settled_alike(WORKSPACE, AGENT, "refund_order", limit=20),
+        {"ix_items_judged"},
+    ),
+    "claim next, passing over some": (
+        lambda tx: claim(tx, None, passing_over=[an_item().id]),
+        {"ix_items_urgent"},
+    ),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
     "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"uq_audit_events_workspace_id"}),
@@ -198,8 +206,9 @@ SQLITE_NAMES = {
 }
 
 
-def claim(tx: Any, queues: list[str] | None) -> object:  # noqa: ANN401 -- what a work is given
-    return tx.claim_next(WORKSPACE, queues=queues, iss="i", sub="s", name="n", until=START + timedelta(minutes=10))
+def claim(tx: Any, queues: list[str] | None, **more: Any) -> object:  # noqa: ANN401 -- what a work is given
+    until = START + timedelta(minutes=10)
+    return tx.claim_next(WORKSPACE, queues=queues, iss="i", sub="s", name="n", until=until, **more)
 
 
 def listed(tx: Any, order: Order, **where: Any) -> object:  # noqa: ANN401 -- what a work is given, and fields of the filter

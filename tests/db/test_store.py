@@ -39,7 +39,7 @@ from review.items import (
     Rejection,
     ReviewItem,
 )
-from review.people import SignInLink
+from review.people import Person, SignInLink
 from review.policy import PolicyDocument
 from review.store import COUNT_LIMIT, DuplicateKeyError, Reading, StaleItemError, Writing
 from tests.builders import (
@@ -81,15 +81,23 @@ def using(link_id: str) -> Callable[[Writing], SignInLink | None]:
     return lambda tx: tx.use_link(link_id)
 
 
-def claim(store: SqlStore, *, queues: list[str] | None = None, until: datetime | None = None) -> ReviewItem | None:
+def claim(
+    store: SqlStore,
+    *,
+    queues: list[str] | None = None,
+    until: datetime | None = None,
+    person: Person = ada,
+    passing_over: Sequence[UUID] = (),
+) -> ReviewItem | None:
     return store.write(
         lambda tx: tx.claim_next(
             WORKSPACE,
             queues=queues,
             iss=ISSUER,
-            sub=ada.sub,
-            name=ada.name,
+            sub=person.sub,
+            name=person.name,
             until=until or START + timedelta(minutes=10),
+            passing_over=passing_over,
         )
     )
 
@@ -258,15 +266,59 @@ def test_what_a_person_holds_is_theirs_until_it_lapses(store: SqlStore, clock: M
     kept(store, an_item())
     taken = claim(store, until=clock() + timedelta(minutes=10))
 
-    def holds() -> list[ReviewItem | None]:
-        return store.read(lambda tx: [tx.held_by(WORKSPACE, p.iss, p.sub) for p in (ada, grace)])
+    def holds() -> list[list[ReviewItem]]:
+        return store.read(lambda tx: [list(tx.held_by(WORKSPACE, p.iss, p.sub)) for p in (ada, grace)])
 
     clock.advance(timedelta(minutes=10) - timedelta(microseconds=1))
     just_before = holds()
     clock.advance(timedelta(microseconds=1))
 
-    assert just_before == [taken, None]
-    assert holds() == [None, None]
+    assert just_before == [[taken], []]
+    assert holds() == [[], []]
+
+
+def test_of_what_a_person_holds_the_most_urgent_comes_first(store: SqlStore) -> None:
+    kept(store, an_item(priority=1))
+    kept(store, an_item(priority=7))
+    first, second = claim(store), claim(store)
+    kept(store, an_item(priority=0))
+    claim(store, person=grace)
+
+    held = store.read(lambda tx: tx.held_by(WORKSPACE, ada.iss, ada.sub))
+
+    assert list(held) == [first, second]
+
+
+@pytest.mark.parametrize("queues", [None, ["refunds"], ["refunds", "stock"]])
+def test_claim_next_leaves_what_is_passed_over(store: SqlStore, queues: list[str] | None) -> None:
+    first = kept(store, an_item(queue="refunds", priority=0))
+    second = kept(store, an_item(queue="refunds", priority=1))
+    kept(store, an_item(queue="stock", priority=2))
+
+    taken = claim(store, queues=queues, passing_over=[first.id])
+
+    assert taken is not None
+    assert taken.id == second.id
+
+
+def test_what_people_settled_alike_comes_latest_first(store: SqlStore) -> None:
+    def settled(minute: int, **fields: Any) -> ReviewItem:  # noqa: ANN401 -- whatever the item takes
+        at = START + timedelta(minutes=minute)
+        return kept(store, an_item(**{"status": Status.SETTLED, "settled_at": at, "settled_by": "Ada"} | fields))
+
+    earlier, later = settled(1), settled(2)
+    settled(3, agent="another")
+    settled(3, request=a_request(action=an_action("send_letter")))
+    settled(3, workspace="other")
+    settled(3, route=Route.EXECUTE)
+    settled(3, erased_at=START)
+    kept(store, an_item())
+
+    def alike(limit: int) -> list[ReviewItem]:
+        return store.read(lambda tx: list(tx.settled_alike(WORKSPACE, AGENT, "refund_order", limit=limit)))
+
+    assert alike(10) == [later, earlier]
+    assert alike(1) == [later]
 
 
 def test_lapsed_claims_are_those_whose_time_is_over(store: SqlStore, clock: MovableClock) -> None:

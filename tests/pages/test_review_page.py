@@ -23,6 +23,7 @@ from agents.protocol import (
     Status,
 )
 from pages import review_page
+from pages.focus import approvals
 from pages.item_view import (
     args_card,
     draft_card,
@@ -36,7 +37,7 @@ from pages.item_view import (
     shown_action,
 )
 from pages.rendering import CUT_AT
-from pages.review_page import Look, Mode, approvals
+from pages.review_page import Look, Mode
 from review.desk import WholeItem
 from review.intake import UNINSPECTABLE
 from review.items import Purpose, ReasonCode, ReviewItem

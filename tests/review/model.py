@@ -99,6 +99,7 @@ class Expected:
     epoch: int = 0
     version: int = 1
     notes: int = 0
+    asked_by: str | None = None
     holder: str | None = None
     until: datetime | None = None
     due_at: datetime | None = None
@@ -204,6 +205,16 @@ class Model:
             events.append((EventKind.ITEM_CLAIMED, taken.id))
         return Step(changed=tuple(freed.values()), events=tuple(events))
 
+    def claim_ahead(self, person: str) -> Step:
+        """One more for whoever holds one, unless it is the last that waits."""
+        waiting = [item for item in self.items.values() if item.status is Status.WAITING and item.aside is None]
+        mine = [item for item in self.items.values() if item.aside is Aside.ASSIGNED and item.assignee == person]
+        free = [item for item in mine if _is_for(person, item)] or [item for item in waiting if _is_for(person, item)]
+        if len(self.held(person)) != 1 or len(waiting) < 2 or not free:
+            return NOTHING
+        taken = self._taken(min(free, key=lambda item: item.urgency), person)
+        return Step(changed=(taken,), events=((EventKind.ITEM_CLAIMED, taken.id),))
+
     def claim_item(self, person: str, item: Expected) -> Step:
         """This very item; what the person held before goes back."""
         if item.pending is None and item.is_held_by(person, self.now):
@@ -213,8 +224,7 @@ class Model:
             return Step(refusal)
         changed: list[Expected] = []
         events: list[Happened] = []
-        held = self.held_by(person)
-        if held is not None:
+        for held in self.held(person):
             changed.append(held.free)
             events.append((EventKind.CLAIM_RELEASED, held.id))
         if item.holder is not None:
@@ -332,12 +342,9 @@ class Model:
         if item.pending.person != person:
             return Step(ClaimLostError)
         again = self._taken(replace(item, pending=None, settles_at=None), person)
-        held = self.held_by(person)
-        if held is None:
-            return Step(changed=(again,), events=((EventKind.DECISION_TAKEN_BACK, item.id),))
-        free = held.free
-        events = ((EventKind.CLAIM_RELEASED, held.id), (EventKind.DECISION_TAKEN_BACK, item.id))
-        return Step(changed=(free, again), events=events)
+        free = [held.free for held in self.held(person)]
+        released = [(EventKind.CLAIM_RELEASED, held.id) for held in free]
+        return Step(changed=(*free, again), events=(*released, (EventKind.DECISION_TAKEN_BACK, item.id)))
 
     def settle(self) -> Step:
         """Every decision counts whose grace is over."""
@@ -350,11 +357,14 @@ class Model:
                 events.append((kind, item.id))
         return Step(changed=tuple(changed), events=tuple(events))
 
-    def ask(self, item: Expected) -> Step:
-        """A note of either side, as long as the item is undecided."""
+    def ask(self, item: Expected, by: str | None = None) -> Step:
+        """A note of either side, as long as the item is undecided; the same question again while it is open is none."""
         if item.status.is_final:
             return Step(AlreadySettledError)
-        return Step(changed=(replace(item, notes=item.notes + 1),), events=((EventKind.NOTE_ADDED, item.id),))
+        if by is not None and item.asked_by == by:
+            return NOTHING
+        noted = replace(item, notes=item.notes + 1, asked_by=by)
+        return Step(changed=(noted,), events=((EventKind.NOTE_ADDED, item.id),))
 
     def cancel(self, agent: str, item: Expected) -> Step:
         """Withdrawing again changes nothing."""
@@ -493,8 +503,13 @@ class Model:
         )
 
     def held_by(self, person: str) -> Expected | None:
-        """What the person holds."""
-        return next((item for item in self.items.values() if item.is_held_by(person, self.now)), None)
+        """The most urgent of what the person holds."""
+        return next(iter(self.held(person)), None)
+
+    def held(self, person: str) -> list[Expected]:
+        """What the person holds, the most urgent first."""
+        held = [item for item in self.items.values() if item.is_held_by(person, self.now)]
+        return sorted(held, key=lambda item: item.urgency)
 
     def _lapsed(self) -> Iterator[Expected]:
         for item in self.items.values():

@@ -16,6 +16,7 @@ from agents.protocol import (
     DecisionType,
     Edit,
     Execution,
+    Impact,
     Reject,
     Respond,
     Route,
@@ -675,3 +676,117 @@ def test_a_thread_takes_only_so_many_notes_of_both_sides(house: Console) -> None
 
     assert kept(house, status.id).notes == MAX_NOTES
     assert decide(house, Approve()).status is Status.SETTLED
+
+
+def test_the_next_item_is_held_ahead_but_the_last_is_left_for_others(house: Console) -> None:
+    ids = [submit(house).id for _ in range(3)]
+
+    current = claim(house)
+    ahead = house.desk.claim_ahead(ada)
+    again = house.desk.claim_ahead(ada)
+    others = house.desk.claim(grace)
+    house.desk.decide(current.id, Approve(), ada, seen=Seen.of(current))
+
+    assert ahead is not None
+    assert again == ahead
+    assert others is not None
+    assert [current.id, ahead.id, others.id] == ids
+    assert house.desk.claim(ada) == ahead
+    assert house.desk.claim_ahead(ada) is None
+    assert kinds(house, ahead.id).count(EventKind.ITEM_CLAIMED) == 1
+
+
+def test_who_holds_nothing_holds_nothing_ahead(house: Console) -> None:
+    submit(house)
+    submit(house)
+
+    assert house.desk.claim_ahead(ada) is None
+
+
+def test_what_is_held_ahead_goes_back_when_its_reviewer_leaves(house: Console) -> None:
+    for _ in range(3):
+        submit(house)
+    current = claim(house)
+    ahead = house.desk.claim_ahead(ada)
+    assert ahead is not None
+
+    house.desk.release_all(ada, but=[current.id])
+
+    assert [item.id for item in house.desk.held(ada)] == [current.id]
+    assert kept(house, ahead.id).status is Status.WAITING
+    assert kinds(house, ahead.id)[-1] is EventKind.CLAIM_RELEASED
+    house.desk.release_all(ada)
+    house.desk.release_all(ada)
+    assert house.desk.held(ada) == []
+    assert kinds(house, current.id).count(EventKind.CLAIM_RELEASED) == 1
+
+
+def test_what_was_passed_over_is_held_neither_now_nor_ahead(house: Console) -> None:
+    ids = [submit(house).id for _ in range(5)]
+
+    current = house.desk.claim(ada, passing_over=ids[:1])
+    ahead = house.desk.claim_ahead(ada, passing_over=ids[:1])
+
+    assert current is not None
+    assert ahead is not None
+    assert [current.id, ahead.id] == ids[1:3]
+
+
+def test_taking_another_item_gives_back_both_that_were_held(house: Console) -> None:
+    ids = [submit(house).id for _ in range(4)]
+    claim(house)
+    house.desk.claim_ahead(ada)
+
+    house.desk.claim_item(ada, ids[3])
+
+    assert [item.id for item in house.desk.held(ada)] == ids[3:]
+
+
+def test_what_is_held_ahead_lapses_as_every_hold_does(house: Console, clock: MovableClock) -> None:
+    for _ in range(3):
+        submit(house)
+    claim(house)
+    ahead = house.desk.claim_ahead(ada)
+    assert ahead is not None
+    clock.advance(CLAIM_DURATION)
+
+    taken = [house.desk.claim(grace), house.desk.claim_ahead(grace)]
+
+    assert ahead.id in {item.id for item in taken if item}
+    with pytest.raises(ClaimLostError):
+        house.desk.decide(ahead.id, Approve(), ada, seen=Seen.of(ahead))
+
+
+def test_the_same_question_again_is_one_question(house: Console) -> None:
+    status = submit(house)
+
+    for _ in range(3):
+        house.desk.ask(ada, status.id, "Which order?")
+    house.desk.ask(ada, status.id, "Which cup?")
+    house.desk.ask(grace, status.id, "Which cup?")
+
+    thread = house.desk.whole(ada, status.id).notes
+    assert [(kept.author_name, kept.note.text) for kept in thread] == [
+        (ada.name, "Which order?"),
+        (ada.name, "Which cup?"),
+        (grace.name, "Which cup?"),
+    ]
+    assert kinds(house, status.id).count(EventKind.NOTE_ADDED) == 3
+
+
+def test_what_people_decided_before_stands_beside_the_next_of_the_kind(house: Console) -> None:
+    other = submit(house, action=an_action(order_id="B-7"), impact=Impact(subject="order B-7"))
+    decide(house, Reject(message="No such order."), reason_codes=(ReasonCode.WRONG_ARGUMENTS,))
+    same = submit(house)
+    decide(house, Approve())
+    submit(house, action=an_action("send_letter", text="Dear customer"))
+    decide(house, Approve())
+    submit(house)
+    now = claim(house)
+
+    found = house.desk.precedents(ada, now)
+
+    assert [(past.item.id, past.is_same_call, past.reason_codes) for past in found] == [
+        (same.id, True, ()),
+        (other.id, False, (ReasonCode.WRONG_ARGUMENTS,)),
+    ]

@@ -73,6 +73,42 @@ def test_twenty_reviewers_decide_each_of_a_hundred_items_once(either_house: Cons
     assert (counts[EventKind.ITEM_CLAIMED], counts[EventKind.ITEM_DECIDED]) == (100, 100)
 
 
+def test_twenty_reviewers_who_hold_one_ahead_never_hold_the_same(either_house: Console) -> None:
+    agent = caller(either_house)
+    ids = [submit(either_house, agent).id for _ in range(100)]
+    shown: list[tuple[UUID, int]] = []
+
+    def work(number: int) -> int:
+        person, desk, done = PEOPLE[number], either_house.desk, 0
+        item = desk.claim(person)
+        while item is not None:
+            ahead = desk.claim_ahead(person)
+            shown.extend((each.id, each.epoch) for each in (item, ahead) if each is not None)
+            desk.decide(item.id, Approve(), person, seen=Seen.of(item))
+            done += 1
+            item = ahead or desk.claim(person)
+        return done
+
+    results = all_at_once(20, work)
+
+    assert sum(results) == 100, results
+    assert set(shown) == {(item_id, 1) for item_id in ids}
+    assert {(item.status, item.epoch) for item in items(either_house)} == {(Status.SETTLED, 1)}
+    assert Counter(kinds(either_house))[EventKind.ITEM_CLAIMED] == 100
+
+
+def test_two_tabs_of_one_person_hold_one_item_ahead_and_no_more(either_house: Console) -> None:
+    agent = caller(either_house)
+    for _ in range(10):
+        submit(either_house, agent)
+    claim(either_house)
+
+    results = all_at_once(8, lambda _: either_house.desk.claim_ahead(ada))
+
+    assert len({item.id for item in results}) == 1, results
+    assert len(either_house.desk.held(ada)) == 2
+
+
 def test_twenty_people_take_the_same_item_and_one_has_it(either_house: Console) -> None:
     status = submit(either_house)
 

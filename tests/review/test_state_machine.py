@@ -297,6 +297,17 @@ class Desk(RuleBasedStateMachine):
             held = self._model.held_by(person)
             assert (answer.value.id if answer.value else None) == (held.id if held else None)
 
+    @precondition(lambda self: self._any(_is_claimed))
+    @rule(person=st.sampled_from(PEOPLE), fate=FATES)
+    def claim_ahead(self, person: str, fate: Fate) -> None:
+        answer = self._did(self._model.claim_ahead(person), lambda: self._desk.claim_ahead(self._people[person]), fate)
+
+        if not answer.died:
+            held = {item.id for item in self._model.held(person)}
+            assert len(held) <= 2
+            assert (answer.value is not None) == (len(held) == 2)
+            assert answer.value is None or answer.value.id in held
+
     @precondition(lambda self: self._any(_is_undecided))
     @rule(person=st.sampled_from(PEOPLE), which=PICKS, fate=FATES)
     def claim_item(self, person: str, which: int, fate: Fate) -> None:
@@ -664,7 +675,7 @@ class Desk(RuleBasedStateMachine):
             step = self._model.add_note(by, expected)
             self._did(step, lambda: self._intake.add_note(self._keys[by], expected.id, "The second one."), fate)
         else:
-            step = self._model.ask(expected)
+            step = self._model.ask(expected, by)
             self._did(step, lambda: self._desk.ask(self._people[by], expected.id, "Which order?"), fate)
 
     def _cancel(self, expected: Expected, fate: Fate, *, is_own: bool) -> None:

@@ -1,0 +1,707 @@
+// The review surface: paints what is held for the reviewer, at once, and hands over what they decide until the server
+// has acknowledged it. Every word becomes a text node, so nothing that an agent wrote is ever markup.
+
+const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
+const TICK_MS = 1000;
+const RESEND_MS = 2500;
+const LATE_MS = 2500; // From when on the reviewer is told that something is not acknowledged yet.
+const NEARLY_LAPSED_MS = 5000; // What is held for no longer than this is not begun with.
+const HOLD_SOON_MS = 120_000;
+const DRAFTS_KEPT = 30;
+const NOTICES_KEPT = 4;
+const LONGEST_TEXT = 20_000;
+
+const TAGS = new Set(
+  (
+    "article code dd del details div dl dt figcaption figure h1 h2 h3 img ins li ol p pre section span summary table " +
+    "tbody td th thead time tr ul"
+  ).split(" "),
+);
+const ATTRIBUTES = {
+  alt: /^/, class: /^[\w -]*$/, datetime: /^[\dT:.+Z-]+$/, open: /^open$/, role: /^(alert|status)$/, scope: /^(row|col)$/,
+  src: /^\/pictures\/[\w-]+\/\d+$/, style: /^width:\d+%$/, title: /^/,
+};
+
+const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
+const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
+
+// What goes on with another item, and what outlives the page until it is acknowledged.
+const LEAVES = new Set(["decide", "skip"]);
+const LASTS = new Set(["decide", "skip", "ask", "extend"]);
+
+const SENTENCES = {
+  reject: "Say why you reject it: choose a reason or write a message.",
+  respond: "Write an answer first.",
+  ask: "Write a question first.",
+};
+const FORMS = {
+  reject: { label: "What the agent should know (optional with a reason)", does: "Reject", icon: "✕" },
+  respond: { label: "Your answer, which stands in for the action's result", does: "Send the answer", icon: "↩" },
+  ask: { label: "Your question; the item stays yours while the agent answers", does: "Ask", icon: "?" },
+};
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+// Builds what the server drew, from nested lists of tag, attributes and children; what is not known is left out.
+function grown(tree) {
+  if (!Array.isArray(tree)) return document.createTextNode(String(tree));
+  const [tag, attributes, ...children] = tree;
+  const made = document.createElement(TAGS.has(tag) ? tag : "span");
+  for (const [name, value] of Object.entries(attributes)) {
+    if (Object.hasOwn(ATTRIBUTES, name) && ATTRIBUTES[name].test(value)) made.setAttribute(name, value);
+  }
+  for (const child of children) made.append(grown(child));
+  return made;
+}
+
+function isText(target) {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.tagName === "INPUT") return !NOT_TEXT.includes(target.type) || target.getAttribute("role") === "combobox";
+  return target.closest(TEXTS) !== null;
+}
+
+function isCovered() {
+  const covers = document.querySelectorAll('[role="dialog"], [data-testid="stPopoverBody"], [role="listbox"]');
+  return [...covers].some((each) => each.checkVisibility());
+}
+
+function named(event) {
+  if (event.altKey) return null;
+  if (event.key === "Enter") return event.ctrlKey || event.metaKey ? "Ctrl+Enter" : null;
+  if (event.ctrlKey || event.metaKey) return null;
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
+function written(key) {
+  if (key === "Escape") return "Esc";
+  return key.length === 1 ? key.toUpperCase() : key;
+}
+
+function span(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor((seconds % 3600) / 60);
+  if (hours < 48) return hours < 10 && minutes ? `${hours} h ${minutes} min` : `${hours} h`;
+  return `${Math.floor(hours / 24)} days`;
+}
+
+function ago(seconds) {
+  if (Math.abs(seconds) < 10) return "just now";
+  return seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+}
+
+function fresh() {
+  return crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}-${Math.random()}`;
+}
+
+class Surface {
+  constructor(root) {
+    this.root = root;
+    this.looks = new Map(); // What was painted of each stamp, as the server told it.
+    this.bodies = new Map(); // The same, built ahead.
+    this.outbox = [];
+    this.drafts = {};
+    this.notices = [];
+    this.painted = null;
+    this.paintedAt = 0;
+    this.pressed = new Set();
+    this.sentAt = 0;
+    this.life = new AbortController();
+    this.notes = element("div", "focus-notices");
+    this.flash = element("div", "focus-flash");
+    this.item = element("article", "focus-item");
+    this.item.tabIndex = -1;
+    this.bar = element("section", "focus-bar");
+    this.bar.setAttribute("aria-label", "Your decision");
+    this.live = element("p", "focus-unseen");
+    this.live.setAttribute("aria-live", "polite");
+    this.late = element("p", "focus-late");
+    this.late.setAttribute("role", "status");
+    this.sheet = element("dialog", "focus-keys");
+    this.sheet.setAttribute("aria-label", "Keys");
+    this.hold = element("span", "focus-hold");
+    this.hold.setAttribute("role", "timer");
+    root.replaceChildren(this.notes, this.item, this.bar, this.flash, this.live, this.sheet);
+    const { signal } = this.life;
+    window.addEventListener("keydown", (event) => this.struck(event), { capture: true, signal });
+    window.addEventListener("online", () => this.send(), { signal });
+    window.addEventListener("resize", () => this.fit(), { signal });
+    window.addEventListener("pagehide", () => this.data && this.keep(), { signal });
+    window.addEventListener("beforeunload", (event) => this.isLate() && event.preventDefault(), { signal });
+    this.ticking = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  end() {
+    this.life.abort();
+    clearInterval(this.ticking);
+  }
+
+  // ---- What the server says
+
+  hear(data, setStateValue) {
+    const isFirst = !this.data;
+    this.data = data;
+    this.heardAt = performance.now();
+    this.skew = Date.parse(data.now) - Date.now();
+    this.setStateValue = setStateValue;
+    if (isFirst) this.remember();
+    for (const { stamp, look } of data.items) if (!this.looks.has(stamp)) this.looks.set(stamp, JSON.parse(look));
+    const known = new Set([...data.items.map(({ stamp }) => stamp), this.painted?.stamp]);
+    for (const stamp of this.looks.keys()) if (!known.has(stamp)) this.looks.delete(stamp);
+    for (const stamp of this.bodies.keys()) if (!known.has(stamp)) this.bodies.delete(stamp);
+    this.acknowledge(data.acknowledged);
+    // A session that began anew, after a reload or a restart, knows nothing of what was handed over to the one before.
+    if (this.session !== data.session && this.outbox.length) setTimeout(() => this.send());
+    this.session = data.session;
+    this.show();
+    this.fit();
+  }
+
+  acknowledge(answers) {
+    const answered = this.outbox.filter(({ id }) => Object.hasOwn(answers, id));
+    if (!answered.length) return;
+    this.outbox = this.outbox.filter((entry) => !answered.includes(entry));
+    for (const entry of answered) this.answered(entry, answers[entry.id]);
+    this.count();
+    this.keep();
+  }
+
+  // How many presses the server has not confirmed yet, for whoever watches.
+  count() {
+    this.root.dataset.unconfirmed = String(this.outbox.length);
+  }
+
+  answered(entry, { ok, tone, text }) {
+    if (!ok) {
+      // What was typed for it is there again, if it is still to be decided; if not, it can be read in the notice.
+      if (entry.draft) this.drafts[`${entry.item}.${entry.version}`] = entry.draft;
+      this.notify(tone, text, { about: entry.name, typed: entry.typed, item: entry.item });
+      this.back = entry.item;
+      return;
+    }
+    if (entry.act === "ask") {
+      const draft = this.draftOf(entry);
+      draft.texts.ask = "";
+      if (draft.mode === "ask") draft.mode = "choose";
+      if (this.painted?.item === entry.item) this.drawBar();
+    }
+    // As long as it can be undone, what was written for it is not given away.
+    if (entry.act === "decide" && entry.draft) this.given = { ...entry.draft, name: `${entry.item}.${entry.version}` };
+    if (entry.act === "extend") this.pressed.delete("h");
+    if (text) this.tell(text);
+  }
+
+  // ---- What is on the screen
+
+  show() {
+    const left = new Set(this.outbox.filter(({ act }) => LEAVES.has(act)).map(({ key }) => key));
+    const isPausing = this.outbox.some(({ act }) => act === "pause");
+    const open = isPausing ? [] : this.data.items.filter(({ key }) => !left.has(key));
+    const kept = open.find(({ key }) => key === this.painted?.key);
+    // What was refused comes back, but not under the hand of somebody who writes.
+    const back = open.find(({ stamp }) => this.back && this.looks.get(stamp)?.item === this.back);
+    const isBack = back && (!kept || this.modeOf(this.painted) === "choose");
+    if (isBack || !back) this.back = null;
+    const next = (isBack && back) || kept || open.find((each) => this.leftOf(each) > NEARLY_LAPSED_MS);
+    if (!next) return this.showCalm(isPausing);
+    if (this.painted && !kept) this.tellWhyGone();
+    if (next.key !== this.painted?.key) this.paint(next);
+    else if (next.stamp !== this.painted.stamp) this.repaint(next);
+    this.painted.left_ms = next.left_ms;
+    this.drawClocks();
+    this.buildAhead(open.find(({ key }) => key !== next.key));
+  }
+
+  tellWhyGone() {
+    const why = this.data.gone[this.painted.item];
+    if (why && !this.outbox.some(({ item }) => item === this.painted.item)) {
+      const { texts } = this.draftOf(this.painted);
+      this.notify("warn", why, { about: this.painted.look.name, typed: Object.values(texts).filter(Boolean).join("\n") });
+    }
+  }
+
+  paint({ key, stamp, left_ms: leftMs }) {
+    const look = this.looks.get(stamp);
+    const hadFocus = this.root.contains(document.activeElement);
+    this.painted = { key, stamp, look, left_ms: leftMs, item: look.item, version: look.version };
+    if (this.given?.name === `${look.item}.${look.version}`) this.drafts[this.given.name] ??= this.given;
+    this.item.replaceChildren(...this.bodyOf(stamp, look));
+    this.item.className = "focus-item";
+    this.drawArgs();
+    this.drawBar();
+    this.paintedAt = this.lookedAt = performance.now();
+    document.querySelector('[data-testid="stMain"]')?.scrollTo({ top: 0, behavior: "instant" });
+    // From a button of the item before, reading goes on at the top of this one.
+    if (hadFocus) this.item.focus({ preventScroll: true });
+    this.item.setAttribute("aria-label", look.name);
+    this.live.textContent = `Before you: ${look.name}`;
+  }
+
+  // The same look, with a note more: what is open, scrolled or typed stays as it is.
+  repaint({ stamp }) {
+    const look = this.looks.get(stamp);
+    this.painted.stamp = stamp;
+    this.painted.look = look;
+    this.item.querySelector(".focus-beside").replaceChildren(...look.right.map(grown));
+  }
+
+  bodyOf(stamp, look) {
+    const built = this.bodies.get(stamp);
+    if (built) return built;
+    const side = (name, label, ...parts) => {
+      const made = element("div", name, ...parts);
+      made.tabIndex = 0;
+      made.setAttribute("role", "region");
+      made.setAttribute("aria-label", label);
+      return made;
+    };
+    const args = element("div", "focus-args");
+    const main = side("focus-main", "What would run, and why you see it", args, ...[...look.left, ...look.why].map(grown));
+    if (look.repeats) main.append(this.button("Open the earlier decision", "earlier", () => this.hand("earlier"), { isQuiet: true }));
+    const body = [
+      element("header", "focus-head", ...[...look.head, ...look.facts].map(grown)),
+      element("div", "focus-sides", main, side("focus-beside", "What the agent said and saw", ...look.right.map(grown))),
+    ];
+    this.bodies.set(stamp, body);
+    return body;
+  }
+
+  buildAhead(next) {
+    if (!next || this.bodies.has(next.stamp)) return;
+    clearTimeout(this.building);
+    this.building = setTimeout(() => {
+      const look = this.looks.get(next.stamp);
+      if (look) this.bodyOf(next.stamp, look);
+    }, 30);
+  }
+
+  drawArgs() {
+    const { look } = this.painted;
+    const args = this.item.querySelector(".focus-args");
+    args.replaceChildren(grown(this.isOpened() ? (look.whole ?? look.cut) : look.cut));
+    if (!this.isOpened()) {
+      args.append(this.button(`Show the ${look.hidden.toLocaleString("en")} hidden characters`, "o", () => this.open()));
+    }
+  }
+
+  showCalm(isPausing) {
+    const wasPainted = this.painted;
+    if (wasPainted) this.tellWhyGone();
+    this.painted = null;
+    const isFetching = this.outbox.some(({ act }) => LEAVES.has(act) || act === "resume");
+    const state = isPausing || isFetching ? (isPausing ? "pausing" : "fetching") : this.data.state;
+    if (this.calmIs === state && !wasPainted && !["empty", "paused"].includes(state)) return;
+    this.calmIs = state;
+    this.item.className = "focus-item focus-calm";
+    this.item.removeAttribute("aria-label");
+    if (this.data.calm && !isFetching && !isPausing) this.item.replaceChildren(grown(this.data.calm));
+    else this.item.replaceChildren(element("p", "focus-fetching", isPausing ? "Giving back what you hold…" : "Fetching the next item…"));
+    this.drawBar();
+    if (wasPainted) this.paintedAt = performance.now();
+  }
+
+  // ---- The bar
+
+  drawBar() {
+    this.paintedAt = performance.now();
+    this.pressed = new Set();
+    this.errors = null;
+    if (!this.painted) {
+      const isPaused = this.data.state === "paused" && !this.outbox.length;
+      this.bar.replaceChildren(
+        ...(isPaused ? [this.button("Take the next item", "n", () => this.hand("resume"), { isPrimary: true })] : []),
+        this.late,
+      );
+      this.bar.className = "focus-bar focus-bar-calm";
+      return;
+    }
+    const mode = this.modeOf(this.painted);
+    this.bar.className = `focus-bar focus-bar-${mode}`;
+    this.bar.replaceChildren(...(mode === "choose" ? this.choices() : this.form(mode)), this.late);
+    this.drawClocks();
+  }
+
+  choices() {
+    const { look } = this.painted;
+    const made = [];
+    const takes = (decision) => look.allows.includes(decision);
+    if (takes("approve")) {
+      const approve = this.button("Approve", "a", () => this.decide({ type: "approve" }), { isPrimary: true });
+      approve.disabled = !this.isOpened();
+      made.push(approve);
+    }
+    if (takes("reject")) made.push(this.button("Reject", "r", () => this.turn("reject"), { tone: "bad" }));
+    if (takes("edit")) made.push(this.button("Edit", "e", () => this.hand("edit")));
+    if (takes("respond")) made.push(this.button("Respond", "w", () => this.turn("respond")));
+    if (takes("approve") && !this.isOpened()) made.push(element("span", "so-hidden", "Open the hidden characters to approve."));
+    made.push(element("span", "focus-space"));
+    if (look.asks) made.push(this.button("Ask the agent", "q", () => this.turn("ask"), { isQuiet: true }));
+    made.push(
+      this.button("Skip", "s", () => this.leave("skip"), { isQuiet: true }),
+      this.button("Pause", "p", () => this.pause(), { isQuiet: true }),
+      this.button("Hold longer", "h", () => this.hand("extend"), { isQuiet: true }),
+      this.hold,
+      this.button("Keys", "?", () => this.turnSheet(), { isQuiet: true, isFree: true }),
+    );
+    return made;
+  }
+
+  form(mode) {
+    const { label, does } = FORMS[mode];
+    const draft = this.draftOf(this.painted);
+    const made = [];
+    if (mode === "reject") {
+      const codes = element("div", "focus-codes");
+      codes.setAttribute("role", "group");
+      codes.setAttribute("aria-label", "Why is it wrong?");
+      this.data.reasons.forEach(([code, text], number) => {
+        const pill = this.button(text, String(number + 1), () => this.toggle(code, pill), { isFree: true, isHarmless: true });
+        pill.classList.add("focus-pill");
+        pill.setAttribute("aria-pressed", String(draft.codes.includes(code)));
+        codes.append(pill);
+      });
+      made.push(element("div", "focus-field", element("span", "focus-label", "Why is it wrong?"), codes));
+    }
+    const text = element("textarea", "focus-text");
+    text.rows = mode === "reject" ? 2 : 3;
+    text.maxLength = LONGEST_TEXT;
+    text.value = draft.texts[mode] ?? "";
+    text.addEventListener("input", () => {
+      draft.texts[mode] = text.value;
+      this.keepSoon();
+    });
+    const error = element("p", "focus-error");
+    error.setAttribute("role", "alert");
+    this.errors = error;
+    made.push(
+      element("label", "focus-field", element("span", "focus-label", label), text),
+      element(
+        "div",
+        "focus-row",
+        this.button(does, "Ctrl+Enter", () => this.finish(mode), { isPrimary: mode !== "reject", tone: mode === "reject" ? "bad-strong" : "", isFree: true }),
+        this.button("Back", "Escape", () => this.turn("choose"), { isFree: true }),
+        error,
+        element("span", "focus-space"),
+        this.hold,
+      ),
+    );
+    if (mode !== "reject") setTimeout(() => text.isConnected && text.focus());
+    return made;
+  }
+
+  // A button of the bar, and its key; what is free may be pressed again on the same item, what is harmless at once.
+  button(text, key, press, { isPrimary = false, isQuiet = false, isFree = false, isHarmless = false, tone = "" } = {}) {
+    const made = element("button", ["focus-button", isPrimary && "primary", isQuiet && "quiet", tone].filter(Boolean).join(" "));
+    made.type = "button";
+    made.append(element("span", "", text));
+    if (key.length === 1 || key === "Ctrl+Enter" || key === "Escape") {
+      const hint = element("kbd", "", key === "Ctrl+Enter" ? "Ctrl ↵" : written(key));
+      hint.setAttribute("aria-hidden", "true");
+      made.append(hint);
+      made.setAttribute("aria-keyshortcuts", key === "Ctrl+Enter" ? "Control+Enter" : written(key));
+    }
+    made.does = { key, press, isFree, isHarmless, text };
+    made.addEventListener("click", (event) => {
+      if (event.detail > 1) return; // The second half of a double click was meant for what stood there before.
+      this.pressOnce(made);
+    });
+    return made;
+  }
+
+  pressOnce(button) {
+    const { key, press, isFree, isHarmless } = button.does;
+    if (button.disabled || (performance.now() - this.paintedAt < SETTLE_MS && !isHarmless)) return;
+    if (this.pressed.has(key) && !isFree) return;
+    this.pressed.add(key);
+    press();
+  }
+
+  // ---- What the reviewer does
+
+  modeOf({ item, version }) {
+    return this.drafts[`${item}.${version}`]?.mode ?? "choose";
+  }
+
+  draftOf({ item, version }) {
+    const name = `${item}.${version}`;
+    this.drafts[name] ??= { mode: "choose", codes: [], texts: {}, isOpened: false };
+    return this.drafts[name];
+  }
+
+  isOpened() {
+    return !this.painted.look.hidden || Boolean(this.drafts[`${this.painted.item}.${this.painted.version}`]?.isOpened);
+  }
+
+  open() {
+    this.draftOf(this.painted).isOpened = true;
+    this.keep();
+    this.drawArgs();
+    this.drawBar();
+  }
+
+  turn(mode) {
+    this.draftOf(this.painted).mode = mode;
+    this.keep();
+    this.drawBar();
+    if (mode === "choose") this.item.focus({ preventScroll: true });
+  }
+
+  toggle(code, pill) {
+    const draft = this.draftOf(this.painted);
+    const isOn = !draft.codes.includes(code);
+    draft.codes = isOn ? [...draft.codes, code] : draft.codes.filter((each) => each !== code);
+    pill.setAttribute("aria-pressed", String(isOn));
+    this.keep();
+  }
+
+  finish(mode) {
+    const draft = this.draftOf(this.painted);
+    const text = (draft.texts[mode] ?? "").trim();
+    if (!text && !(mode === "reject" && draft.codes.length)) {
+      this.errors.textContent = SENTENCES[mode];
+      return;
+    }
+    if (mode === "ask") return this.hand("ask", { text });
+    this.decide(mode === "reject" ? { type: "reject", message: text || null } : { type: "respond", message: text }, draft);
+  }
+
+  decide(decision, draft) {
+    const codes = decision.type === "reject" ? (draft?.codes ?? []) : [];
+    this.leave("decide", { decision, codes, typed: decision.message ?? "" });
+  }
+
+  // Hands over what ends the look, and goes on to the item that is held ahead.
+  leave(act, more = {}) {
+    const { item, version } = this.painted;
+    const draft = this.drafts[`${item}.${version}`];
+    this.put(act, { ...more, draft, is_opened: this.isOpened() });
+    delete this.drafts[`${item}.${version}`];
+    this.keep();
+    this.show();
+    setTimeout(() => this.send());
+  }
+
+  pause() {
+    this.put("pause");
+    this.show();
+    setTimeout(() => this.send());
+  }
+
+  hand(act, more = {}) {
+    if (act === "ask" && this.outbox.some((entry) => entry.act === "ask" && entry.item === this.painted.item)) return;
+    this.put(act, more);
+    this.keep();
+    if (!this.painted) this.show();
+    setTimeout(() => this.send());
+  }
+
+  put(act, more = {}) {
+    const { painted } = this;
+    const look = painted && {
+      key: painted.key,
+      name: painted.look.name,
+      item: painted.item,
+      version: painted.version,
+      epoch: painted.look.epoch,
+      digest: painted.look.digest,
+      dwell_ms: Math.round(performance.now() - this.lookedAt),
+    };
+    this.outbox.push({ id: fresh(), act, at: Date.now(), tries: 0, ...look, ...more });
+    this.count();
+  }
+
+  send() {
+    if (!this.outbox.length) return;
+    this.sentAt = performance.now();
+    for (const entry of this.outbox) entry.tries += 1;
+    this.setStateValue(
+      "outbox",
+      // The rest of an entry is for this browser alone.
+      this.outbox.map(({ id, act, item, version, epoch, digest, decision, codes, text, dwell_ms, is_opened, tries }) => ({
+        id, act, tries,
+        ...(item && { item, version, epoch, digest, dwell_ms }),
+        ...(decision && { decision }), ...(codes && { codes }), ...(text && { text }), ...(is_opened && { is_opened }),
+      })),
+    );
+  }
+
+  // ---- What is said
+
+  tell(text) {
+    const said = element("p", "so-flash", text);
+    said.setAttribute("role", "status");
+    this.flash.replaceChildren(said);
+  }
+
+  notify(tone, text, { about, typed, item } = {}) {
+    this.notices = [...this.notices, { tone, text, about, typed, item }].slice(-NOTICES_KEPT);
+    this.drawNotices();
+  }
+
+  drawNotices() {
+    this.notes.replaceChildren(
+      ...this.notices.map((notice) => {
+        const made = element("div", `so-notice so-notice-${notice.tone} focus-notice`);
+        made.setAttribute("role", notice.tone === "bad" ? "alert" : "status");
+        const words = element("div", "focus-notice-words", element("p", "", notice.text));
+        if (notice.about) words.prepend(element("p", "so-plain so-strong", notice.about));
+        if (notice.typed) words.append(element("p", "so-plain focus-typed", `You had written: ${notice.typed}`));
+        const shut = element("button", "focus-button quiet", "Dismiss");
+        shut.type = "button";
+        shut.addEventListener("click", () => this.dismiss(notice));
+        made.append(words, shut);
+        return made;
+      }),
+    );
+    this.fit();
+  }
+
+  dismiss(notice) {
+    this.notices = this.notices.filter((each) => each !== notice);
+    this.drawNotices();
+  }
+
+  turnSheet() {
+    if (this.sheet.open) return this.sheet.close();
+    const list = element("dl");
+    const buttons = [...this.root.querySelectorAll("button")].filter(({ does, disabled }) => does && !disabled && does.key !== "earlier");
+    const keys = buttons.map(({ does }) => [does.key, does.text]);
+    if (document.querySelector(".st-key-undo button")) keys.push(["u", "Undo"]);
+    keys.sort(([one], [other]) => (one === "?") - (other === "?"));
+    for (const [key, does] of keys) {
+      const name = element("dt", "", ...key.split("+").map((part) => element("kbd", "", written(part))));
+      list.append(element("div", "", name, element("dd", "", key === "?" ? "Show or hide these keys" : does)));
+    }
+    const shut = element("button", "focus-button", "Close");
+    shut.type = "button";
+    shut.addEventListener("click", () => this.sheet.close());
+    const plain = element("button", "focus-button quiet", "Plain view, without this surface");
+    plain.type = "button";
+    plain.addEventListener("click", () => {
+      this.sheet.close();
+      this.hand("plain");
+    });
+    this.sheet.replaceChildren(element("h2", "", "Keys"), list, element("div", "focus-row", shut, plain));
+    this.sheet.onclick = (event) => event.target === this.sheet && this.sheet.close(); // The ground around it.
+    this.sheet.showModal();
+  }
+
+  // ---- Keys
+
+  struck(event) {
+    const key = named(event);
+    const target = event.composedPath()[0];
+    // A button that is held down by its key counts once, too.
+    if (event.repeat && !isText(target) && ["Enter", " "].includes(event.key)) return event.preventDefault();
+    if (key === null || event.isComposing || !document.hasFocus()) return;
+    if (this.sheet.open && key !== "?") return; // Escape closes it by itself.
+    const typing = isText(target);
+    if (typing && key === "Escape" && target.value && !isCovered()) {
+      target.blur();
+      event.stopImmediatePropagation();
+      return;
+    }
+    if ((typing && key !== "Ctrl+Enter" && key !== "Escape") || isCovered()) return;
+    const button = [...this.root.querySelectorAll("button")].find(({ does }) => does?.key === key);
+    if (key === "u" && !event.repeat) return this.undo(event);
+    if (!button && !(key === "n" && this.notices.length)) return;
+    event.stopImmediatePropagation(); // Streamlit has keys of its own, such as R for running the page again.
+    event.preventDefault();
+    if (event.repeat) return;
+    if (key === "?") this.turnSheet();
+    else if (button) this.pressOnce(button);
+    else this.dismiss(this.notices[0]);
+  }
+
+  // The offer to undo stands beside the surface, and is gone when it is too late.
+  undo(event) {
+    const button = document.querySelector(".st-key-undo button");
+    if (!button?.checkVisibility({ visibilityProperty: true })) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    button.click();
+  }
+
+  // ---- Time
+
+  leftOf({ left_ms: leftMs }) {
+    return leftMs - (performance.now() - this.heardAt);
+  }
+
+  tick() {
+    this.drawClocks();
+    if (this.outbox.length && performance.now() - this.sentAt > RESEND_MS) this.send();
+    const count = this.outbox.length;
+    const words = this.isLate() ? `${count === 1 ? "One press is" : `${count} presses are`} not confirmed yet; kept here and sent again until ${count === 1 ? "it is" : "they are"}.` : "";
+    if (this.late.textContent !== words) this.late.textContent = words;
+  }
+
+  isLate() {
+    return this.outbox.some(({ at, act }) => LASTS.has(act) && Date.now() - at > LATE_MS);
+  }
+
+  drawClocks() {
+    const now = Date.now() + (this.skew ?? 0);
+    for (const time of this.root.querySelectorAll("time[datetime]")) {
+      const words = ago((now - Date.parse(time.dateTime)) / 1000);
+      if (time.textContent !== words) time.textContent = words;
+    }
+    if (!this.painted) return;
+    const left = this.leftOf(this.painted);
+    const seconds = Math.ceil(left / 1000);
+    const words = left <= 0 ? "Your hold has lapsed" : `Yours for ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    if (this.hold.textContent !== words) this.hold.textContent = words;
+    this.hold.dataset.state = left <= 0 ? "over" : left < HOLD_SOON_MS ? "soon" : "long";
+  }
+
+  // The surface fills what the page leaves of the window, so that the bar stands still and each side scrolls by itself.
+  fit() {
+    const top = this.root.getBoundingClientRect().top + (document.querySelector('[data-testid="stMain"]')?.scrollTop ?? 0);
+    this.root.style.setProperty("--focus-top", `${Math.round(top)}px`);
+  }
+
+  // ---- What outlives a reload of the page, in this tab and for this person alone
+
+  get storeKey() {
+    return `signoff.review.${this.data.person}`;
+  }
+
+  remember() {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem(this.storeKey) ?? "{}");
+      this.outbox = Array.isArray(kept.outbox) ? kept.outbox : [];
+      this.drafts = kept.drafts ?? {};
+    } catch {
+      this.outbox = [];
+    }
+  }
+
+  keep() {
+    const names = Object.keys(this.drafts);
+    for (const name of names.slice(0, Math.max(names.length - DRAFTS_KEPT, 0))) delete this.drafts[name];
+    const lasting = this.outbox.filter(({ act }) => LASTS.has(act));
+    try {
+      sessionStorage.setItem(this.storeKey, JSON.stringify({ outbox: lasting, drafts: this.drafts }));
+    } catch {
+      // A full or forbidden store loses nothing as long as the page stays open.
+    }
+  }
+
+  keepSoon() {
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => this.keep(), 200);
+  }
+}
+
+export default function focus({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".focus");
+  root.surface ??= new Surface(root);
+  root.surface.hear(data, setStateValue);
+  return () => root.surface.end();
+}

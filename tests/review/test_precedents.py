@@ -1,0 +1,60 @@
+"""Precedents: which past decisions say most about an item, told by table."""
+
+from typing import Any
+
+from agents.protocol import Impact, Status
+from review.items import ReviewItem
+from review.precedents import Precedent, most_alike
+from tests.builders import a_request, an_action, an_item
+
+
+def call(subject: str | None = None, by: str | None = "Ada Lovelace", **args: Any) -> ReviewItem:  # noqa: ANN401 -- JSON values
+    request = a_request(action=an_action(**args), impact=Impact(subject=subject))
+    return an_item(request=request, status=Status.SETTLED if by else Status.WAITING, settled_by=by)
+
+
+def test_the_same_call_comes_first_then_the_same_subject_then_what_is_most_alike() -> None:
+    item = call("order A-1", by=None, order="A-1", amount="5.00", why="broken")
+    far = call("order B-1", order="B-1", amount="9.00", why="late")
+    near = call("order C-1", order="C-1", amount="5.00", why="broken")
+    subject = call("order A-1", order="A-1", amount="7.00", why="late")
+    same = call("order A-1", order="A-1", amount="5.00", why="broken")
+
+    found = most_alike(item, [far, near, subject, same])
+
+    assert found == (
+        Precedent(same, 1.0, is_same_call=True, is_same_subject=True),
+        Precedent(subject, 1 / 5, is_same_call=False, is_same_subject=True),
+        Precedent(near, 2 / 4, is_same_call=False, is_same_subject=False),
+        Precedent(far, 0.0, is_same_call=False, is_same_subject=False),
+    )
+
+
+def test_of_what_is_equally_alike_the_latest_stays_first_and_few_are_shown() -> None:
+    item = call(by=None, order="A-1")
+    settled = [call(order=f"B-{number}") for number in range(9)]
+
+    found = most_alike(item, settled, limit=3)
+
+    assert [past.item for past in found] == settled[:3]
+
+
+def test_without_a_subject_nothing_has_the_same_one() -> None:
+    (found,) = most_alike(call(by=None, order="A-1"), [call(order="A-2")])
+
+    assert not found.is_same_subject
+
+
+def test_neither_the_item_itself_nor_what_the_policy_settled_is_a_precedent() -> None:
+    item = call(order="A-1")
+
+    assert most_alike(item, [item, call(by="policy", order="A-1"), call(by=None, order="A-1")]) == ()
+
+
+def test_arguments_are_compared_through_lists_and_objects_and_by_type() -> None:
+    item = call(by=None, lines=[{"sku": "X", "count": 1}], flag=True)
+    past = call(lines=[{"sku": "X", "count": "1"}], flag=1)
+
+    (found,) = most_alike(item, [past])
+
+    assert found.alike == 1 / 5
