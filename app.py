@@ -47,6 +47,7 @@ from review.erasure import Eraser, ErasurePlan, Retention
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
 from review.governance import KEY_OVERLAP, KeyRing, PolicyBook
+from review.indexer import Search
 from review.intake import Intake
 from review.items import DecisionFilter, ItemFilter
 from review.labels import Label, training_archive
@@ -71,6 +72,7 @@ COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
 SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
+INDEX_EVERY = 1.0
 BUSY_EVERY = 1.0
 _log = logging.getLogger("signoff")
 
@@ -88,6 +90,7 @@ class House:
     desk: ReviewDesk
     board: Board
     records: Records
+    search: Search
     sessions: Sessions
     roster: Roster
     sealer: Sealer
@@ -103,6 +106,7 @@ class House:
             records=self.records,
             policies=self.policies,
             keys=self.keys,
+            search=self.search,
             sessions=self.sessions,
             roster=self.roster,
             switch=Switch(self.store),
@@ -137,6 +141,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             desk=desk,
             board=Board(store, policies, desk),
             records=Records(store, sealer, anchors),
+            search=Search(store),
             sessions=Sessions(store),
             roster=Roster(store),
             sealer=sealer,
@@ -220,6 +225,7 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
             (house.desk.settling.tick, SWEEP_EVERY, "decisions could not be settled"),
             (house.sealer.tick, SEAL_EVERY, "the audit log could not be sealed"),
             (house.desk.drafts.tick, EXPIRE_EVERY, "what was typed on closed items could not be removed"),
+            (house.search.tick, INDEX_EVERY, "what items say could not be made findable"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
         )
     ]

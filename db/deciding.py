@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, and_, false, func, or_, select
 
-from db import documents, lists, rows, tables
+from db import documents, lists, rows, searching, tables
 from review.items import DecisionFilter, DecisionRecord, KnownReviewer, ReviewItem
 
 _items = tables.items
@@ -67,5 +67,7 @@ class Deciding:
         where = self.where.items
         yield _items.c.erased_at.is_(None)
         yield from lists.conditions(self.connection, where)
+        if where.words is not None:
+            yield searching.says(self.connection, self.workspace, where.words)
         if where.statuses:
             yield _items.c.status.in_([status.value for status in where.statuses])

@@ -7,24 +7,40 @@ word. A list of several such statuses is read one status at a time, each in its 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, and_, func, or_, select, text, tuple_
 
-from agents.protocol import Execution, Status
-from db import cursors
+from agents.protocol import DecisionType, Execution, Route, Status
+from db import cursors, searching
 from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
 from db.tables import ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
 from db.types import instant, microseconds
 from review.errors import InvalidCursorError
-from review.items import Aside, ItemFilter, ItemSummary, Order, Page, ReviewItem
+from review.figures import Passage
+from review.items import Aside, ItemFilter, ItemSummary, Order, Page, Purpose, ReviewItem
 from review.store import COUNT_LIMIT
 
 Listed = TypeVar("Listed", ItemSummary, ReviewItem)
 Condition = ColumnElement[bool] | TextClause
 
+_CLOCKS_DIFFER = timedelta(hours=1)
+_PASSAGE_COLUMNS = (
+    items.c.agent,
+    items.c.tool,
+    items.c.queue,
+    items.c.purpose,
+    items.c.route,
+    items.c.status,
+    items.c.decision_type,
+    items.c.settled_by,
+    items.c.submitted_at,
+    items.c.due_at,
+    items.c.settled_at,
+)
 _WORDED: dict[Status | Aside, Condition] = {
     Status.WAITING: text(WAITING),
     Status.CLAIMED: text(CLAIMED),
@@ -69,9 +85,43 @@ def whole(
     return _page(rows, item_from, order=Order.NEWEST, limit=limit)
 
 
+def passages(connection: Connection, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
+    """Return how the items submitted since then have gone, the latest first.
+
+    Ids are UUIDv7: the primary key finds the time, give or take what the clocks of several hosts differ by.
+    """
+    first = UUID(int=max(int((since - _CLOCKS_DIFFER).timestamp() * 1000), 0) << 80)
+    statement = (
+        select(*_PASSAGE_COLUMNS)
+        .where(items.c.workspace == workspace, items.c.id >= first, items.c.submitted_at >= since)
+        .order_by(items.c.id.desc())
+        .limit(limit)
+    )
+    return [_passage_from(row) for row in connection.execute(statement).all()]
+
+
+def _passage_from(row: Sequence[Any]) -> Passage:
+    agent, tool, queue, purpose, route, status, decision, settled_by, submitted_at, due_at, settled_at = row
+    return Passage(
+        agent=agent,
+        tool=tool,
+        queue=queue,
+        purpose=Purpose(purpose),
+        route=Route(route),
+        status=Status(status),
+        decision=DecisionType(decision) if decision else None,
+        settled_by=settled_by,
+        submitted_at=submitted_at,
+        due_at=due_at,
+        settled_at=settled_at,
+    )
+
+
 def counted(connection: Connection, workspace: str, where: ItemFilter) -> int:
     """Return how many items match, counting no further than COUNT_LIMIT + 1."""
     listing = _Listing(connection, workspace, where, Order.NEWEST)
+    if where.words is not None:
+        return len(listing.found((items.c.id,)))
     total = 0
     for statement in listing.statements((items.c.id,)):
         matching = statement.limit(COUNT_LIMIT + 1 - total).subquery()
@@ -80,7 +130,7 @@ def counted(connection: Connection, workspace: str, where: ItemFilter) -> int:
 
 
 def conditions(connection: Connection, where: ItemFilter) -> Iterator[Condition]:
-    """Yield what the filter asks of the items themselves, all but their statuses."""
+    """Yield what the filter asks of the items themselves, all but their statuses and what they say."""
     equal = {
         items.c.purpose: where.purpose and where.purpose.value,
         items.c.agent: where.agent,
@@ -126,6 +176,8 @@ class _Listing:
     def rows(self, columns: Sequence[Column[Any]], *, limit: int, cursor: str | None) -> Iterator[Sequence[Any]]:
         """Return the rows behind the cursor, up to ``limit`` and one more of each status, not yet merged."""
         sorting = _SORTINGS[self.order]
+        if self.where.words is not None:
+            return iter(self._found(columns, sorting, limit=limit, cursor=cursor))
         directed = [column.desc() if sorting.is_descending else column.asc() for column in sorting.columns]
         behind = None if cursor is None else self._behind(cursor, sorting)
         answers = []
@@ -133,6 +185,29 @@ class _Listing:
             page = statement.order_by(*directed).limit(limit + 1)
             answers.append(self.connection.execute(page if behind is None else page.where(behind)).all())
         return chain.from_iterable(answers)
+
+    def found(self, columns: Sequence[Column[Any]]) -> Sequence[Sequence[Any]]:
+        """Return the columns of the latest items that say what is searched for, COUNT_LIMIT + 1 at the most."""
+        asked: list[Condition] = [items.c.workspace == self.workspace, *conditions(self.connection, self.where)]
+        undecided = tuple(_WORDED) if self.order is Order.URGENT else ()
+        if statuses := self.where.statuses or undecided:
+            asked.append(items.c.status.in_([status.value for status in statuses]))
+        if self.order is Order.SETTLED:
+            asked.append(items.c.settled_at.is_not(None))
+        return searching.newest(self.connection, self.where.words or "", columns, asked, limit=COUNT_LIMIT + 1)
+
+    def _found(
+        self, columns: Sequence[Column[Any]], sorting: _Sorting, *, limit: int, cursor: str | None
+    ) -> Sequence[Sequence[Any]]:
+        # Sorted here: a database that is asked for both may well walk through the order, looking for the words.
+        keys = sorted((tuple(row) for row in self.found(sorting.columns)), reverse=sorting.is_descending)
+        if cursor is not None:
+            place = self._place(cursor)
+            keys = [key for key in keys if (key < place if sorting.is_descending else key > place)]
+        ids = [key[-1] for key in keys[: limit + 1]]
+        return self.connection.execute(
+            select(*columns).where(items.c.workspace == self.workspace, items.c.id.in_(ids))
+        ).all()
 
     def statements(self, columns: Sequence[Column[Any]]) -> list[Select[Any]]:
         """Return the statements that together find what was asked for, unsorted."""
@@ -154,15 +229,17 @@ class _Listing:
         return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
 
     def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
-        if self.order is Order.URGENT:
-            key: tuple[Any, ...] = cursors.number_and_id_after(cursor, order=self.order)
-        elif self.order is Order.SETTLED:
-            number, id_ = cursors.number_and_id_after(cursor, order=self.order)
-            key = (_time(number), id_)
-        else:
-            key = (cursors.id_after(cursor, order=self.order),)
         place = tuple_(*sorting.columns)
+        key = self._place(cursor)
         return place < key if sorting.is_descending else place > key
+
+    def _place(self, cursor: str) -> tuple[Any, ...]:
+        if self.order is Order.URGENT:
+            return cursors.number_and_id_after(cursor, order=self.order)
+        if self.order is Order.SETTLED:
+            number, id_ = cursors.number_and_id_after(cursor, order=self.order)
+            return (_time(number), id_)
+        return (cursors.id_after(cursor, order=self.order),)
 
 
 def _page(

@@ -321,6 +321,28 @@ class PolicyRow(Base):
     comment: Mapped[str] = mapped_column(FreeText)
 
 
+class ItemWordsRow(Base):
+    """The words that an item is found by; the full-text index over them is the databases' own (`db.searching`)."""
+
+    __tablename__ = "item_words"
+
+    number: Mapped[int] = mapped_column(_Count, primary_key=True)
+    workspace: Mapped[str]
+    item_id: Mapped[UUID]
+    words: Mapped[str]
+
+    __table_args__ = (UniqueConstraint("workspace", "item_id"),)
+
+
+class IndexMarkRow(Base):
+    """Up to which audit event items were made findable; there is one row."""
+
+    __tablename__ = "index_marks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
 class AgentRow(Base):
     """A program that submits actions."""
 
@@ -449,3 +471,5 @@ sessions = table(SessionRow)
 links = table(LinkRow)
 members = table(MemberRow)
 pauses = table(PauseRow)
+item_words = table(ItemWordsRow)
+index_marks = table(IndexMarkRow)

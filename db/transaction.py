@@ -33,13 +33,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
-from db import cursors, documents, lists, rows, sealing, tables
+from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
 from db.tables import ASSIGNED, CLAIMED, JUDGED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
+from review.figures import Passage
 from review.items import (
     DecisionFilter,
     DecisionRecord,
@@ -55,7 +56,7 @@ from review.items import (
 )
 from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
-from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, StaleItemError
+from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, ItemWords, StaleItemError
 
 Now = Callable[[Connection], datetime]
 
@@ -519,6 +520,10 @@ class ReadTransaction:
         """Return a page of whole items, newest first."""
         return lists.whole(self._connection, workspace, where, limit=limit, cursor=cursor)
 
+    def passages(self, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
+        """Return how the items submitted since then have gone, the latest first."""
+        return lists.passages(self._connection, workspace, since=since, limit=limit)
+
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
         return lists.counted(self._connection, workspace, where)
@@ -669,6 +674,14 @@ class ReadTransaction:
         matching = select(_events.c.seq).where(*_event_conditions(workspace, where)).limit(limit).subquery()
         found: int = self._connection.execute(select(func.count()).select_from(matching)).scalar_one()
         return found
+
+    def indexed_to(self) -> int:
+        """Return the ``seq`` of the event up to which items can be found by what they say."""
+        return searching.indexed_to(self._connection)
+
+    def changed_items(self, *, after: int, limit: int) -> tuple[int, Sequence[tuple[str, UUID]]]:
+        """Return what may say something new since the event ``after``, of every workspace, and up to which event."""
+        return searching.changed_items(self._connection, after=after, limit=limit)
 
     def log_head(self, workspace: str) -> LogHead | None:
         """Return the workspace's log as its latest checkpoint signed it."""
@@ -1000,6 +1013,22 @@ class WriteTransaction(ReadTransaction):
         """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""
         # Events of the works before this one may not be written yet.
         self.closed_up.append({"of_workspace": workspace, "of_item": item_id})
+
+    def mark_indexed(self, seq: int, *, was: int) -> bool:
+        """Note up to which event items can be found; False where it is no longer what it ``was``."""
+        is_moved = searching.mark_indexed(self._connection, seq, was=was)
+        self.wrote = self.wrote or is_moved
+        return is_moved
+
+    def keep_words(self, found: Sequence[ItemWords]) -> None:
+        """Keep the words of items, in place of those they had; of items that were erased meanwhile none."""
+        self.wrote = True
+        searching.keep(self._connection, found)
+
+    def forget_words(self, workspace: str, item_id: UUID) -> None:
+        """Let the item not be found by anything that it said."""
+        self.wrote = True
+        searching.forget(self._connection, workspace, item_id)
 
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""

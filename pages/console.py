@@ -17,6 +17,7 @@ from pages import (
     audit_page,
     history_page,
     labels_page,
+    overview_page,
     people_page,
     policy_page,
     queue_page,
@@ -38,6 +39,7 @@ _WORDMARK = Path(__file__).with_name("wordmark.svg")
 SCREENS: tuple[ModuleType, ...] = (
     review_page,
     queue_page,
+    overview_page,
     history_page,
     labels_page,
     audit_page,

@@ -91,7 +91,8 @@ def decisions_address(name: str, where: DecisionFilter) -> str:
         *(("since", where.since), ("until", where.until)),
         *(("item_status", status) for status in items.statuses),
         *(("item_decision", items.decision), ("item_execution", items.execution), ("item_by", items.settled_by)),
-        *(("item_text", items.text), ("item_since", items.since), ("item_until", items.until)),
+        *(("item_text", items.text), ("item_words", items.words)),
+        *(("item_since", items.since), ("item_until", items.until)),
     ]
     given = [(name, at.isoformat() if isinstance(at, datetime) else at) for name, at in told if at is not None]
     return f"/download/{name}?{urlencode(given)}" if given else f"/download/{name}"
@@ -107,6 +108,7 @@ def decision_filter(asked: QueryParams) -> DecisionFilter:
         execution=Execution(asked["item_execution"]) if asked.get("item_execution") else None,
         settled_by=asked.get("item_by") or None,
         text=asked.get("item_text") or None,
+        words=asked.get("item_words") or None,
         since=_moment(asked.get("item_since")),
         until=_moment(asked.get("item_until")),
     )

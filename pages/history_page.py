@@ -57,6 +57,7 @@ from review.items import (
     ReviewItem,
 )
 from review.people import Permission, Person
+from review.search import Snippet
 
 TITLE = "History"
 ICON = ":material/history:"
@@ -107,6 +108,7 @@ _COLUMNS = (
     Column("execution", "Execution"),
     Column("settled", "Decided", "ago"),
 )
+_FOUND_COLUMNS = (_COLUMNS[0], Column("found", "Found in"), *_COLUMNS[4:])
 _DECISION_COLUMNS = (
     Column("decision", "Decision", "chip"),
     Column("by", "Reviewer"),
@@ -152,14 +154,20 @@ def _show_all(person: Person) -> None:
         lambda cursor: services().desk.items(person, where, order=Order.SETTLED, limit=PAGE_SIZE, cursor=cursor),
     )
     if found.rows:
-        lines = [line_of(item) for item in found.rows]
-        show_list(f"{KEY}.list", _COLUMNS, lines, caption="Items that are decided", on_press=_open)
+        places = _places(person, where, found.rows)
+        lines = [line_of(item, places.get(item.id)) for item in found.rows]
+        columns = _FOUND_COLUMNS if where.words else _COLUMNS
+        show_list(f"{KEY}.list", columns, lines, caption="Items that are decided", on_press=_open)
         show_pager(KEY, found)
         _show_download(person, where)
     elif where == ItemFilter(statuses=DECIDED):
         show_empty("Nothing is decided yet", "Every decision stays here, with what came of it.")
     else:
         show_empty("Nothing matches", "Take a filter away, or look for other words.")
+
+
+def _places(person: Person, where: ItemFilter, rows: Sequence[ItemSummary]) -> dict[UUID, Snippet]:
+    return services().search.snippets(person, [item.id for item in rows], where.words) if where.words else {}
 
 
 def _show_download(person: Person, where: ItemFilter) -> None:
@@ -170,10 +178,8 @@ def _show_download(person: Person, where: ItemFilter) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         address = decisions_address("decisions.csv", asked)
         st.link_button("Download their decisions (CSV)", address, icon=":material/download:")
-        st.caption(
-            f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them.",
-            width="content",
-        )
+        told = f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them."
+        draw(element("p", told, class_="so-quiet so-small"))
 
 
 def _show_unknown(person: Person) -> None:
@@ -197,7 +203,7 @@ def _ask_filter(person: Person) -> ItemFilter:
     policy = services().policies.in_force(person.workspace).document
     text = st.text_input(
         "Search",
-        placeholder="Search in arguments, context and subjects",
+        placeholder="Search in what agents proposed, what they saw, and what was decided",
         icon=":material/search:",
         key=f"{KEY}.text",
         persist_state="session",
@@ -218,14 +224,14 @@ def _ask_filter(person: Person) -> ItemFilter:
         decision=decision,
         execution=execution,
         settled_by=by,
-        text=text.strip() or None,
+        words=text.strip() or None,
         since=since,
         until=until,
     )
 
 
-def line_of(item: ItemSummary) -> Line:
-    """Return the decided item's row."""
+def line_of(item: ItemSummary, found: Snippet | None = None) -> Line:
+    """Return the decided item's row, with the place where a search found it."""
     execution, tone = _ran(item)
     return Line(
         id=str(item.id),
@@ -240,6 +246,7 @@ def line_of(item: ItemSummary) -> Line:
             "by": Cell(item.settled_by or "", under=_LOOKS.get(item.purpose, "")),
             "execution": Cell(execution, tone=tone),
             "settled": Cell(at=item.settled_at),
+            "found": Cell(snippet=found),
         },
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from review.board import Board
 from review.desk import ReviewDesk
 from review.governance import KeyRing, PolicyBook
+from review.indexer import Search
 from review.pauses import Switch
 from review.records import Records
 from review.roster import Roster
@@ -21,6 +22,7 @@ class Services:
     records: Records
     policies: PolicyBook
     keys: KeyRing
+    search: Search
     sessions: Sessions
     roster: Roster
     switch: Switch

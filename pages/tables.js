@@ -44,6 +44,12 @@ function filled(cell, column) {
   const parts = [];
   if (cell.at && column.kind !== "chip") parts.push(clocked(column.kind === "text" ? "ago" : column.kind, cell.at));
   if (cell.text) parts.push(element("span", column.kind === "chip" ? `chip ${cell.tone}` : `main ${cell.tone}`, cell.text));
+  if (cell.snippet) {
+    const [before, found, after] = cell.snippet;
+    const place = element("span", "main quiet", before);
+    place.append(element("mark", "", found), after);
+    parts.push(place);
+  }
   if (cell.under) parts.push(element("span", "under", cell.under));
   return parts;
 }

@@ -14,6 +14,7 @@ from pages.components import component
 from pages.rendering import draw, element, visible
 from review.errors import InvalidCursorError
 from review.items import Page
+from review.search import Snippet
 from review.store import COUNT_LIMIT
 
 R = TypeVar("R")
@@ -35,12 +36,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell: its words, quieter ones under them, and in a column of times the moment."""
+    """A cell: its words, quieter ones under them, in a column of times the moment; or what a search found, marked."""
 
     text: str = ""
     under: str = ""
     tone: CellTone = ""
     at: datetime | None = None
+    snippet: Snippet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,14 @@ def _line_data(line: Line) -> dict[str, Any]:
     }
 
 
-def _cell_data(cell: Cell) -> dict[str, str | None]:
+def _cell_data(cell: Cell) -> dict[str, Any]:
+    found = cell.snippet
     return {
         "text": visible(cell.text),
         "under": visible(cell.under),
         "tone": cell.tone,
         "at": cell.at.isoformat() if cell.at else None,
+        "snippet": [visible(found.before), visible(found.found), visible(found.after)] if found else None,
     }
 
 
@@ -211,7 +215,7 @@ def ask_one(label: str, words: Mapping[E, str], *, key: str, every: str = "All")
 def ask_days(label: str, *, key: str) -> tuple[datetime | None, datetime | None]:
     """Ask for a first and a last day in the reader's time zone; return the moments between which they lie."""
     chosen = st.date_input(label, value=[], key=key, persist_state="session", format="YYYY-MM-DD", width=230)
-    return days_between(tuple(chosen), _zone())
+    return days_between(tuple(chosen), here_zone())
 
 
 def days_between(chosen: tuple[date, ...], zone: tzinfo) -> tuple[datetime | None, datetime | None]:
@@ -224,7 +228,8 @@ def days_between(chosen: tuple[date, ...], zone: tzinfo) -> tuple[datetime | Non
     return since, datetime.combine(chosen[1] + timedelta(days=1), time.min, zone).astimezone(UTC)
 
 
-def _zone() -> tzinfo:
+def here_zone() -> tzinfo:
+    """Return the reader's time zone; UTC where their browser does not tell one."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):

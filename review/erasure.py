@@ -186,6 +186,7 @@ def _erase(tx: Writing, *, workspace: str, item_id: UUID, kind: EventKind, actor
     notes = tx.remove_notes(workspace, item_id)
     tx.remove_drafts(workspace, item_id)
     tx.remove_openings(workspace, item_id)
+    tx.forget_words(workspace, item_id)
     tx.record(AuditEvent.of(item, tx.now, kind, actor, decisions=len(decisions), notes=notes))
     tx.wake(item_id)
     return Erased(1, int(found.status is not item.status), len(decisions), notes)

@@ -282,7 +282,10 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items a list shows; an empty field leaves nothing out. ``text`` is looked for in the request.
+    """Which items a list shows; an empty field leaves nothing out.
+
+    ``text`` stands to the letter in the request, which takes a look at each. ``words`` are searched for: each begins a
+    word of what the item says, its decision included; what changed a moment ago may not be found yet.
 
     ``waiting`` are the items that anybody may take; those that are set aside are asked for by name.
     """
@@ -296,6 +299,7 @@ class ItemFilter:
     execution: Execution | None = None
     settled_by: str | None = None
     text: str | None = None
+    words: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     is_breached: bool = False

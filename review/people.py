@@ -32,6 +32,7 @@ class Permission(StrEnum):
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
     EXPORT_LABELS = "export labels"
+    SEE_FIGURES = "see the overview"
     SEE_AUDIT = "see the audit log"
     EXPORT_AUDIT = "export the audit log"
     SEE_AGENTS = "see agents"
@@ -61,6 +62,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_POLICY,
             Permission.EDIT_POLICY,
             Permission.EXPORT_LABELS,
+            Permission.SEE_FIGURES,
             Permission.SEE_AUDIT,
             Permission.SEE_AGENTS,
             Permission.SEE_PEOPLE,
@@ -73,6 +75,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_ITEMS,
             Permission.SEE_POLICY,
             Permission.EXPORT_LABELS,
+            Permission.SEE_FIGURES,
             Permission.SEE_AUDIT,
             Permission.EXPORT_AUDIT,
             Permission.SEE_AGENTS,

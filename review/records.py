@@ -8,6 +8,7 @@ from uuid import UUID
 from review.anchors import Anchor, Anchors
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.errors import UnknownReviewerError
+from review.figures import PASSAGES_LIMIT, Passage
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
 from review.labels import Label, label_of, pseudonym
 from review.manifests import RowExport, filter_digest, told_filter
@@ -61,6 +62,11 @@ class Records:
         # Asked on every drawing of every screen: whether anything waits is enough.
         beat = heartbeat(self._store, limit=1)
         return beat.is_missing or any(anchor.is_alarming for anchor in self.anchors(person))
+
+    def passages(self, person: Person, *, since: datetime) -> Sequence[Passage]:
+        """Return how the items submitted since then have gone, the latest first, PASSAGES_LIMIT at the most."""
+        person.require(Permission.SEE_FIGURES)
+        return self._store.read(lambda tx: tx.passages(person.workspace, since=since, limit=PASSAGES_LIMIT))
 
     def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
         """Return the first labels, to look at before a download."""

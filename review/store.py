@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from agents.protocol import Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
+from review.figures import Passage
 from review.items import (
     DecisionFilter,
     DecisionRecord,
@@ -44,6 +45,14 @@ class ClosedItem(NamedTuple):
     id: UUID
     settled_at: datetime
     is_erased: bool
+
+
+class ItemWords(NamedTuple):
+    """The words that an item is found by, blanks between them."""
+
+    workspace: str
+    item_id: UUID
+    words: str
 
 
 class FilingKey(NamedTuple):
@@ -76,6 +85,9 @@ class Reading(Protocol):
         self, workspace: str, where: ItemFilter, *, limit: int, cursor: str | None = None
     ) -> Page[ReviewItem]:
         """Return a page of whole items, newest first."""
+
+    def passages(self, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
+        """Return how the items submitted since then have gone, the latest first."""
 
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
@@ -168,6 +180,15 @@ class Reading(Protocol):
 
     def count_events(self, workspace: str, where: EventFilter, *, limit: int) -> int:
         """Return how many events match, counting no further than ``limit``."""
+
+    def indexed_to(self) -> int:
+        """Return the ``seq`` of the event up to which items can be found by what they say."""
+
+    def changed_items(self, *, after: int, limit: int) -> tuple[int, Sequence[tuple[str, UUID]]]:
+        """Return what may say something new since the event ``after``, of every workspace, and up to which event.
+
+        No more than ``limit`` events are looked at, and none before which another may still be committed.
+        """
 
     def log_head(self, workspace: str) -> LogHead | None:
         """Return the workspace's log as its latest checkpoint signed it."""
@@ -310,6 +331,15 @@ class Writing(Reading, Protocol):
 
     def remove_openings(self, workspace: str, item_id: UUID) -> None:
         """Remove what opens the commitments to the item's content, in all of its events up to this transaction."""
+
+    def mark_indexed(self, seq: int, *, was: int) -> bool:
+        """Note up to which event items can be found; False where it is no longer what it ``was``."""
+
+    def keep_words(self, found: Sequence[ItemWords]) -> None:
+        """Keep the words of items, in place of those they had; of items that were erased meanwhile none."""
+
+    def forget_words(self, workspace: str, item_id: UUID) -> None:
+        """Let the item not be found by anything that it said."""
 
     def record(self, event: AuditEvent) -> None:
         """Append the event to the audit log."""

@@ -165,20 +165,23 @@ def test_an_outcome_that_nobody_knows_is_established_by_a_person(
     assert client.send(client.status(item_id)).execution is Execution.SUCCEEDED
 
 
-def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, agent: WorkingAgent) -> None:
+def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, house: House, agent: WorkingAgent) -> None:
     mark = f"urn {uuid7().hex[-8:]}"
     answer = agent.calls(context=[{"kind": "message", "role": "user", "content": f"About the {mark}, please."}])
     ada.press("Approve")
     answer.result(PATIENCE_SECONDS)
     ada.go("History")
-    search = ada.page.get_by_placeholder("Search in arguments, context and subjects")
+    search = ada.page.get_by_role("textbox", name="Search", exact=True)
 
     search.fill("no such thing anywhere")
     search.press("Enter")
     ada.sees("Nothing matches")
+    while house.store.read(lambda tx: tx.indexed_to() < tx.last_recorded()):
+        ada.page.wait_for_timeout(50)
     search.fill(mark)
     search.press("Enter")
     expect(row(ada, agent.name)).to_have_count(1)
+    expect(row(ada, agent.name).locator("mark")).to_have_text(mark)
     expect(row(ada, agent.name)).to_contain_text("Approved")
     expect(row(ada, agent.name)).to_contain_text("ran")
     ada.look()

@@ -16,6 +16,7 @@ from agents.protocol import DecisionType, Reject
 from db.store import SqlStore
 from pages import downloads, services
 from pages.sign_in import cookie_name
+from review.indexer import Search
 from review.items import DecisionFilter, ItemFilter
 from review.pauses import Switch
 from review.people import Person
@@ -50,6 +51,7 @@ def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch)
         records=house.records,
         policies=house.policies,
         keys=house.keys,
+        search=Search(house.store),
         sessions=sessions,
         roster=Roster(house.store),
         switch=Switch(house.store),

@@ -16,6 +16,7 @@ from pages import agents_page, audit_page, history_page, labels_page, policy_pag
 from pages.services import Services, install
 from review.audit import SYSTEM
 from review.desk import Seen
+from review.indexer import Search
 from review.intake import Submission
 from review.items import ItemFilter, Order, ReasonCode
 from review.outbound import Outbound
@@ -53,6 +54,7 @@ def installed(console: Console) -> Console:
             records=console.records,
             policies=console.policies,
             keys=console.keys,
+            search=Search(console.store),
             sessions=Sessions(console.store),
             roster=Roster(console.store),
             switch=Switch(console.store),

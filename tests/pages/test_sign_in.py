@@ -16,6 +16,7 @@ from db.store import SqlStore
 from pages import services, sign_in
 from pages.sign_in import Flow, cookie_name, local_path, person_of, proof_of
 from review.audit import EventKind
+from review.indexer import Search
 from review.pauses import Switch
 from review.people import Person, Role
 from review.roster import Roster
@@ -86,6 +87,7 @@ def installed(
                 records=house.records,
                 policies=house.policies,
                 keys=house.keys,
+                search=Search(house.store),
                 sessions=sessions,
                 roster=Roster(house.store),
                 switch=Switch(house.store),

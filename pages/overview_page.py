@@ -1,0 +1,269 @@
+"""The Overview screen: what the desk did of late, as charts that can be read as tables as well."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import altair as alt
+import streamlit as st
+
+from agents.protocol import DecisionType, Route, Status
+from pages.rendering import draw, element, facts, span, visible
+from pages.services import services
+from pages.tables import Cell, Column, Line, count_words, here_zone, show_empty, show_list
+from review.figures import (
+    PASSAGES_LIMIT,
+    DayCount,
+    Passage,
+    Share,
+    Wait,
+    decided_by_day,
+    load,
+    proposed_by_day,
+    rank,
+    shares,
+    waits,
+)
+from review.people import Permission, Person
+
+TITLE = "Overview"
+ICON = ":material/monitoring:"
+PATH = "overview"
+PERMISSION = Permission.SEE_FIGURES
+
+KEY = "overview"
+HEIGHT = 240
+ROW = 30
+
+_WINDOWS = {7: "7 days", 14: "14 days", 30: "30 days", 90: "90 days"}
+_ROUTES = {Route.EXECUTE: "Ran alone", Route.REVIEW: "Sent to people", Route.DENY: "Denied"}
+_DECISIONS = {
+    DecisionType.APPROVE: "Approved",
+    DecisionType.EDIT: "Edited",
+    DecisionType.REJECT: "Rejected",
+    DecisionType.RESPOND: "Answered",
+}
+_ROUTE_WORDS = {route.value: words for route, words in _ROUTES.items()}
+_DECISION_WORDS = {decision.value: words for decision, words in _DECISIONS.items()}
+
+
+def page(person: Person) -> None:
+    """Show what was proposed and decided of late, how long it waited, what is late, and who decided."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.title(TITLE)
+        days = st.segmented_control(
+            "Of the last",
+            list(_WINDOWS),
+            format_func=lambda value: _WINDOWS[value],
+            default=14,
+            required=True,
+            key=f"{KEY}.days",
+            persist_state="session",
+        )
+    now = datetime.now(UTC)
+    passages = services().records.passages(person, since=now - timedelta(days=days or 14))
+    if not passages:
+        show_empty("Nothing was proposed in this time", "What agents propose from now on is counted here, day by day.")
+        return
+    _show_head(passages, now)
+    zone = here_zone()
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_days("Actions proposed", proposed_by_day(passages, zone), _ROUTE_WORDS, zone, what="proposed")
+        _show_waits(waits(passages, now))
+    with right:
+        _show_days("Decisions of people", decided_by_day(passages, zone), _DECISION_WORDS, zone, what="decided")
+        _show_load(load(passages))
+    _show_shares(shares(passages))
+    if len(passages) == PASSAGES_LIMIT:
+        st.caption(f"Of the latest {PASSAGES_LIMIT:,} items; there are more in this time.")
+
+
+def _show_head(passages: Sequence[Passage], now: datetime) -> None:
+    waited = [passage.wait for passage in passages if passage.wait is not None]
+    waiting = [passage for passage in passages if passage.status in (Status.WAITING, Status.CLAIMED)]
+    told = {
+        "Actions proposed": f"{sum(passage.is_proposed for passage in passages):,}",
+        "Decided by people": f"{len(waited):,}",
+        "Half were decided within": span(rank(waited, 0.5)) if waited else "–",
+        "Nine of ten within": span(rank(waited, 0.9)) if waited else "–",
+        "Waiting now": count_words(len(waiting)),
+        "Of these past their time": count_words(sum(passage.is_late(now) for passage in waiting)),
+    }
+    draw(element("div", facts(list(told.items())), class_="so-strip"))
+
+
+def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zone: tzinfo, *, what: str) -> None:
+    _head(title, f"items a day, by the day they were {what} ({zone})")
+    if not counts:
+        _nothing()
+        return
+    rows = alt.InlineData(
+        values=[{"Day": f"{day}T00:00:00", "Kind": words[kind], "Items": number} for day, kind, number in counts]
+    )
+    chart = (
+        alt.Chart(rows, height=HEIGHT, description=f"{title}, items a day; the same is in the table below.")
+        .mark_bar(size=14)
+        .encode(
+            x=alt.X("Day:T", title=None, axis=alt.Axis(format="%d %b", grid=False, tickCount=7)),
+            y=alt.Y("sum(Items):Q", title=None, axis=alt.Axis(tickMinStep=1, tickCount=4)),
+            color=_colour("Kind", words.values()),
+            tooltip=["Day:T", "Kind:N", "Items:Q"],
+        )
+    )
+    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.{what}")
+    lines = [
+        Line(str(n), f"{day}", {"day": Cell(f"{day}"), "kind": Cell(words[kind]), "count": Cell(f"{number:,}")})
+        for n, (day, kind, number) in enumerate(counts)
+    ]
+    columns = (Column("day", "Day"), Column("kind", "Kind"), Column("count", "Items", "number"))
+    _table(title, columns, lines, key=what)
+
+
+def _show_waits(found: Sequence[Wait]) -> None:
+    title = "How long items wait"
+    _head(title, "minutes from proposal to a person's decision, by queue; the line is the time that they were given")
+    if not found:
+        _nothing()
+        return
+    rows = alt.InlineData(
+        values=[
+            {"Queue": visible(wait.queue), "Share": words, "Minutes": time.total_seconds() / 60}
+            for wait in found
+            for words, time in (("Half within", wait.median), ("Nine of ten within", wait.p90))
+        ]
+    )
+    given = alt.InlineData(
+        values=[{"Queue": visible(wait.queue), "Minutes": wait.allowed.total_seconds() / 60} for wait in found]
+    )
+    queue = alt.Y("Queue:N", title=None, axis=alt.Axis(labelLimit=140))
+    words = f"{title}, by queue; the same is in the table below."
+    bars = (
+        alt.Chart(rows, height=alt.Step(12), description=words)
+        .mark_bar()
+        .encode(
+            x=alt.X("Minutes:Q", title=None, axis=alt.Axis(tickCount=5)),
+            y=queue,
+            yOffset=alt.YOffset("Share:N", sort=["Half within", "Nine of ten within"]),
+            color=_colour("Share", ("Half within", "Nine of ten within")),
+            tooltip=["Queue:N", "Share:N", alt.Tooltip("Minutes:Q", format=".1f")],
+        )
+    )
+    line = alt.Chart(given).mark_tick(thickness=2, color="#8c8577", size=26).encode(x="Minutes:Q", y=queue)
+    st.altair_chart(bars + line, width="stretch", key=f"{KEY}.chart.waits")
+    lines = [
+        Line(
+            wait.queue,
+            wait.queue,
+            {
+                "queue": Cell(wait.queue),
+                "decided": Cell(f"{wait.decided:,}"),
+                "median": Cell(span(wait.median)),
+                "p90": Cell(span(wait.p90)),
+                "allowed": Cell(span(wait.allowed)),
+                "late": Cell(f"{wait.late:,}", tone="bad" if wait.late else ""),
+            },
+        )
+        for wait in found
+    ]
+    columns = (
+        Column("queue", "Queue"),
+        Column("decided", "Decided", "number"),
+        Column("median", "Half within", "number"),
+        Column("p90", "Nine of ten", "number"),
+        Column("allowed", "Given", "number"),
+        Column("late", "Late", "number"),
+    )
+    _table(title, columns, lines, key="waits")
+
+
+def _show_load(found: Sequence[tuple[str, int]]) -> None:
+    title = "Who decides"
+    _head(title, "items that each person settled")
+    if not found:
+        _nothing()
+        return
+    rows = alt.InlineData(values=[{"Reviewer": visible(name), "Items": count} for name, count in found])
+    chart = (
+        alt.Chart(rows, height=alt.Step(ROW), description=f"{title}, items a person; the same is in the table below.")
+        .mark_bar(size=14)
+        .encode(
+            x=alt.X("Items:Q", title=None, axis=alt.Axis(tickMinStep=1, tickCount=5)),
+            y=alt.Y("Reviewer:N", title=None, sort="-x", axis=alt.Axis(labelLimit=140)),
+            tooltip=["Reviewer:N", "Items:Q"],
+        )
+    )
+    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.load")
+    lines = [
+        Line(str(n), name, {"name": Cell(name), "count": Cell(f"{count:,}")}) for n, (name, count) in enumerate(found)
+    ]
+    _table(title, (Column("name", "Reviewer"), Column("count", "Items", "number")), lines, key="load")
+
+
+def _show_shares(found: Sequence[Share]) -> None:
+    title = "What people decide, by agent and tool"
+    _head(title, "share of people's decisions")
+    if not found:
+        _nothing()
+        return
+    rows = alt.InlineData(
+        values=[
+            {
+                "Tool": visible(f"{share.agent} · {share.tool}"),
+                "Decision": _DECISIONS[share.decision],
+                "Share": share.times / share.of,
+                "Items": share.times,
+            }
+            for share in found
+        ]
+    )
+    tools = list(dict.fromkeys(visible(f"{share.agent} · {share.tool}") for share in found))
+    chart = (
+        alt.Chart(rows, height=alt.Step(ROW), description=f"{title}, in shares; the same is in the table below.")
+        .mark_bar(size=14)
+        .encode(
+            x=alt.X("Share:Q", title=None, stack="zero", axis=alt.Axis(format="%", tickCount=5)),
+            y=alt.Y("Tool:N", title=None, sort=tools, axis=alt.Axis(labelLimit=320)),
+            color=_colour("Decision", _DECISIONS.values()),
+            order=alt.Order("color_Decision_sort_index:Q"),
+            tooltip=["Tool:N", "Decision:N", alt.Tooltip("Share:Q", format=".0%"), "Items:Q"],
+        )
+    )
+    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.shares")
+    lines = [
+        Line(
+            str(n),
+            share.tool,
+            {
+                "tool": Cell(share.tool, under=share.agent),
+                "decision": Cell(_DECISIONS[share.decision]),
+                "share": Cell(f"{share.times / share.of:.0%}"),
+                "count": Cell(f"{share.times:,} of {share.of:,}"),
+            },
+        )
+        for n, share in enumerate(found)
+    ]
+    columns = (
+        Column("tool", "Tool"),
+        Column("decision", "Decision"),
+        Column("share", "Share", "number"),
+        Column("count", "Items", "number"),
+    )
+    _table(title, columns, lines, key="shares")
+
+
+def _head(title: str, unit: str) -> None:
+    draw(element("div", element("h2", title), element("p", unit, class_="so-quiet so-small"), class_="so-figure"))
+
+
+def _nothing() -> None:
+    draw(element("p", "There is nothing of it in this time.", class_="so-quiet"))
+
+
+def _colour(field: str, words: Iterable[str]) -> alt.Color:
+    legend = alt.Legend(title=None, orient="top", symbolType="square", offset=4)
+    return alt.Color(f"{field}:N", sort=list(words), scale=alt.Scale(domain=list(words)), legend=legend)
+
+
+def _table(title: str, columns: Sequence[Column], lines: Sequence[Line], *, key: str) -> None:
+    with st.expander("As a table"):
+        show_list(f"{KEY}.table.{key}", columns, lines, caption=title)

@@ -1,0 +1,60 @@
+"""The search's use cases: keep the words of items that changed, a moment after the commit, and show what was found."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from review.people import Permission, Person
+from review.search import Snippet, asked_terms, search_words, snippet, text_of
+from review.store import ItemWords, Reading, Store, Writing
+
+INDEXED_TOGETHER = 200
+
+
+class _Step(NamedTuple):
+    since: int
+    upto: int
+    found: Sequence[ItemWords]
+
+
+class Search:
+    """Follows the audit events, each of which says that an item changed; what was erased leaves with its erasure.
+
+    Several processes may do it at once: who finds that another has got further keeps nothing.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def tick(self) -> int:
+        """Keep the words of what changed since the last time, a little of it; return how many items that were."""
+        step = self._store.read(_next_step)
+        if step.upto == step.since:
+            return 0
+
+        def work(tx: Writing) -> int:
+            if not tx.mark_indexed(step.upto, was=step.since):
+                return 0
+            tx.keep_words(step.found)
+            return len(step.found)
+
+        return self._store.write(work)
+
+    def snippets(self, person: Person, item_ids: Sequence[UUID], words: str) -> dict[UUID, Snippet]:
+        """Return where each of the items says what was searched for; one that says it no more has none."""
+        person.require(Permission.SEE_ITEMS)
+        terms = asked_terms(words)
+
+        def look(tx: Reading) -> dict[UUID, Snippet]:
+            items = [item for item_id in item_ids if (item := tx.item(person.workspace, item_id))]
+            places = ((item.id, snippet(text_of(item), terms)) for item in items)
+            return {item_id: place for item_id, place in places if place is not None}
+
+        return self._store.read(look)
+
+
+def _next_step(tx: Reading) -> _Step:
+    since = tx.indexed_to()
+    upto, changed = tx.changed_items(after=since, limit=INDEXED_TOGETHER)
+    items = [item for workspace, item_id in changed if (item := tx.item(workspace, item_id)) and not item.erased_at]
+    return _Step(since, upto, [ItemWords(item.workspace, item.id, search_words(item)) for item in items])
