@@ -42,6 +42,7 @@ class House:
     printed_link: str
     store: SqlStore
     desk: ReviewDesk
+    log: Path
     known_hosts: tuple[str, ...] = ()
 
     def link(self, person: Person) -> str:
@@ -91,7 +92,7 @@ def running(folder: Path, *, has_demo: bool = False, settings: Mapping[str, str]
         store = open_store(database)
         try:
             receipts = Receipts(load_signing_key(folder / "signing-key.pem"), issuer=url)
-            yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)))
+            yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)), log)
         finally:
             store.close()
     finally:
