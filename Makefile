@@ -48,13 +48,13 @@ requirements: .venv/dev.stamp ## Pin requirements*.in anew; what is pinned stays
 	$(PIN) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 
 # In an environment of its own, which shares nothing with what it looks at. It says 1 where something is known against a
-# package; where the advisories cannot be reached nothing is known at all, and that is said too.
+# package, and where one could not be looked up; where no advisories can be reached that is said too.
 audit: .venv/dev.stamp ## Ask PyPI whether anything is known against the packages that are pinned.
 	@.venv/bin/uv tool run --from pip-audit==2.10.1 pip-audit --version >/dev/null || \
 		{ echo "pip-audit could not be installed: nothing was audited." >&2; exit 2; }
 	@$(PYTHON) -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=20).read(1)" 2>/dev/null || \
 		{ echo "The advisories at pypi.org cannot be reached from here: nothing was audited." >&2; exit 2; }
-	.venv/bin/uv tool run --from pip-audit==2.10.1 pip-audit --disable-pip --no-deps --progress-spinner off \
+	.venv/bin/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --no-deps --progress-spinner off \
 		--requirement requirements.txt
 
 # A Python is good enough when it can also make a virtual environment; Debian, for one, packs that apart.
