@@ -8,7 +8,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.venv/.cache/hypothesis
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run serve demo test check bench torture format requirements
+.PHONY: help run serve demo test check bench torture format requirements audit
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -46,6 +46,16 @@ format: .venv/dev.stamp ## Put the code into the house's format.
 requirements: .venv/dev.stamp ## Pin requirements*.in anew; what is pinned stays unless the .in files ask otherwise.
 	$(PIN) requirements.in -o requirements.txt
 	$(PIN) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+# In an environment of its own, which shares nothing with what it looks at. It says 1 where something is known against a
+# package, and where one could not be looked up; where no advisories can be reached that is said too.
+audit: .venv/dev.stamp ## Ask PyPI whether anything is known against the packages that are pinned.
+	@.venv/bin/uv tool run --from pip-audit==2.10.1 pip-audit --version >/dev/null || \
+		{ echo "pip-audit could not be installed: nothing was audited." >&2; exit 2; }
+	@$(PYTHON) -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=20).read(1)" 2>/dev/null || \
+		{ echo "The advisories at pypi.org cannot be reached from here: nothing was audited." >&2; exit 2; }
+	.venv/bin/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip --no-deps --progress-spinner off \
+		--requirement requirements.txt
 
 # A Python is good enough when it can also make a virtual environment; Debian, for one, packs that apart.
 .venv/bin/python:

@@ -243,11 +243,18 @@ class Surface {
     this.live.textContent = `Before you: ${look.name}`;
   }
 
-  // The same look, with a note more: what is open, scrolled or typed stays as it is.
+  // The same look, with a note more: what is open, scrolled or typed stays as it is. Revealed, it is drawn anew.
   repaint({ stamp }) {
     const look = this.looks.get(stamp);
+    const wasMasked = this.painted.look.masked;
     this.painted.stamp = stamp;
     this.painted.look = look;
+    if (look.masked !== wasMasked) {
+      this.item.replaceChildren(...this.bodyOf(stamp, look));
+      this.drawArgs();
+      this.drawBar();
+      return;
+    }
     this.item.querySelector(".focus-beside").replaceChildren(...look.right.map(grown));
   }
 
@@ -287,6 +294,11 @@ class Surface {
     args.replaceChildren(grown(this.isOpened() ? (look.whole ?? look.cut) : look.cut));
     if (!this.isOpened()) {
       args.append(this.button(`Show the ${look.hidden.toLocaleString("en")} hidden characters`, "o", () => this.open()));
+    }
+    if (look.masked) {
+      const veil = element("p", "focus-masked", element("span", "so-hidden", look.masked));
+      if (look.reveals) veil.append(this.button("Reveal", "v", () => this.hand("reveal"), { isQuiet: true }));
+      args.append(veil);
     }
   }
 
@@ -337,7 +349,11 @@ class Surface {
       made.push(approve);
     }
     if (takes("reject")) made.push(this.button("Reject", "r", () => this.turn("reject"), { tone: "bad" }));
-    if (takes("edit")) made.push(this.button("Edit", "e", () => this.hand("edit")));
+    if (takes("edit")) {
+      const edit = this.button("Edit", "e", () => this.hand("edit"));
+      edit.disabled = Boolean(look.masked);
+      made.push(edit);
+    }
     if (takes("respond")) made.push(this.button("Respond", "w", () => this.turn("respond")));
     if (takes("approve") && !this.isOpened()) made.push(element("span", "so-hidden", "Open the hidden characters to approve."));
     made.push(element("span", "focus-space"));

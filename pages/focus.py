@@ -8,7 +8,7 @@ changes nothing more. Authority stays in the use cases: what the browser says is
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Literal, TypedDict
@@ -26,11 +26,15 @@ from pages.item_view import (
     facts_view,
     headline,
     hidden_characters,
+    is_revealed,
+    masked_words,
     notes_card,
     own_words_card,
     precedents_card,
+    readable,
     reasons_card,
     repeated_card,
+    revealed_key,
     shown_action,
     waiting_for_answer,
 )
@@ -42,7 +46,7 @@ from review.desk import WholeItem
 from review.errors import SignInAgainError
 from review.items import Purpose, ReasonCode, ReviewItem
 from review.lifecycle import shown_digest
-from review.people import Person
+from review.people import Permission, Person
 
 SETTLING_MS = 300
 
@@ -66,6 +70,7 @@ class Act(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     PLAIN = "plain"
+    REVEAL = "reveal"
 
 
 class Entry(BaseModel):
@@ -203,7 +208,7 @@ def looked_for_ms(entry: Entry) -> int:
 
 
 def _stamped(items: Sequence[ReviewItem]) -> list[tuple[str, ReviewItem]]:
-    return [(f"{look_key(item)}.{item.notes}", item) for item in items]
+    return [(f"{look_key(item)}.{item.notes}.{bool(st.session_state.get(revealed_key(item)))}", item) for item in items]
 
 
 def _left_ms(item: ReviewItem) -> int:
@@ -213,34 +218,40 @@ def _left_ms(item: ReviewItem) -> int:
 def _look(person: Person, item: ReviewItem) -> str:
     desk = services().desk
     whole = desk.whole(person, item.id)
-    return json.dumps(
-        look_of(whole, person, precedents=precedents_card(item, desk.precedents(person, item), utc_now()))
-    )
+    # What was revealed is this item; others of the same tool stay masked.
+    past = [
+        replace(found, item=replace(whole, item=found.item, notes=(), decisions=(), repeated=()).masked().item)
+        for found in desk.precedents(person, item)
+    ]
+    return json.dumps(look_of(whole, person, precedents=precedents_card(readable(whole).item, past, utc_now())))
 
 
 def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[str, Any]:  # noqa: ANN401 -- elements
     """Return all that the component paints of an item, as trees of elements and facts about it."""
-    item, now = whole.item, utc_now()
+    shown, now = readable(whole), utc_now()
+    item = shown.item
     hidden = hidden_characters(whole)
     return {
         "item": str(item.id),
         "version": item.version,
         "epoch": item.epoch,
-        "digest": shown_digest(item),
+        "digest": shown_digest(whole.item),
         "name": _name(item),
         "allows": [decision.value for decision in DecisionType if decision in whole.choices],
         "asks": item.purpose is Purpose.GATE,
         "repeats": item.repeats_id is not None,
         "hidden": hidden,
+        "masked": None if is_revealed(whole) else masked_words(whole),
+        "reveals": person.may(Permission.REVEAL),
         "head": _trees(headline(item, person), *_purpose(item), *_sign_in_again(item, person)),
         "facts": _trees(facts_view(item, now, approvals=approvals(whole))),
         "cut": tree(args_card(whole, is_whole=not hidden)),
         "whole": tree(args_card(whole)) if hidden else None,
-        "left": _trees(*draft_card(item), *repeated_card(whole, now)),
+        "left": _trees(*draft_card(item), *repeated_card(shown, now)),
         "why": _trees(reasons_card(item), *precedents),
         "right": _trees(
             *own_words_card(item),
-            *notes_card(whole.notes, now),
+            *notes_card(shown.notes, now),
             *([waiting_for_answer()] if whole.is_asking else []),
             context_view(item),
         ),

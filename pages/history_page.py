@@ -7,7 +7,7 @@ import streamlit as st
 
 from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
 from pages.downloads import decisions_address
-from pages.item_view import show_item
+from pages.item_view import readable, show_item
 from pages.presence import act_as
 from pages.rendering import (
     Markup,
@@ -271,7 +271,8 @@ def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
     if whole.item.execution is Execution.UNKNOWN:
-        _show_reconciling(whole.item, person)
+        _show_reconciling(readable(whole).item, person)
+    shown = readable(whole)
     show_item(whole, person)
     if whole.item.repeats_id is not None:
         earlier = str(whole.item.repeats_id)
@@ -283,8 +284,8 @@ def _show_one(person: Person, item_id: UUID) -> None:
             on_click=_open,
             args=(earlier,),
         )
-    _show_ending(whole)
-    _show_decisions(whole.decisions)
+    _show_ending(shown)
+    _show_decisions(shown.decisions)
     if person.may(Permission.SEE_AUDIT):
         found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_SHOWN)
         _show_events(found.rows)

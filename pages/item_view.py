@@ -9,6 +9,7 @@ import streamlit as st
 from pydantic import JsonValue
 
 from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Execution, Impact, Reject, Respond, Route
+from pages.presence import act_as
 from pages.rendering import (
     Markup,
     Place,
@@ -33,12 +34,13 @@ from pages.rendering import (
     place_name,
     when,
 )
+from pages.services import services
 from review.clock import utc_now
 from review.desk import WholeItem
 from review.grounding import Origin, Source, provenance, source_of
 from review.intake import UNINSPECTABLE
 from review.items import NoteRecord, Purpose, ReviewItem
-from review.people import Person
+from review.people import Permission, Person
 from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
@@ -52,13 +54,61 @@ _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
 _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
 
+def is_revealed(whole: WholeItem) -> bool:
+    """Tell whether nothing of the item is masked from this person: they revealed it, or there is nothing."""
+    return not whole.masks or bool(st.session_state.get(revealed_key(whole.item)))
+
+
+def readable(whole: WholeItem) -> WholeItem:
+    """Return the item as this person may read it now: masked, until they reveal it."""
+    return whole if is_revealed(whole) else whole.masked()
+
+
+def show_masks(whole: WholeItem, person: Person) -> None:
+    """Say what is masked, and let whoever may reveal it; that they did is put on record first."""
+    if is_revealed(whole):
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="masks"):
+        draw(element("span", masked_words(whole), class_="so-hidden"))
+        if person.may(Permission.REVEAL):
+            st.button(
+                "Reveal",
+                key=f"{revealed_key(whole.item)}.press",
+                icon=":material/visibility:",
+                help="That you saw the values goes into the audit log; the values do not.",
+                on_click=_reveal,
+                args=(whole, person),
+            )
+
+
+def masked_words(whole: WholeItem) -> str:
+    """Return what is masked of the item, in a sentence."""
+    return f"Masked here: {', '.join(dict.fromkeys(mask.kind.value for mask in whole.masks))}."
+
+
+def reveal(item: ReviewItem, person: Person) -> None:
+    """Show this browser's session the values, once it is on record that the person asked for them."""
+    services().desk.reveal(person, item.id)
+    st.session_state[revealed_key(item)] = True
+
+
+def _reveal(whole: WholeItem, person: Person) -> None:
+    act_as(person, lambda here: reveal(whole.item, here))
+
+
+def revealed_key(item: ReviewItem) -> str:
+    """Return under which name this browser's session knows that the item's masked values were revealed."""
+    return f"revealed.{item.id}.{item.version}"
+
+
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
     """Draw the item as it was proposed, with all that was known of it; nothing in it leads outside.
 
     Of an item whose content was erased, what is left of it.
     """
     at = now or utc_now()
-    draw(headline(whole.item, person), facts_view(whole.item, at))
+    shown = readable(whole)
+    draw(headline(shown.item, person), facts_view(shown.item, at))
     if whole.item.erased_at is not None:
         words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
         draw(notice(words))
@@ -66,10 +116,12 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
         return
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        draw(args_card(whole), *draft_card(whole.item), *repeated_card(whole, at), reasons_card(whole.item))
+        draw(args_card(whole))
+        show_masks(whole, person)
+        draw(*draft_card(shown.item), *repeated_card(shown, at), reasons_card(shown.item))
     with right:
-        draw(*own_words_card(whole.item), *notes_card(whole.notes, at))
-        show_context(whole.item.request.context)
+        draw(*own_words_card(shown.item), *notes_card(shown.notes, at))
+        show_context(shown.item.request.context)
 
 
 def shown_action(item: ReviewItem) -> Action:
@@ -161,7 +213,7 @@ def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
 
 def hidden_characters(whole: WholeItem) -> int:
     """Return how many characters of the arguments the cut view leaves out."""
-    return args_view(shown_action(whole.item).args, is_whole=False, names=_schema_names(whole)).hidden
+    return args_view(shown_action(readable(whole).item).args, is_whole=False, names=_schema_names(whole)).hidden
 
 
 def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
@@ -177,7 +229,10 @@ def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
     if origins and all(origin.source in (Source.USER, Source.TOOL) for origin in origins):
         heading.append(chip("all found in the context", "good"))
     yield element("h2", *heading, class_="so-label")
-    view = args_view(shown_action(item).args, is_whole=is_whole, marks=marks, names=_schema_names(whole))
+    # Where a value comes from is looked up of the value itself: two that are masked alike may be two.
+    view = args_view(
+        shown_action(readable(whole).item).args, is_whole=is_whole, marks=marks, names=_schema_names(whole)
+    )
     yield view.markup
 
 

@@ -38,11 +38,15 @@ from pages.item_view import (
     facts_view,
     headline,
     hidden_characters,
+    is_revealed,
     notes_card,
     own_words_card,
+    readable,
     reasons_card,
     repeated_card,
+    reveal,
     show_context,
+    show_masks,
     shown_action,
     waiting_for_answer,
 )
@@ -320,7 +324,15 @@ def _skipped_one(person: Person, entry: Entry) -> Acknowledgement:
     return done("")
 
 
-def _turned_to_edit(_: Person, entry: Entry) -> Acknowledgement:
+def _revealed(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None:
+        reveal(services().desk.whole(person, entry.item).item, person)
+    return done("")
+
+
+def _turned_to_edit(person: Person, entry: Entry) -> Acknowledgement:
+    if entry.item is not None and not is_revealed(services().desk.whole(person, entry.item)):
+        return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
     st.session_state[_CURRENT] = entry.item
     st.session_state[_EDITING] = True
     st.session_state[f"review.{entry.item}.{entry.version}.mode"] = Mode.EDIT
@@ -363,6 +375,7 @@ _ACTS: dict[Act, Callable[[Person, Entry], Acknowledgement]] = {
     Act.PLAIN: _turned_plain,
     Act.PAUSE: _paused,
     Act.RESUME: _resumed,
+    Act.REVEAL: _revealed,
 }
 
 
@@ -482,7 +495,8 @@ def _skipped() -> frozenset[UUID]:
 
 
 def _show(look: Look) -> None:
-    item, now = look.item, utc_now()
+    now, shown = utc_now(), readable(look.whole)
+    item = shown.item
     restore(look.person, item.id, item.version, key=look.draft_key)
     head, hold = st.columns([9, 3], gap="small", vertical_alignment="top")
     with head:
@@ -499,7 +513,8 @@ def _show(look: Look) -> None:
         edit = _show_edit(look) if look.mode is Mode.EDIT else None
         if edit is None:
             _show_args(look)
-        draw(*draft_card(item), *repeated_card(look.whole, now))
+            show_masks(look.whole, look.person)
+        draw(*draft_card(item), *repeated_card(shown, now))
         _show_earlier(look)
         draw(reasons_card(item))
     with right:
@@ -507,7 +522,7 @@ def _show(look: Look) -> None:
         if look.whole.is_asking:
             _show_open_thread(look)
         else:
-            draw(*notes_card(look.whole.notes, now))
+            draw(*notes_card(shown.notes, now))
         show_context(item.request.context)
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
@@ -532,7 +547,7 @@ def _show_open_thread(look: Look) -> None:
     whole = services().desk.whole(look.person, look.item.id)
     if not whole.is_asking:
         st.rerun()
-    draw(*notes_card(whole.notes, utc_now()))
+    draw(*notes_card(readable(whole).notes, utc_now()))
     draw(waiting_for_answer())
 
 
@@ -589,7 +604,9 @@ def _bar_choose(look: Look) -> None:
             (DecisionType.RESPOND, "Respond", ":material/reply:", Mode.RESPOND),
         ):
             if look.takes(decision):
-                _mode_button(look, label, mode, icon=icon)
+                # A form shows what it changes, so that nobody edits what is masked from them.
+                is_veiled = mode is Mode.EDIT and not is_revealed(look.whole)
+                _mode_button(look, label, mode, icon=icon, is_disabled=is_veiled)
         if look.takes(DecisionType.APPROVE) and not look.is_opened:
             draw(element("span", "Open the hidden characters to approve.", class_="so-hidden"))
         st.space("stretch")
@@ -703,12 +720,15 @@ def _ask_text(look: Look, name: str, label: str) -> None:
     st.text_area(label, key=f"{look.draft_key}.{name}", height=90, persist_state="session")
 
 
-def _mode_button(look: Look, label: str, mode: Mode, *, icon: str | None = None, is_quiet: bool = False) -> None:
+def _mode_button(
+    look: Look, label: str, mode: Mode, *, icon: str | None = None, is_quiet: bool = False, is_disabled: bool = False
+) -> None:
     st.button(
         label,
         key=f"{look.key}.{look.mode}.to-{mode}",
         icon=icon,
         type="tertiary" if is_quiet else "secondary",
+        disabled=is_disabled,
         on_click=_turn_to,
         args=(look, mode),
     )

@@ -25,7 +25,7 @@ LEAF_VERSION = 2
 
 # What is committed to: of a person, whoever they are; of an item's content, what could be found out by trying values.
 _OF_PEOPLE = frozenset({"actor_id", "actor_name", "holder", "whom", "assignee"})
-_OF_CONTENT = frozenset({"digest", "digest_seen", "permitted_digest"})
+_OF_CONTENT = frozenset({"digest", "digest_seen", "permitted_digest", "places"})
 
 
 class EventKind(StrEnum):
@@ -73,6 +73,7 @@ class EventKind(StrEnum):
     KEY_ROTATED = "key_rotated"
     CONTENT_ERASED = "content_erased"
     CONTENT_EXPIRED = "content_expired"
+    VALUES_REVEALED = "values_revealed"
 
 
 @dataclass(frozen=True, slots=True)

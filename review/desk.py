@@ -1,6 +1,6 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -8,7 +8,19 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Action, Approve, Decision, DecisionType, Execution, Note, OutcomeStatus, Reject, Status
+from agents.protocol import (
+    Action,
+    Approve,
+    ContextEntry,
+    ContextKind,
+    Decision,
+    DecisionType,
+    Execution,
+    Note,
+    OutcomeStatus,
+    Reject,
+    Status,
+)
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.drafts import Drafts
@@ -51,6 +63,7 @@ from review.items import (
     ReviewItem,
 )
 from review.lifecycle import shown_digest
+from review.masking import Mask, masked_args, masked_model, masked_value
 from review.people import Permission, Person
 from review.policy import Queue
 from review.precedents import LOOKED_THROUGH, Precedent, most_alike
@@ -101,6 +114,44 @@ class WholeItem:
     def reasons_asked(self, decision: DecisionType) -> tuple[ReasonCode, ...]:
         """Return the reason codes of which this decision needs one; empty where it needs none."""
         return reasons_asked(self.queue, decision)
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """Return where in the arguments that would run something is masked until it is revealed."""
+        return masked_args(_proposed(self.item).args, self.args_schema).masks
+
+    def masked(self) -> "WholeItem":
+        """Return a copy to be read: secrets, personal data and what is declared sensitive are masked throughout."""
+        of_agent = masked_args(self.item.request.action.args, self.args_schema)
+        of_draft = masked_args(self.item.draft.args, self.args_schema) if self.item.draft else of_agent
+        known = {**of_agent.known, **of_draft.known}
+        request = self.item.request
+        shown = request.model_copy(
+            update={
+                "action": request.action.model_copy(update={"args": of_agent.args}),
+                "context": tuple(_masked_entry(entry, known) for entry in request.context),
+                "impact": masked_model(request.impact, known),
+                **{
+                    name: masked_value(getattr(request, name), known)
+                    for name in ("description", "rationale", "metadata")
+                },
+            }
+        )
+        draft = self.item.draft.model_copy(update={"args": of_draft.args}) if self.item.draft else None
+        return replace(
+            self,
+            item=replace(
+                self.item,
+                request=shown,
+                draft=draft,
+                decision=masked_model(self.item.decision, known),
+                outcome=masked_model(self.item.outcome, known),
+                reconciliation=masked_model(self.item.reconciliation, known),
+            ),
+            notes=tuple(replace(kept, note=masked_model(kept.note, known)) for kept in self.notes),
+            decisions=tuple(replace(made, decision=masked_model(made.decision, known)) for made in self.decisions),
+            repeated=tuple(replace(made, decision=masked_model(made.decision, known)) for made in self.repeated),
+        )
 
     @property
     def is_asking(self) -> bool:
@@ -345,6 +396,23 @@ class ReviewDesk:
 
         self._store.write(work)
 
+    def reveal(self, person: Person, item_id: UUID) -> None:
+        """Put on record that the person is shown what is masked of the item; where nothing is, nothing happens.
+
+        Whoever asks shows the values only after this returned. Raises NotAllowedError, ItemNotFoundError.
+        """
+        person.require(Permission.SEE_ITEMS)
+        person.require(Permission.REVEAL)
+
+        def work(tx: Writing) -> None:
+            item = _found(tx, person, item_id)
+            masks = masked_args(_proposed(item).args, _schema(tx, item)).masks
+            if item.erased_at is None:
+                places = "\n".join(mask.pointer for mask in masks)
+                _record(tx, item, EventKind.VALUES_REVEALED, person, places=places, count=len(masks))
+
+        self._store.write(work)
+
     def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
         """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
 
@@ -531,6 +599,12 @@ def _require_fitting_args(tx: Reading, item: ReviewItem, decision: Decision) -> 
     schema = _schema(tx, item)
     if schema is not None and (errors := args_errors(schema, action.args)):
         raise InvalidArgsError(errors)
+
+
+def _masked_entry(entry: ContextEntry, known: Mapping[str, str]) -> ContextEntry:
+    if entry.kind is ContextKind.IMAGE:
+        return entry
+    return masked_model(entry, known)
 
 
 def _proposed(item: ReviewItem) -> Action:

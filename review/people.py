@@ -29,6 +29,7 @@ class Permission(StrEnum):
     DECIDE = "decide items"
     ASSIGN = "give items to people"
     RECONCILE = "reconcile unknown outcomes"
+    REVEAL = "reveal masked values"
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
     EXPORT_LABELS = "export labels"
@@ -50,6 +51,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_ITEMS,
             Permission.DECIDE,
             Permission.RECONCILE,
+            Permission.REVEAL,
             Permission.SEE_POLICY,
             Permission.PAUSE,
         }
@@ -59,6 +61,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_ITEMS,
             Permission.ASSIGN,
             Permission.RECONCILE,
+            Permission.REVEAL,
             Permission.SEE_POLICY,
             Permission.EDIT_POLICY,
             Permission.EXPORT_LABELS,
@@ -73,6 +76,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.AUDITOR: frozenset(
         {
             Permission.SEE_ITEMS,
+            Permission.REVEAL,
             Permission.SEE_POLICY,
             Permission.EXPORT_LABELS,
             Permission.SEE_FIGURES,

@@ -220,6 +220,7 @@ _STEPS: dict[EventKind, tuple[Callable[[Standing, Data], bool], Callable[[Standi
         lambda was, _: was.execution is Execution.STARTED,
         lambda was, _: replace(was, execution=Execution.UNKNOWN),
     ),
+    EventKind.VALUES_REVEALED: (lambda _, __: True, lambda was, _: was),
     EventKind.CONTENT_ERASED: (lambda was, _: was.status.is_final, lambda was, _: was),
     EventKind.CONTENT_EXPIRED: (lambda was, _: was.status.is_final, lambda was, _: was),
     EventKind.OUTCOME_RECONCILED: (

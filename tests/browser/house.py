@@ -42,6 +42,7 @@ class House:
     printed_link: str
     store: SqlStore
     desk: ReviewDesk
+    log: Path
     known_hosts: tuple[str, ...] = ()
 
     def link(self, person: Person) -> str:
@@ -96,7 +97,7 @@ def running(
         store = open_store(database)
         try:
             receipts = Receipts(load_signing_key(folder / "signing-key.pem"), issuer=url)
-            yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)))
+            yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)), log)
         finally:
             store.close()
     finally:

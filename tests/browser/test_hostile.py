@@ -51,6 +51,73 @@ PAYLOADS = (
     "H\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308 tall",
     "w" * 3_000,
 )
+CHUNKS = 3
+HIDING = tuple(
+    map(
+        chr,
+        (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xAD, 0x61C, 0x180E, 0xFEFF, 0xE0041),
+    )
+)
+_BLANK = (
+    "\u115f",
+    "\u3164",
+    "\uffa0",
+    "\u2800",
+    "\u034f",
+    "\ufe0f",
+    "\U000e0100",
+    "\u17b4",
+    "\u2028",
+    "\u2029",
+    "\x1b",
+    "\x08",
+)
+_TAGS = (
+    *("a", "audio", "base", "body", "button", "details", "embed", "form", "frame", "iframe", "img", "input", "link"),
+    *("marquee", "math", "meta", "object", "script", "select", "style", "svg", "template", "textarea", "video"),
+)
+_ENDINGS = ("", "</div></div>", "</textarea>", "</style>", "-->", "]]>")
+_SCHEMES = (
+    "javascript:alert(%d)",
+    "JaVaScRiPt:alert(%d)",
+    "data:text/html,<script>alert(%d)</script>",
+    "vbscript:alert(%d)",
+)
+_MARKDOWN = (
+    *(
+        "![{n}]({url})",
+        "[{n}]({url})",
+        "[{n}]: {url}",
+        "<{url}>",
+        "# {n} {url}",
+        "> {n} {url}",
+        "`{n}` {url}",
+        "|{n}|{url}|",
+    ),
+    *(
+        "- [ ] {n} {url}",
+        "***{n}*** {url}",
+        "~~{n}~~ {url}",
+        "[^{n}]: {url}",
+        ":red[{n}] {url}",
+        ":material/{n}: {url}",
+    ),
+    *("$\\href{{{url}}}{{{n}}}$", "![{n}]({url} 'title')", "[![{n}]({url})]({url})", "<img src='{url}'>{n}"),
+)
+# Each tag that loads or runs, each way out of where it might stand, each hiding code point, each way of Markdown.
+MANY = (
+    *(
+        f'{ending}<{tag} src="{FOREIGN}/{tag}{number}" href="{FOREIGN}/{number}" onerror=alert({number}) autofocus>'
+        for number, ending in enumerate(_ENDINGS)
+        for tag in _TAGS
+    ),
+    *(f'<{tag} style="background:url({FOREIGN}/s-{tag})" onload=alert(0) onfocus=alert(1)>' for tag in _TAGS),
+    *(f"<a href='{scheme % number}'>{number}</a>" for number in range(10) for scheme in _SCHEMES),
+    *(form.format(n=f"m{number}", url=f"{FOREIGN}/m{number}") for number, form in enumerate(_MARKDOWN)),
+    *(f"pay{character}pal {ord(character):x}" for character in (*HIDING, *_BLANK)),
+    *(f"{one}pple.com {number}" for number, one in enumerate("\u0430\u03b1\u0251\u0410\u0391\u13aa\uff41")),
+    *(f"%3Cscript%3Ealert({number})%3C/script%3E &#60;img src={FOREIGN}/e{number}&#62;" for number in range(24)),
+)
 SHORT = tuple(payload[:256] for payload in PAYLOADS)
 # What hides in these must stand on the screen as an escape, or as the names of the scripts that a word mixes.
 UNCOVERED = ("⟨U+202E⟩", "⟨U+2066⟩", "⟨U+200B⟩", "⟨U+00AD⟩", "⟨U+0007⟩", "⟨U+E0041⟩", "⟨mixes Cyrillic and Latin⟩")
@@ -109,6 +176,8 @@ def test_the_review_shows_every_payload_as_text(ada: Visitor, agent: WorkingAgen
     ada.sees("wants to publish copy")
     ada.page.get_by_role("button", name="hidden characters").click()
     expect(ada.button("Approve")).to_be_enabled()
+    ada.press("Reveal")
+    expect(ada.button("Reveal")).to_have_count(0)
     is_text_only(ada)
     ada.page.locator("details").evaluate_all("folds => folds.forEach(fold => { fold.open = true; })")
 
@@ -132,10 +201,34 @@ def test_a_payload_in_every_single_field_is_text(ada: Visitor, agent: WorkingAge
     assert "\u202e" not in shown
 
 
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_three_hundred_more_payloads_are_text(ada: Visitor, agent: WorkingAgent, chunk: int) -> None:
+    payloads = MANY[chunk::CHUNKS]
+    entries = [ContextEntry(kind=ContextKind.MESSAGE, role="user", content=payload) for payload in payloads]
+    agent.proposes(
+        ActionRequest(
+            action=Action(name="publish_copy", args={f"a{number}": payload for number, payload in enumerate(payloads)}),
+            description="\n".join(payloads),
+            context=tuple(entries),
+        )
+    )
+    ada.sees("wants to publish copy")
+    ada.page.get_by_role("button", name="hidden characters").click()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    shown = shown_text(ada.page)
+
+    is_text_only(ada)
+    assert len(MANY) >= 300
+    assert [payload for payload in payloads if shown.count(visible(payload)) < 3] == []
+    assert [character for character in HIDING if character in shown] == []
+
+
 def test_the_forms_show_every_payload_as_text(ada: Visitor, agent: WorkingAgent) -> None:
     agent.proposes(hostile(1).model_copy(update={"context": ()}))
     ada.sees("wants to publish copy")
 
+    ada.press("Reveal")
     ada.press("Edit")
     expect(ada.page.get_by_role("textbox", name="argument 1", exact=True)).to_have_value(PAYLOADS[1])
     is_text_only(ada)

@@ -56,6 +56,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         lambda house, person, item: house.desk.reconcile(person, item, OutcomeStatus.FAILED, "I looked."),
         {Role.REVIEWER, Role.LEAD},
     ),
+    "desk.reveal": (lambda house, person, item: house.desk.reveal(person, item), SEEING),
     "desk.whole": (lambda house, person, item: house.desk.whole(person, item), SEEING),
     "desk.items": (lambda house, person, _: house.desk.items(person, ItemFilter(), order=Order.URGENT), SEEING),
     "desk.count": (lambda house, person, _: house.desk.count(person, ItemFilter()), SEEING),

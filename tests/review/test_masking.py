@@ -1,0 +1,228 @@
+"""Secrets, personal data and declared fields are masked until somebody reveals them, which is put on record."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from agents.protocol import Args, ContextEntry, ContextKind, Impact, Reject
+from db.store import SqlStore
+from review.audit import EventFilter, EventKind
+from review.desk import ReviewDesk
+from review.errors import NotAllowedError
+from review.masking import Kind, Mask, masked_args, masked_text
+from tests.builders import WORKSPACE, a_decision, a_note, a_request, ada, an_action, an_item, keeping, mary, root
+from tests.console import Console
+
+SECRETS = [
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_" + "a1B2" * 9,
+    "github_pat_" + "a1B2_" * 12,
+    "glpat-" + "x" * 20,
+    "xoxb-123456789012-abcdefghijkl",
+    "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+    "sk-ant-api03-" + "A" * 40,
+    "AIza" + "B" * 35,
+    "SG." + "c" * 22 + "." + "d" * 43,
+    "npm_" + "e" * 36,
+    "whsec_" + "Zm9v" * 8,
+    "sgn_0123456789ab_" + "f" * 43,
+    "eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=\n-----END OPENSSH PRIVATE KEY-----",
+    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMC4CAQ==\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_credential_is_masked_wherever_it_stands(secret: str) -> None:
+    shown = masked_text(f"use {secret} please", {})
+
+    assert shown == "use ⟨masked secret⟩ please"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abcdefghijklmnopqrst", "Authorization: Bearer ⟨masked secret⟩"),
+        ("https://ada:hunter22@db.example/x", "https://⟨masked secret⟩@db.example/x"),
+        ("write to ada.lovelace+x@mail.example.com.", "write to ⟨masked e-mail: a…@mail.example.com⟩."),
+        ("DE89 3704 0044 0532 0130 00 today", "⟨masked IBAN: DE…3000⟩ today"),
+        ("GB82WEST12345698765432", "⟨masked IBAN: GB…5432⟩"),
+        ("card 4242 4242 4242 4242", "card ⟨masked card number: …4242⟩"),
+        ("378282246310005", "⟨masked card number: …0005⟩"),
+        ("call +49 (0)30 1234-5678", "call ⟨masked phone number: +49…78⟩"),
+    ],
+)
+def test_a_mask_says_what_it_hides_and_how_to_recognise_it(text: str, shown: str) -> None:
+    assert masked_text(text, {}) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("order A-1001", "49.90 EUR", "R-1042", "2026-11-27T22:00:00Z", "1 234 567.89", "user@localhost"),
+        *("DE00 3704 0044 0532 0130 00", "4242 4242 4242 4241", "0.4242424242424242", "skirt-and-trousers-for-summer"),
+        *("01a21f09-bc63-70a9-b01d-38719bf8bb91", "+5 points", "a@b", "1234567890123", "#foo_token"),
+    ],
+)
+def test_what_is_no_secret_is_left_as_it_is(text: str) -> None:
+    assert masked_text(text, {}) == text
+
+
+DECLARED: dict[str, Any] = {
+    "properties": {
+        "code": {"type": "string", "format": "password"},
+        "salary": {"type": "number", "writeOnly": True},
+        "person": {"$ref": "#/$defs/person"},
+        "rows": {"type": "array", "items": {"anyOf": [{"type": "null"}, {"x-signoff-sensitive": True}]}},
+    },
+    "additionalProperties": {"allOf": [{"properties": {"deep": {"x-signoff-sensitive": True}}}]},
+    "$defs": {"person": {"properties": {"name": {"x-signoff-sensitive": True}, "of": {"$ref": "#/$defs/person"}}}},
+}
+
+
+def test_what_a_schema_declares_sensitive_is_masked_whatever_it_is() -> None:
+    args: Args = {
+        "code": "open sesame",
+        "salary": 71_500.5,
+        "person": {"name": "Ada", "age": 36, "of": {"name": ["Byron", {"x": "Lord Byron"}]}},
+        "rows": ["one", None, {"two": 2}],
+        "other": {"deep": "down", "flat": "ground"},
+    }
+
+    found = masked_args(args, DECLARED)
+
+    cover = "⟨masked sensitive value⟩"
+    assert found.args == {
+        "code": cover,
+        "salary": cover,
+        "person": {"name": cover, "age": 36, "of": {"name": cover}},
+        "rows": [cover, None, cover],
+        "other": {"deep": cover, "flat": "ground"},
+    }
+    assert [mask.pointer for mask in found.masks] == [
+        *("/code", "/salary", "/person/name", "/person/of/name", "/rows/0", "/rows/2", "/other/deep"),
+    ]
+    assert masked_text("Say open sesame to Lord Byron.", found.known) == f"Say {cover} to {cover}."
+
+
+@pytest.mark.parametrize(
+    ("name", "is_masked"),
+    [
+        *(
+            (name, True)
+            for name in ("password", "apiKey", "API-KEY", "client_secret", "accessToken", "cvv", "db.password")
+        ),
+        *((name, False) for name in ("tokens", "input_tokens", "secretary", "pinned", "passenger", "cookies_baked")),
+    ],
+)
+def test_a_field_that_is_named_as_a_secret_is_masked(name: str, is_masked: bool) -> None:  # noqa: FBT001 -- a table's column
+    assert bool(masked_args({name: "plain words"}, None).masks) == is_masked
+
+
+def test_numbers_and_lists_are_looked_into() -> None:
+    found = masked_args(
+        {"card": 4242424242424242, "to": ["ada@mail.example", "nobody"], "n": 7, "a/b~": ["+4930123456"]}, {}
+    )
+
+    assert found.masks == (
+        Mask(("card",), Kind.CARD),
+        Mask(("to", 0), Kind.EMAIL),
+        Mask(("a/b~", 0), Kind.PHONE),
+    )
+    assert found.masks[-1].pointer == "/a~1b~0/0"
+    assert found.args["n"] == 7
+
+
+def test_a_schema_that_goes_round_or_wide_is_looked_at_within_bounds() -> None:
+    wide: dict[str, Any] = {"anyOf": [{"properties": {"x": {"title": str(number)}}} for number in range(5_000)]}
+    wide["allOf"] = [{"$ref": "#"}]
+
+    found = masked_args({"x": "plain"}, wide)
+
+    assert found.masks == (Mask(("x",), Kind.DECLARED),)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "@",
+        "a@",
+        "a.",
+        "1 ",
+        "12",
+        "+1",
+        "DE12 ABCD ",
+        "eyJ",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "://a:",
+        "sk-",
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (262_144 // len(piece))
+    began = time.process_time()
+
+    masked_text(text, {})
+
+    assert time.process_time() - began < 2
+
+
+CANARY = "canary-77@hidden.example"
+
+
+@pytest.fixture
+def desk(store: SqlStore) -> ReviewDesk:
+    return Console(store).desk
+
+
+def with_canary(store: SqlStore) -> Any:  # noqa: ANN401 -- a review item
+    entry = ContextEntry(kind=ContextKind.MESSAGE, role="user", title=CANARY, content=f"I am {CANARY}.")
+    request = a_request(
+        action=an_action(to=CANARY, api_key="plain-canary-key"),
+        rationale=f"{CANARY} asked for it with plain-canary-key.",
+        description=CANARY,
+        context=(entry,),
+        impact=Impact(subject=CANARY),
+        metadata={"by": CANARY},
+    )
+    item = an_item(request=request, draft=an_action(to=CANARY, text="new"), notes=1)
+    store.write(keeping(item, a_note(item, f"Is {CANARY} right?"), a_decision(item, decision=Reject(message=CANARY))))
+    return item
+
+
+def test_a_masked_item_shows_the_value_nowhere_and_is_the_same_item(store: SqlStore, desk: ReviewDesk) -> None:
+    item = with_canary(store)
+    whole = desk.whole(ada, item.id)
+
+    masked = whole.masked()
+
+    assert [mask.pointer for mask in whole.masks] == ["/to"]
+    assert CANARY in repr(whole)
+    assert CANARY not in repr(masked)
+    assert "plain-canary-key" not in repr(masked)
+    assert (masked.item.id, masked.item.digest, masked.item.version) == (item.id, item.digest, item.version)
+    assert whole.item == item
+
+
+def test_a_reveal_is_on_record_with_its_place_and_without_the_value(store: SqlStore, desk: ReviewDesk) -> None:
+    item = with_canary(store)
+
+    desk.reveal(mary, item.id)
+
+    (event,) = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(kind=EventKind.VALUES_REVEALED), limit=5)).rows
+    assert (event.actor.id, event.item_id, event.data) == (mary.id, item.id, {"count": 1, "places": "/to"})
+    assert CANARY not in json.dumps(event.data) + event.leaf.decode()
+    assert "/to" not in event.leaf.decode()  # Names of arguments are the agent's words; the leaf only commits to them.
+
+
+def test_whoever_may_not_reveal_is_refused_and_nothing_is_recorded(store: SqlStore, desk: ReviewDesk) -> None:
+    item = with_canary(store)
+
+    with pytest.raises(NotAllowedError):
+        desk.reveal(root, item.id)
+
+    assert store.read(lambda tx: tx.events(WORKSPACE, EventFilter(), limit=5)).rows == ()
