@@ -24,7 +24,8 @@ from pages.tables import (
     show_pager,
     switch_to,
 )
-from review.items import DEFAULT_PRIORITY, ItemFilter, ItemSummary, Order, Purpose
+from review.board import QueueStanding
+from review.items import DEFAULT_PRIORITY, Aside, ItemFilter, ItemSummary, Order, Purpose
 from review.people import Permission, Person
 
 TITLE = "Queue"
@@ -34,9 +35,20 @@ PERMISSION = Permission.SEE_ITEMS
 
 KEY = "queue"
 LIKELY = 0.5
-UNDECIDED = (Status.WAITING, Status.CLAIMED)
+UNDECIDED: tuple[Status | Aside, ...] = (Status.WAITING, Status.CLAIMED, *Aside)
 
-_STATUSES = {Status.WAITING: "Waiting", Status.CLAIMED: "Claimed"}
+_STATUSES: dict[Status | Aside, str] = {
+    Status.WAITING: "Waiting",
+    Status.CLAIMED: "Claimed",
+    Aside.ASSIGNED: "Assigned",
+    Aside.SNOOZED: "Asleep",
+}
+_QUEUE_COLUMNS = (
+    Column("queue", "Queue"),
+    Column("waiting", "Waiting", "number"),
+    Column("breached", "Overdue", "number"),
+    Column("oldest", "Oldest", "ago"),
+)
 _PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already", Purpose.SHADOW: "Observed"}
 _ORDERS = {Order.URGENT: "Most urgent", Order.OLDEST: "Oldest", Order.NEWEST: "Newest"}
 _COLUMNS = (
@@ -57,6 +69,7 @@ def page(person: Person) -> None:
     st.title(TITLE)
     show_refusal()
     _show_counts(person)
+    _show_queues(person)
     where, order = _ask_filter(person)
     found = page_of(
         KEY,
@@ -95,9 +108,45 @@ def line_of(item: ItemSummary, person: Person, now: datetime) -> Line:
             "queue": Cell(item.queue, under=_standing(item)),
             "submitted": Cell(at=item.submitted_at),
             "due": Cell(at=item.due_at),
-            "held": Cell("", under=item.claimed_by or "", at=item.claimed_until) if item.claimed_by else Cell(),
+            "held": _holder(item),
         },
     )
+
+
+def _holder(item: ItemSummary) -> Cell:
+    """Return who has the item: by a claim, by an assignment, or nobody until it wakes."""
+    if item.claimed_by:
+        return Cell("", under=item.claimed_by, at=item.claimed_until)
+    if item.aside is Aside.SNOOZED:
+        return Cell("", under="asleep", at=item.snoozed_until)
+    if item.aside is Aside.ASSIGNED:
+        return Cell("", under=f"waits for {item.assigned_to}", at=item.assigned_until)
+    return Cell()
+
+
+def queue_line(standing: QueueStanding) -> Line:
+    """Return the row of a queue: how much waits in it, how much of that is overdue, and since when the oldest waits."""
+    return Line(
+        id=standing.queue.name,
+        name=standing.queue.name,
+        act="Show",
+        cells={
+            "queue": Cell(standing.queue.name, under="" if standing.is_open else "asks for training", tone="strong"),
+            "waiting": Cell(count_words(standing.waiting)),
+            "breached": Cell(count_words(standing.breached), tone="bad" if standing.breached else "quiet"),
+            "oldest": Cell(at=standing.oldest) if standing.oldest else Cell("–", tone="quiet"),
+        },
+    )
+
+
+def _show_queues(person: Person) -> None:
+    lines = [queue_line(standing) for standing in services().board.standing(person).queues]
+    if len(lines) > 1:
+        show_list(f"{KEY}.queues", _QUEUE_COLUMNS, lines, caption="The queues", on_press=_choose_queue)
+
+
+def _choose_queue(name: str) -> None:
+    st.session_state[f"{KEY}.queue"] = name
 
 
 def _confidence(confidence: float | None) -> Cell:
@@ -111,7 +160,8 @@ def _standing(item: ItemSummary) -> str:
         return "ran already"
     if item.purpose is Purpose.SHADOW:
         return "observed"
-    return f"priority {item.priority}" if item.priority < DEFAULT_PRIORITY else ""
+    urgent = f"priority {item.priority}" if item.priority < DEFAULT_PRIORITY else ""
+    return ", ".join(part for part in ("overdue" if item.breached_at else "", urgent) if part)
 
 
 def _show_counts(person: Person) -> None:

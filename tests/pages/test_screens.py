@@ -23,14 +23,17 @@ from pages import (
     tables,
 )
 from pages.drafts import Draft
+from pages.tables import Cell
 from review.audit import EventFilter, EventKind
-from review.items import EVERY_DECISION, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
+from review.board import QueueStanding
+from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
 from review.labels import Label, label_of
 from review.people import Permission
 from review.policy import (
     Autonomy,
     PolicyDocument,
     Preview,
+    Queue,
     Rule,
     Signals,
     ToolRule,
@@ -117,6 +120,42 @@ def test_a_look_afterwards_is_told_from_an_agent_that_waits() -> None:
     afterwards = queue_page.line_of(a_summary(purpose=Purpose.AUDIT), ada, START)
 
     assert (waiting.cells["queue"].under, afterwards.cells["queue"].under) == ("", "ran already")
+
+
+def test_a_row_says_for_whom_an_item_waits_and_until_when_it_sleeps() -> None:
+    until = START + timedelta(hours=1)
+    given = a_summary(aside=Aside.ASSIGNED, assigned_to="Lin Ming", assigned_until=until)
+    asleep = a_summary(aside=Aside.SNOOZED, snoozed_until=until, breached_at=START)
+
+    lines = [queue_page.line_of(item, ada, START) for item in (given, asleep)]
+
+    assert [line.cells["held"] for line in lines] == [
+        Cell("", under="waits for Lin Ming", at=until),
+        Cell("", under="asleep", at=until),
+    ]
+    assert [line.cells["queue"].under for line in lines] == ["", "overdue"]
+
+
+def test_a_queue_says_what_waits_in_it_and_whether_it_asks_for_training() -> None:
+    money = QueueStanding(Queue(name="money", skills=("money",)), 1001, 2, START, is_open=False)
+    empty = QueueStanding(Queue(name="general"), 0, 0, None, is_open=True)
+
+    lines = [queue_page.queue_line(standing) for standing in (money, empty)]
+
+    assert [line.cells for line in lines] == [
+        {
+            "queue": Cell("money", under="asks for training", tone="strong"),
+            "waiting": Cell("1,000+"),
+            "breached": Cell("2", tone="bad"),
+            "oldest": Cell(at=START),
+        },
+        {
+            "queue": Cell("general", tone="strong"),
+            "waiting": Cell("0"),
+            "breached": Cell("0", tone="quiet"),
+            "oldest": Cell("–", tone="quiet"),
+        },
+    ]
 
 
 @pytest.mark.parametrize(
