@@ -95,7 +95,7 @@ _UNDOABLE = _WHOLE_ITEM.where(
     _items.c.claim_iss == bindparam("iss"),
     _items.c.claim_sub == bindparam("sub"),
     _items.c.settles_at > bindparam("now"),
-).order_by(_items.c.settles_at.desc(), _items.c.id.desc())
+)
 _DUE_DECISIONS = (
     select(_items.c.workspace, _items.c.id)
     .where(text(PENDING), _items.c.settles_at <= bindparam("now"))
@@ -552,7 +552,9 @@ class ReadTransaction:
     def undoable(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
         """Return the items on which this person's decision does not count yet, the latest decision first."""
         asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
-        return [rows.item_from(row) for row in self._connection.execute(_UNDOABLE, asked)]
+        waiting = [rows.item_from(row) for row in self._connection.execute(_UNDOABLE, asked)]
+        # They are few, as those that a person holds are; see there.
+        return sorted(waiting, key=lambda item: (item.pending and item.pending.settles_at, item.id), reverse=True)
 
     def due_decisions(self, *, limit: int) -> Sequence[tuple[str, UUID]]:
         """Return workspace and id of items whose decision is to count by now, of every workspace, oldest first."""

@@ -189,7 +189,7 @@ def _ask_filter(person: Person) -> tuple[ItemFilter, Order]:
             persist_state="session",
             width=165,
         )
-        status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="Waiting or claimed")
+        status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="All")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
         tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
         ruled = [rule.queue for rule in policy.rules] + [tool.queue for tool in policy.tools]

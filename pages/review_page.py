@@ -195,7 +195,7 @@ def _focus_view(person: Person) -> None:
     is_pausing = _is_pausing()
     items = [] if is_pausing else _held_items(person)
     show_refusal()
-    with st.container():  # Empty or not, so that the surface below keeps its number and its state.
+    with st.container(key="undo-place"):  # Empty or not, so that the surface below keeps its number and its state.
         show_undo(person, _go_back_to)
     if items or is_pausing:
         gone = _gone(person, items)

@@ -169,7 +169,7 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
     "lapsed claims": (lambda tx: tx.lapsed_claims(limit=20), {"ix_items_claim_until"}),
     "overdue items": (lambda tx: tx.overdue_items(limit=20), {"ix_items_expires_at"}),
     "decisions that are to count": (lambda tx: tx.due_decisions(limit=20), {"ix_items_settles_at"}),
-    "what a person can undo": (lambda tx: tx.undoable(WORKSPACE, ada.iss, ada.sub), {"ix_items_settles_at"}),
+    "what a person can undo": (lambda tx: tx.undoable(WORKSPACE, ada.iss, ada.sub), set()),
     "overdue outcomes": (lambda tx: tx.overdue_outcomes(limit=20), {"ix_items_outcome_due_at"}),
     "list what nobody knows": (
         lambda tx: listed(tx, Order.SETTLED, statuses=FINAL, execution=Execution.UNKNOWN),
