@@ -24,6 +24,7 @@ from pages.item_view import (
     context_view,
     draft_card,
     facts_view,
+    guidelines_card,
     headline,
     hidden_characters,
     is_revealed,
@@ -248,7 +249,7 @@ def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[s
         "cut": tree(args_card(whole, is_whole=not hidden)),
         "whole": tree(args_card(whole)) if hidden else None,
         "left": _trees(*draft_card(item), *repeated_card(shown, now)),
-        "why": _trees(reasons_card(item), *precedents),
+        "why": _trees(reasons_card(item), *guidelines_card(whole), *precedents),
         "right": _trees(
             *own_words_card(item),
             *notes_card(shown.notes, now),

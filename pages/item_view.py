@@ -310,6 +310,17 @@ def repeated_card(whole: WholeItem, now: datetime) -> Iterator[Markup]:
     )
 
 
+def guidelines_card(whole: WholeItem) -> Iterator[Markup]:
+    """Yield what is asked of whoever decides in the item's queue."""
+    if whole.queue.guidelines:
+        yield element(
+            "section",
+            element("h2", "How to decide here", chip(whole.item.queue), class_="so-label"),
+            element("p", whole.queue.guidelines, class_="so-plain"),
+            class_="so-card",
+        )
+
+
 def reasons_card(item: ReviewItem) -> Markup:
     """Return what the policy said."""
     headings = {

@@ -36,6 +36,7 @@ from pages.item_view import (
     args_card,
     draft_card,
     facts_view,
+    guidelines_card,
     headline,
     hidden_characters,
     is_revealed,
@@ -516,7 +517,7 @@ def _show(look: Look) -> None:
             show_masks(look.whole, look.person)
         draw(*draft_card(item), *repeated_card(shown, now))
         _show_earlier(look)
-        draw(reasons_card(item))
+        draw(reasons_card(item), *guidelines_card(look.whole))
     with right:
         draw(*own_words_card(item))
         if look.whole.is_asking:
@@ -619,6 +620,8 @@ def _bar_choose(look: Look) -> None:
 def _bar_edit(look: Look) -> None:
     action = shown_action(look.item)
     held = edited(look.whole.args_schema, action.args, st.session_state, f"{look.draft_key}.form")
+    if asked := look.whole.reasons_asked(DecisionType.EDIT):
+        _ask_codes(look, asked)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _decide_button(look, _edit, icon=":material/check:")
         _mode_button(look, "Back", Mode.CHOOSE)
@@ -639,20 +642,24 @@ def _edit_summary(action: Action, held: Edited) -> str:
 def _bar_reject(look: Look) -> None:
     why, told = st.columns(2, gap="medium")
     with why:
-        st.pills(
-            "Why is it wrong?",
-            list(ReasonCode),
-            selection_mode="multi",
-            format_func=humanised,
-            key=f"{look.draft_key}.codes",
-            persist_state="session",
-            wrap=True,
-        )
+        _ask_codes(look, tuple(ReasonCode))
     with told:
         _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
     with st.container(horizontal=True, gap="small"):
         _decide_button(look, _reject, icon=":material/block:")
         _mode_button(look, "Back", Mode.CHOOSE)
+
+
+def _ask_codes(look: Look, codes: Sequence[ReasonCode]) -> None:
+    st.pills(
+        "Why is it wrong?",
+        codes,
+        selection_mode="multi",
+        format_func=humanised,
+        key=f"{look.draft_key}.codes",
+        persist_state="session",
+        wrap=True,
+    )
 
 
 def _bar_respond(look: Look) -> None:
@@ -761,7 +768,7 @@ def _edit(look: Look) -> None:
     elif not changes(action.args, held.args):
         said("Nothing is changed yet. Change something, or go back and approve.", "warn")
     else:
-        _decide(look, Edit(edited_action=Action(name=action.name, args=held.args)))
+        _decide(look, Edit(edited_action=Action(name=action.name, args=held.args)), reason_codes=_chosen_codes(look))
 
 
 def _edited_args(look: Look) -> dict[str, JsonValue] | None:
@@ -775,8 +782,11 @@ def _edited_args(look: Look) -> dict[str, JsonValue] | None:
 
 
 def _reject(look: Look) -> None:
-    codes: Sequence[ReasonCode] = st.session_state.get(f"{look.draft_key}.codes") or ()
-    _decide(look, Reject(message=look.typed("rejection") or None), reason_codes=tuple(codes))
+    _decide(look, Reject(message=look.typed("rejection") or None), reason_codes=_chosen_codes(look))
+
+
+def _chosen_codes(look: Look) -> tuple[ReasonCode, ...]:
+    return tuple(st.session_state.get(f"{look.draft_key}.codes") or ())
 
 
 def _respond(look: Look) -> None:

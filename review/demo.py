@@ -40,14 +40,12 @@ _QUEUES = (
         due_in=4 * HOUR,
         raise_to=3,
         move_to="general",
-        bulk=True,
     ),
     Queue(
         name="general",
         guidelines="Approve what you would have done yourself. If you are not sure, ask, or hand it over.",
         due_in=4 * HOUR,
         raise_to=3,
-        bulk=True,
     ),
 )
 

@@ -96,7 +96,7 @@ class Queue(Part):
 
     A reviewer needs every one of ``skills``. A decision of a type in ``reasons_for`` needs one of ``reasons``, any code
     where none is named. The types in ``hides`` cannot be chosen here. An item past its ``due_in`` seconds is raised to
-    ``raise_to``, if that is more urgent, and moved to ``move_to``. ``bulk`` lets identical items be decided together.
+    ``raise_to``, if that is more urgent, and moved to ``move_to``.
     """
 
     name: Name
@@ -109,7 +109,6 @@ class Queue(Part):
     raise_to: Priority | None = None
     move_to: Name | None = None
     blind: bool = False
-    bulk: bool = False
 
 
 class PolicyDocument(Part):
