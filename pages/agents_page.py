@@ -19,6 +19,7 @@ from pages.rendering import (
     json_view,
     moment,
     notice,
+    plain,
     said,
     show_refusal,
 )
@@ -289,7 +290,7 @@ def _ask_to_revoke(person: Person, everyone: Sequence[Connected]) -> None:
 @st.dialog("Renew or revoke this key?")
 def _revoke_dialog(person: Person, key: AgentKey) -> None:
     draw(facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))]))
-    st.write(
+    plain(
         f"Renewed, it stays good for {KEY_OVERLAP // timedelta(hours=1)} hours beside its successor. "
         "Revoked, it turns the agent away from its next call on, and never comes back."
     )

@@ -466,7 +466,7 @@ class ReviewDesk:
 
         def work(tx: Reading) -> tuple[Precedent, ...]:
             tool = item.request.action.name
-            settled = tx.settled_alike(item.workspace, item.agent, tool, limit=LOOKED_THROUGH)
+            settled = tx.settled_alike(person.workspace, item.agent, tool, limit=LOOKED_THROUGH)
             return tuple(
                 replace(past, reason_codes=_codes(tx, past.item)) if isinstance(past.item.decision, Reject) else past
                 for past in most_alike(item, settled)

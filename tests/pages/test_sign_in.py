@@ -130,7 +130,8 @@ def test_whoever_the_provider_vouches_for_is_signed_in_where_they_wanted_to_go(
 
     person = sessions.person(browser.cookies[COOKIE])
     assert (answer.status_code, answer.headers["location"]) == (303, "/queue?item=7")
-    assert person == Person(provider.url, "ada", "Ada Lovelace", frozenset({Role.REVIEWER, Role.LEAD}))
+    roles = frozenset({Role.REVIEWER, Role.LEAD})
+    assert person == Person(provider.url, "ada", "Ada Lovelace", roles, skills=frozenset())
     assert person.authenticated_at is not None
     assert [*browser.cookies] == [COOKIE]
     assert kinds(house) == [EventKind.SIGNED_IN]

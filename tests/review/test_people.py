@@ -16,7 +16,7 @@ from review.errors import NotAllowedError, ReviewError
 from review.items import EVERY_DECISION, ItemFilter, Order
 from review.people import ROLE_PERMISSIONS, Permission, Person, Role, SignInProof
 from review.store import Store
-from tests.builders import ISSUER, WORKSPACE
+from tests.builders import ISSUER, WORKSPACE, an_item
 from tests.clock import START
 from tests.console import Console
 from tests.review.steps import a_document, all_rows, caller, events, submit
@@ -45,6 +45,10 @@ NEWCOMER = Person(ISSUER, "new", "New", frozenset())
 # Each use case that a person asks for, by where it stands in the house; a new one fails the test until it is here.
 ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "desk.claim": (lambda house, person, _: house.desk.claim(person), DECIDING),
+    "desk.claim_ahead": (lambda house, person, _: house.desk.claim_ahead(person), DECIDING),
+    "desk.held": (lambda house, person, _: house.desk.held(person), DECIDING),
+    "desk.release_all": (lambda house, person, _: house.desk.release_all(person), DECIDING),
+    "desk.precedents": (lambda house, person, _: house.desk.precedents(person, an_item()), SEEING),
     "desk.claim_item": (lambda house, person, item: house.desk.claim_item(person, item), DECIDING),
     "desk.extend": (lambda house, person, item: _held(house, person, item, house.desk.extend), DECIDING),
     "desk.release": (lambda house, person, item: house.desk.release(person, item, epoch=1), DECIDING),
@@ -74,6 +78,10 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "board.put_back": (lambda house, person, item: house.board.put_back(person, item), {Role.REVIEWER, Role.LEAD}),
     "records.label_preview": (lambda house, person, _: house.records.label_preview(person), SEEING),
     "records.labels": (lambda house, person, _: house.records.labels(person), {Role.LEAD, Role.AUDITOR}),
+    "records.passages": (
+        lambda house, person, _: house.records.passages(person, since=START),
+        {Role.LEAD, Role.AUDITOR},
+    ),
     "records.events": (lambda house, person, _: house.records.events(person, EventFilter()), WATCHING),
     "records.log": (lambda house, person, _: house.records.log(person), WATCHING),
     "records.anchors": (lambda house, person, _: house.records.anchors(person), WATCHING),
