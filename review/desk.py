@@ -407,7 +407,7 @@ class ReviewDesk:
         def work(tx: Writing) -> None:
             item = _found(tx, person, item_id)
             masks = masked_args(_proposed(item).args, _schema(tx, item)).masks
-            if item.erased_at is None:
+            if masks and item.erased_at is None:
                 places = "\n".join(mask.pointer for mask in masks)
                 _record(tx, item, EventKind.VALUES_REVEALED, person, places=places, count=len(masks))
 

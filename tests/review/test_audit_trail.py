@@ -18,7 +18,7 @@ from review.items import CLAIM_DURATION, ReviewItem
 from review.people import AgentKey, SignInProof
 from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
-from tests.builders import WORKSPACE, a_member, a_request, ada, grace, keeping, root
+from tests.builders import WORKSPACE, a_member, a_request, ada, an_action, grace, keeping, root
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import a_document, all_rows, an_edit, caller, claim, decide, events, kept, submit
@@ -286,6 +286,13 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "withdraw in the grace": (
         _on(Scene.decided, lambda scene, item: scene.house.intake.cancel(scene.agent, item.id)),
         [K.ITEM_CANCELLED],
+    ),
+    "reveal": (
+        _on(
+            lambda scene: scene.waiting(action=an_action("send_letter", to="ada@example.com")),
+            lambda scene, item: scene.house.desk.reveal(ada, item.id),
+        ),
+        [K.VALUES_REVEALED],
     ),
     "ask": (
         _on(Scene.waiting, lambda scene, item: scene.house.desk.ask(ada, item.id, "Which order?")),

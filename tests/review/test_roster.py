@@ -1,5 +1,6 @@
 """The people of a workspace: their roles from the provider and from admins, their training, their sessions."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -69,7 +70,7 @@ def test_what_was_changed_lasts_beyond_the_next_sign_in(either_house: Console) -
 
     person = either_house.sessions.person(secret)
     assert person is not None
-    assert person == Person(grace.iss, grace.sub, "Grace", frozenset({Role.AUDITOR, Role.ADMIN}))
+    assert person == Person(grace.iss, grace.sub, "Grace", frozenset({Role.AUDITOR, Role.ADMIN}), skills=frozenset())
 
 
 def test_the_same_roles_again_change_nothing(either_house: Console) -> None:
@@ -156,7 +157,7 @@ def test_ending_sessions_is_felt_in_all_of_them_and_in_no_others(either_house: C
     assert [either_house.roster.end_sessions(root, ada.iss, ada.sub) for _ in range(2)] == [2, 0]
 
     live = [either_house.sessions.person(secret) for secret in secrets]
-    assert live == [None, None, grace, elsewhere]
+    assert live == [None, None, replace(grace, skills=frozenset()), replace(elsewhere, skills=frozenset())]
     assert kinds(either_house).count(EventKind.SESSIONS_ENDED) == 1
 
 
