@@ -40,8 +40,9 @@ UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
 REJECTED = "decision_type = 'reject' AND route = 'review' AND status = 'settled' AND purpose = 'gate'"
 
-# Settled by a person, whatever they decided and however the item came before them.
-JUDGED = "status = 'settled' AND route = 'review'"
+# Settled by a person, whatever they decided and however the item came before them. What was erased is left out, so that
+# no question about rejections is answered from here.
+JUDGED = "status = 'settled' AND route = 'review' AND erased_at IS NULL"
 
 # SQLite numbers rows by itself only where the type is called INTEGER, which there is as large as a BIGINT.
 _Count = BigInteger().with_variant(Integer(), "sqlite")

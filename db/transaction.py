@@ -161,7 +161,6 @@ _SETTLED_ALIKE = (
         _items.c.workspace == bindparam("workspace"),
         _items.c.agent == bindparam("agent"),
         _items.c.tool == bindparam("tool"),
-        _items.c.erased_at.is_(None),
     )
     .order_by(_items.c.settled_at.desc())
     .limit(bindparam("limit"))

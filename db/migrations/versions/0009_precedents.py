@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    judged = sa.text("status = 'settled' AND route = 'review'")
+    judged = sa.text("status = 'settled' AND route = 'review' AND erased_at IS NULL")
     op.create_index(
         "ix_items_judged",
         "items",
