@@ -527,6 +527,7 @@ class Surface {
       epoch: painted.look.epoch,
       digest: painted.look.digest,
       dwell_ms: Math.round(performance.now() - this.lookedAt),
+      session: this.session,
     };
     this.outbox.push({ id: fresh(), act, at: Date.now(), tries: 0, ...look, ...more });
     this.count();
@@ -539,9 +540,9 @@ class Surface {
     this.setStateValue(
       "outbox",
       // The rest of an entry is for this browser alone.
-      this.outbox.map(({ id, act, item, version, epoch, digest, decision, codes, text, dwell_ms, is_opened, tries }) => ({
+      this.outbox.map(({ id, act, item, version, epoch, digest, session, decision, codes, text, dwell_ms, is_opened, tries }) => ({
         id, act, tries,
-        ...(item && { item, version, epoch, digest, dwell_ms }),
+        ...(item && { item, version, epoch, digest, dwell_ms, session }),
         ...(decision && { decision }), ...(codes && { codes }), ...(text && { text }), ...(is_opened && { is_opened }),
       })),
     );

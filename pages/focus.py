@@ -77,7 +77,8 @@ class Act(StrEnum):
 class Entry(BaseModel):
     """An entry of the outbox: what was asked for, and of which look at which item.
 
-    ``dwell_ms`` is for how long it was painted; ``is_opened`` whether nothing of its arguments was hidden any more.
+    ``dwell_ms`` is for how long it was painted, in which ``session``; ``is_opened`` whether none of its arguments was
+    hidden any more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +93,7 @@ class Entry(BaseModel):
     codes: tuple[ReasonCode, ...] = ()
     text: str = Field(default="", max_length=20_000)
     dwell_ms: int = Field(default=0, ge=0)
+    session: str = Field(default="", max_length=64)
     is_opened: bool = False
     tries: int = Field(default=1, ge=0)
 
@@ -202,7 +204,12 @@ def _readable(outbox: object) -> Iterator[tuple[str, Entry | str]]:
 
 
 def looked_for_ms(entry: Entry) -> int:
-    """Return for how long the entry's item was looked at: what the browser says, but not since before it had it."""
+    """Return for how long the entry's item was looked at: what the browser says, but not since before it had it.
+
+    What was painted before the session began anew, the server cannot say; the browser does.
+    """
+    if entry.session != st.session_state.get(_SESSION):
+        return entry.dwell_ms
     since = st.session_state.get(_SENT, {}).get(f"{entry.item}.{entry.version}.{entry.epoch}")
     most = entry.dwell_ms if since is None else int((time.monotonic() - since) * 1000)
     return min(entry.dwell_ms, most)

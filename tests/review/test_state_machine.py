@@ -875,6 +875,7 @@ def _check_item(item: ReviewItem, expected: Expected) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_whatever_happens_in_whatever_order(store_url: str, clock: MovableClock) -> None:
     stores = [open_store(store_url, clock=clock)]
     chosen = settings(
