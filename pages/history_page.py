@@ -270,9 +270,9 @@ def _ending(item: ItemSummary | ReviewItem) -> Cell:
 def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
-    if whole.item.execution is Execution.UNKNOWN:
-        _show_reconciling(readable(whole).item, person)
     shown = readable(whole)
+    if whole.item.execution is Execution.UNKNOWN:
+        _show_reconciling(shown.item, person)
     show_item(whole, person)
     if whole.item.repeats_id is not None:
         earlier = str(whole.item.repeats_id)
