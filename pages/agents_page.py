@@ -133,14 +133,14 @@ def _show_first_steps(person: Person) -> None:
     st.markdown("##### 1. Make a key for it")
     _ask_name(person)
     st.markdown("##### 2. Install the hook where the agent runs, and guard a tool")
-    st.code("pip install signoff", language="bash")
+    st.code("pip install signoff", language=None)
     _show_snippet()
     st.markdown("##### 3. Let it act")
     st.caption("When it calls the tool, the call waits on the Review screen. Approve it there, and the tool runs.")
 
 
 def _show_snippet() -> None:
-    st.code(hook_snippet(services().settings.issuer), language="python")
+    st.code(hook_snippet(services().settings.issuer), language=None)
 
 
 def _ask_name(person: Person) -> None:

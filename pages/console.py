@@ -122,10 +122,17 @@ def _show_waiting_room(person: Person) -> None:
 
 
 def main() -> None:
-    """Draw the screen that the address names, for whoever is signed in."""
+    """Draw the screen that the address names, for whoever is signed in; what the desk refuses is said in its words."""
     st.set_page_config(page_title="Signoff", page_icon=_LOGO, layout="wide")
     page_style()
     st.logo(_WORDMARK, size="large")
+    try:
+        _show()
+    except ReviewError as error:
+        draw(notice(str(error), "bad"))
+
+
+def _show() -> None:
     person = person_here()
     if person is None:
         # Every screen's address is known here, too: an address that Streamlit does not know gets its own dialog.

@@ -231,4 +231,4 @@ def _show_rows(labels: Sequence[Label]) -> None:
 
 
 def _show_row(row: Mapping[str, object]) -> None:
-    st.code(visible(json.dumps(row, indent=2, ensure_ascii=False)), language="json", wrap_lines=True)
+    st.code(visible(json.dumps(row, indent=2, ensure_ascii=False)), language=None, wrap_lines=True)

@@ -287,7 +287,7 @@ def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> Non
     with tabs[1]:
         st.dataframe(drafts.tool_columns(document.tools), column_config=_tool_config(), hide_index=True)
     with tabs[2]:
-        st.code(drafts.as_text(document), language="json")
+        st.code(drafts.as_text(document), language=None)
     with tabs[3]:
         _show_versions(versions, None)
 
@@ -600,4 +600,4 @@ def _version_dialog(version: Policy, *, is_editable: bool) -> None:
         draft: Draft = st.session_state[f"{KEY}.draft"]
         _keep(draft.begun_anew(version.document))
         st.rerun()
-    st.code(drafts.as_text(version.document), language="json", wrap_lines=True)
+    st.code(drafts.as_text(version.document), language=None, wrap_lines=True)

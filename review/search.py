@@ -78,13 +78,20 @@ def search_words(item: ReviewItem) -> str:
 
 
 def snippet(text: str, terms: Sequence[Term]) -> Snippet | None:
-    """Return the first place in the text where a term stands, with a little of its line; None where none does."""
+    """Return the first place in the text where terms stand in a row, with a little of its line; None without one."""
     words = list(words_in(text))
     for place in range(len(words)):
-        for term in terms:
-            if _stands_at(words, place, term):
-                return _cut(text, words[place].start, words[place + len(term) - 1].end)
+        end = _end_of_run(words, place, terms)
+        if end > place:
+            return _cut(text, words[place].start, words[end - 1].end)
     return None
+
+
+def _end_of_run(words: Sequence[Word], place: int, terms: Sequence[Term]) -> int:
+    end = place
+    while (found := next((term for term in terms if _stands_at(words, end, term)), None)) is not None:
+        end += len(found)
+    return end
 
 
 def _stands_at(words: Sequence[Word], place: int, term: Term) -> bool:

@@ -29,6 +29,7 @@ from review.sessions import Sessions
 from review.signing import Receipts, load_signing_key
 
 ROOT = Path(__file__).resolve().parents[2]
+LOG_CHARS = 8_000
 START_SECONDS = 120
 END_SECONDS = 20
 _LINK = re.compile(r"http://\S+/sign-in/\S+")
@@ -98,6 +99,9 @@ def running(
         try:
             receipts = Receipts(load_signing_key(folder / "signing-key.pem"), issuer=url)
             yield House(url, link, store, ReviewDesk(store, receipts, PolicyBook(store)), log)
+        except BaseException as error:
+            error.add_note(f"The console's log:\n{log.read_text()[-LOG_CHARS:]}")
+            raise
         finally:
             store.close()
     finally:

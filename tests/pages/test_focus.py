@@ -112,14 +112,17 @@ def test_a_refusal_is_remembered_as_well() -> None:
 
 
 def test_nobody_looked_for_longer_than_the_browser_had_the_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = Entry.model_validate(entry(version=1, epoch=2, dwell_ms=60_000))
+    looked = Entry.model_validate(entry(version=1, epoch=2, dwell_ms=60_000, session="here"))
     monkeypatch.setattr("pages.focus.time.monotonic", lambda: 100.0)
 
+    st.session_state["review.focus.session"] = "here"
     st.session_state["review.focus.sent"] = {f"{looked.item}.1.2": 99.0}
+    elsewhere = looked.model_copy(update={"session": "before the restart"})
 
     assert focus.looked_for_ms(looked) == 1000
     assert focus.looked_for_ms(looked.model_copy(update={"dwell_ms": 400})) == 400
     assert focus.looked_for_ms(looked.model_copy(update={"epoch": 3})) == 60_000
+    assert focus.looked_for_ms(elsewhere) == 60_000
 
 
 def test_a_look_names_exactly_what_is_decided_on() -> None:

@@ -63,13 +63,14 @@ def test_a_search_asks_for_terms_of_words_in_a_row(words: str, expected: list[tu
 def test_a_snippet_is_the_line_that_says_it_cut_around_what_was_found() -> None:
     told = "order: R-1042\nThe client in Genève wrote: the crème, " + "very " * 40 + "late"
 
-    places = [snippet(told, asked_terms(words)) for words in ("geneve", "r-10", "cream", "late")]
+    places = [snippet(told, asked_terms(words)) for words in ("geneve", "r-10", "cream", "late", "client in the")]
 
     assert places == [
         Snippet("The client in ", "Genève", " wrote: the crème, " + ("very " * 40)[:61] + "…"),
         Snippet("order: ", "R-1042", ""),
         None,
         Snippet("…" + ("very " * 8), "late", ""),
+        Snippet("", "The client in", " Genève wrote: the crème, " + ("very " * 40)[:54] + "…"),
     ]
 
 
