@@ -41,6 +41,7 @@ from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
 from review.board import Board
+from review.bulk import Bulk
 from review.demo import demo_policy
 from review.desk import ReviewDesk
 from review.erasure import Eraser, ErasurePlan, Retention
@@ -89,6 +90,7 @@ class House:
     intake: Intake
     desk: ReviewDesk
     board: Board
+    bulk: Bulk
     records: Records
     search: Search
     sessions: Sessions
@@ -103,6 +105,7 @@ class House:
         return services.Services(
             desk=self.desk,
             board=self.board,
+            bulk=self.bulk,
             records=self.records,
             policies=self.policies,
             keys=self.keys,
@@ -140,6 +143,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             intake=Intake(store, receipts, policies),
             desk=desk,
             board=Board(store, policies, desk),
+            bulk=Bulk(store, policies, desk),
             records=Records(store, sealer, anchors),
             search=Search(store),
             sessions=Sessions(store),

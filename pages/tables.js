@@ -67,18 +67,42 @@ function line(row, columns, press, anyActs) {
   if (!anyActs) return made;
   const last = element("td", "act");
   if (row.act) {
-    const button = element("button", "", row.act);
-    button.type = "button";
-    button.dataset.row = row.id;
-    button.setAttribute("aria-label", `${row.act}: ${row.name}`);
-    last.append(button);
+    last.append(pressable(row, "act"));
     made.classList.add("open");
     made.addEventListener("click", () => {
-      if (!window.getSelection()?.toString()) press(row.id);
+      if (!window.getSelection()?.toString()) press(row.id, "act");
     });
+  }
+  if (row.more) {
+    const more = pressable(row, "more");
+    more.addEventListener("click", (event) => {
+      event.stopPropagation();
+      press(row.id, "more");
+    });
+    last.append(more);
   }
   made.append(last);
   return made;
+}
+
+function pressable(row, part) {
+  const button = element("button", part, row[part]);
+  button.type = "button";
+  button.dataset.row = row.id;
+  button.setAttribute("aria-label", `${row[part]}: ${row.name}`);
+  return button;
+}
+
+// The arrows go from row to row, to the button of the same kind.
+function step(event) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const here = event.target.closest("button");
+  if (!by || !here || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const alike = [...event.currentTarget.querySelectorAll(`button.${here.className}`)];
+  const next = alike[alike.indexOf(here) + by];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
 }
 
 function heading(columns, anyActs) {
@@ -98,15 +122,16 @@ function heading(columns, anyActs) {
   return head;
 }
 
-function paint(root, data, focused) {
-  const anyActs = data.rows.some((row) => row.act);
+function paint(root, data, focused, part) {
+  const anyActs = data.rows.some((row) => row.act || row.more);
   const table = element("table");
   table.append(element("caption", "unseen", data.caption), heading(data.columns, anyActs));
   const body = element("tbody");
-  body.append(...data.rows.map((row) => line(row, data.columns, (id) => root.press(id), anyActs)));
+  body.append(...data.rows.map((row) => line(row, data.columns, (id, part) => root.press(id, part), anyActs)));
+  body.addEventListener("keydown", step);
   table.append(body);
   root.replaceChildren(table);
-  if (focused) root.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) root.querySelector(`button.${part}[data-row="${CSS.escape(focused)}"]`)?.focus();
 }
 
 export default function (component) {
@@ -115,10 +140,10 @@ export default function (component) {
   const skew = Date.parse(data.now) - Date.now();
   const tell = (press) => {
     root.untold = { ...press, tries: press.tries + 1, told: performance.now() };
-    setStateValue("pressed", { id: press.id, at: press.at, tries: press.tries });
+    setStateValue("pressed", { id: press.id, part: press.part, at: press.at, tries: press.tries });
   };
-  root.press = (id) => {
-    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, at: Date.now(), tries: 0 });
+  root.press = (id, part) => {
+    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, part, at: Date.now(), tries: 0 });
   };
   if (root.untold?.at === data.answered) root.untold = null;
 
@@ -127,7 +152,8 @@ export default function (component) {
   if (root.shown !== shown) {
     root.shown = shown;
     root.painted = performance.now();
-    paint(root, data, parentElement.activeElement?.dataset?.row);
+    const focused = parentElement.activeElement;
+    paint(root, data, focused?.dataset?.row, focused?.className);
   }
 
   const tick = () => {

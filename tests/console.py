@@ -14,6 +14,7 @@ from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.board import Board
+from review.bulk import Bulk
 from review.desk import ReviewDesk
 from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
@@ -53,6 +54,7 @@ class Console:
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
         self.board = Board(store, self.policies, self.desk)
+        self.bulk = Bulk(store, self.policies, self.desk)
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)

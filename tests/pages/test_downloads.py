@@ -48,6 +48,7 @@ def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch)
     served = services.Services(
         desk=house.desk,
         board=house.board,
+        bulk=house.bulk,
         records=house.records,
         policies=house.policies,
         keys=house.keys,

@@ -51,6 +51,7 @@ def installed(console: Console) -> Console:
         Services(
             desk=console.desk,
             board=console.board,
+            bulk=console.bulk,
             records=console.records,
             policies=console.policies,
             keys=console.keys,

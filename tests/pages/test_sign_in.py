@@ -84,6 +84,7 @@ def installed(
             services.Services(
                 desk=house.desk,
                 board=house.board,
+                bulk=house.bulk,
                 records=house.records,
                 policies=house.policies,
                 keys=house.keys,
