@@ -34,7 +34,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, pictures, services, sign_in, streamlit_settings
+from pages import downloads, pictures, services, sign_in, streamlit_settings, typed
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -203,6 +203,7 @@ def make_app(house: House) -> App:
             *sign_in.routes(),
             *downloads.routes(),
             *pictures.routes(),
+            *typed.routes(),
         ],
         middleware=[
             Middleware(SecurityHeaders, is_https=house.settings.is_https),
