@@ -34,7 +34,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, pictures, services, sign_in, streamlit_settings
+from pages import downloads, pictures, services, sign_in, streamlit_settings, typed
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -195,6 +195,17 @@ class _MachinesDoor:
             await self._door.handle({**scope, **inside}, receive, send)
 
 
+def console_routes(house: House) -> list[Route]:
+    """Return the routes of our own that stand beside the console's screens and the machines' door."""
+    return [
+        *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store, house.anchors)),
+        *sign_in.routes(),
+        *downloads.routes(),
+        *pictures.routes(),
+        *typed.routes(),
+    ]
+
+
 def make_app(house: House) -> App:
     """Return the ASGI application: the console, the machines' door, sign-in, downloads and health, in one process."""
     streamlit_settings.make_safe()
@@ -202,12 +213,7 @@ def make_app(house: House) -> App:
     return App(
         HERE / "pages" / "console.py",
         lifespan=partial(_lifespan, house),
-        routes=[
-            *(Route(path, handler, methods=["GET"]) for path, handler in health_routes(house.store, house.anchors)),
-            *sign_in.routes(),
-            *downloads.routes(),
-            *pictures.routes(),
-        ],
+        routes=console_routes(house),
         middleware=[
             Middleware(SecurityHeaders, is_https=house.settings.is_https),
             Middleware(_MachinesDoor, door=Mount("/api", app=make_api(house.doors()))),

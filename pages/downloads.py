@@ -45,7 +45,7 @@ def _labels_archive(person: Person, asked: QueryParams) -> Iterator[bytes]:
     return training_archive(services().records.labels(person, decision_filter(asked)))
 
 
-_EXPORTS: dict[str, tuple[Export, str]] = {
+EXPORTS: dict[str, tuple[Export, str]] = {
     "audit.csv": (_audit, "text/csv; charset=utf-8"),
     "decisions.csv": (_decisions, "text/csv; charset=utf-8"),
     "labels.csv": (_labels_csv, "text/csv; charset=utf-8"),
@@ -56,13 +56,13 @@ _EXPORTS: dict[str, tuple[Export, str]] = {
 
 async def _download(request: Request) -> Response:
     name = request.path_params["name"]
-    if name not in _EXPORTS:
+    if name not in EXPORTS:
         return PlainTextResponse("There is no such export.", status_code=404)
     secret = request.cookies.get(cookie_name(is_secure=services().settings.is_https))
     person = await run_in_threadpool(services().sessions.person, secret)
     if person is None:
         return PlainTextResponse("Sign in first.", status_code=401)
-    export, media_type = _EXPORTS[name]
+    export, media_type = EXPORTS[name]
     try:
         chunks = await run_in_threadpool(export, person, request.query_params)
     except ReviewError as error:

@@ -12,7 +12,7 @@ from tests.browser.house import House
 from tests.browser.visitor import Visitor
 from tests.builders import a_request
 
-SCREENS = ("", "queue", "overview", "history", "labels", "audit", "agents", "policy")
+SCREENS = ("", "queue", "overview", "history", "labels", "audit", "agents", "policy", "people")
 GRAVE = ("serious", "critical")
 # What Streamlit draws itself and lets nobody name: its elements, by rule.
 STOCK = {
