@@ -13,7 +13,7 @@ from agents.cards import KEYWORD, Card, CardField, Format
 from agents.protocol import ContextEntry, ContextKind, Impact
 from pages.cards import Sheet, card_view, sentence_of, written
 from pages.item_view import args_card, headline, hidden_characters
-from pages.rendering import CUT_AT, element
+from pages.rendering import CUT_AT, Markup, Place, element
 from review.desk import WholeItem
 from tests.builders import a_request, ada, an_action, an_item
 
@@ -88,7 +88,7 @@ def test_a_cut_value_counts_as_hidden_wherever_it_stands() -> None:
 
 def test_marks_stand_beside_the_values_of_a_card_too() -> None:
     card = Card(fields=(CardField(at="/to/city"), CardField(at="amount", format=Format.MONEY)))
-    marks = {("to", "city"): element("i", "one"), ("amount",): element("i", "two")}
+    marks: dict[Place, Markup] = {("to", "city"): element("i", "one"), ("amount",): element("i", "two")}
 
     shown = card_view(card, Sheet({"amount": "1.00", "to": {"city": "Paris"}}), marks=marks).markup
 
@@ -126,7 +126,7 @@ def test_the_headline_is_said_with_the_values_or_not_at_all(
     assert (parts and "".join(part.made_of[2][0] for part in parts)) == said
 
 
-def whole(args: dict[str, JsonValue], card: object, *context: ContextEntry) -> WholeItem:
+def whole(args: dict[str, Any], card: object, *context: ContextEntry) -> WholeItem:
     item = an_item(request=a_request(action=an_action(**args), context=context))
     return WholeItem(item, (), (), {"type": "object", KEYWORD: card})
 
