@@ -17,10 +17,11 @@ from pages.services import services
 from pages.tables import here_zone, switch_to
 from review.board import LONGEST_SLEEP, MAX_NOTE_CHARS
 from review.clock import utc_now
+from review.errors import ItemNotFoundError
 from review.items import Aside, ReviewItem
 from review.people import Permission, Person
 
-_OPENED = "queue.opened"  # The id of the item whose dialog is to be opened.
+_OPENED = "queue.opened"  # The id of the item whose dialog is open.
 _DONE = "queue.moved"  # Something was done in the dialog, so that it closes.
 _MORNING = time(9, 0)
 _NAPS = (
@@ -31,22 +32,30 @@ _NAPS = (
 
 
 def open_item(item_id: str) -> None:
-    """Let the next drawing of the page open the item."""
+    """Open the item from the next drawing of the page on, until it is dismissed."""
     st.session_state[_OPENED] = item_id
 
 
 def show_opened(person: Person, take: Callable[[Person, UUID], None]) -> None:
     """Open what can be done with the item that was asked for, by a press or by the address; ``take`` takes it."""
-    asked = st.query_params.pop("item", None) or st.session_state.pop(_OPENED, None)
-    st.session_state.pop(_OPENED, None)
+    named = st.query_params.pop("item", None)
+    if named is not None:
+        open_item(named)
+    asked = st.session_state.get(_OPENED)
     if asked is None:
         return
     try:
         item_id = UUID(asked)
     except ValueError:
+        _close()
         draw(notice("The address names no item.", "bad"))
         return
-    services().desk.whole(person, item_id)  # Where there is none, the page says so.
+    try:
+        services().desk.whole(person, item_id)
+    except ItemNotFoundError as error:
+        _close()
+        draw(notice(str(error), "bad"))
+        return
     _dialog(person, item_id, take)
 
 
@@ -90,9 +99,15 @@ def naps(now: datetime, zone: tzinfo, expires_at: datetime) -> Iterator[tuple[st
             yield f"{name} ({until.astimezone(zone):%H:%M})", until.astimezone(UTC)
 
 
-@st.dialog("This item", width="large")
+def _close() -> None:
+    st.session_state.pop(_OPENED, None)
+
+
+# It is open until it is dismissed or its press is done: a run of the whole page meanwhile draws it again.
+@st.dialog("This item", width="large", on_dismiss=_close)
 def _dialog(person: Person, item_id: UUID, take: Callable[[Person, UUID], None]) -> None:
     if st.session_state.pop(_DONE, False):
+        _close()
         st.rerun()
     show_refusal()
     whole = services().desk.whole(person, item_id)
@@ -133,6 +148,7 @@ def _offer_look(person: Person, item: ReviewItem, take: Callable[[Person, UUID],
                 on_click=_moving(person, lambda here: _put_back(here, item)),
             )
         if item.status.is_final and st.button("Open it in History", icon=":material/history:"):
+            _close()
             switch_to(history_page, item=str(item.id))
 
 
