@@ -37,7 +37,19 @@ from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
-from db.tables import ASSIGNED, CLAIMED, JUDGED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
+from db.tables import (
+    ASSIGNED,
+    CLAIMED,
+    IN_LINE,
+    JUDGED,
+    PENDING,
+    REJECTED,
+    SNOOZED,
+    STARTED,
+    UNBREACHED,
+    UNDECIDED,
+    WAITING,
+)
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.figures import Passage
@@ -165,6 +177,13 @@ _SETTLED_ALIKE = (
     .order_by(_items.c.settled_at.desc())
     .limit(bindparam("limit"))
 )
+_IN_LINE = (
+    select(_items.c.agent)
+    .where(text(IN_LINE), _items.c.workspace == bindparam("workspace"), _items.c.agent == bindparam("agent"))
+    .limit(bindparam("limit"))
+    .subquery()
+)
+_COUNT_IN_LINE = select(func.count()).select_from(_IN_LINE)
 _COPIES = select(_items.c.id).where(
     _items.c.workspace == bindparam("workspace"), _items.c.parent_id == bindparam("parent_id")
 )
@@ -526,6 +545,12 @@ class ReadTransaction:
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
         return lists.counted(self._connection, workspace, where)
+
+    def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
+        """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""
+        asked = {"workspace": workspace, "agent": agent, "limit": limit}
+        found: int = self._connection.execute(_COUNT_IN_LINE, asked).scalar_one()
+        return found
 
     def waiting_queues(self, workspace: str) -> Sequence[str]:
         """Return the queues in which something waits for everybody, by name."""
@@ -1065,7 +1090,7 @@ class WriteTransaction(ReadTransaction):
         self._write(_ADD_KEY, rows.key_values(key))
 
     def save_key(self, key: AgentKey) -> None:
-        """Replace the key's expiry, revocation and last use."""
+        """Replace the key's expiry, revocation, last use and limits."""
         self._write(
             _SAVE_KEY,
             {
@@ -1074,6 +1099,8 @@ class WriteTransaction(ReadTransaction):
                 "expires_at": key.expires_at,
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
+                "per_minute": key.per_minute,
+                "most_waiting": key.most_waiting,
             },
         )
 

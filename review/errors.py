@@ -540,15 +540,33 @@ class OwnWorkError(ReviewError):
         self.item_id = item_id
 
 
-class TooManyRequestsError(ReviewError):
-    """The agent submits faster than its key allows; ``retry_after`` is in seconds."""
+class ComeBackLaterError(ReviewError):
+    """The agent has to wait before it submits more; ``retry_after`` is in seconds."""
 
-    code = "too_many_requests"
     status = 429
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"This key submits too fast. Try again in {retry_after} s.")
+    def __init__(self, why: str, retry_after: int) -> None:
+        super().__init__(f"{why} Try again in {retry_after} s.")
         self.retry_after = retry_after
+
+
+class TooManyRequestsError(ComeBackLaterError):
+    """The agent submits faster than its key allows."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("This key submits too fast.", retry_after)
+
+
+class TooManyWaitingError(ComeBackLaterError):
+    """As many of the agent's items wait for people as may at once."""
+
+    code = "too_many_waiting"
+
+    def __init__(self, agent: str, *, most: int, retry_after: int) -> None:
+        super().__init__(f"{most:,} items of {agent} wait for people already, and no more may.", retry_after)
+        self.agent = agent
 
 
 class RequestRefusedError(ReviewError):

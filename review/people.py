@@ -239,6 +239,24 @@ class AgentKey:
     created_by: str
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    per_minute: int | None = None
+    most_waiting: int | None = None
+
+    @property
+    def limits(self) -> "Limits":
+        """Return what the key is held to."""
+        return Limits(self.per_minute, self.most_waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many submissions a key may make in a minute, and how many of its agent's items may wait for people at once.
+
+    None is as the installation says.
+    """
+
+    per_minute: int | None = None
+    most_waiting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

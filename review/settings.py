@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     demo: bool = False
     signing_key_file: Path | None = None
     submits_per_minute: int = Field(default=6000, ge=1)
+    most_waiting: int = Field(default=500, ge=1)
     anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     outbound_private: bool = False
     undo_seconds: float = Field(default=5, ge=0, le=300)

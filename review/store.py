@@ -92,6 +92,9 @@ class Reading(Protocol):
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
 
+    def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
+        """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""
+
     def waiting_queues(self, workspace: str) -> Sequence[str]:
         """Return the queues in which something waits for everybody, by name."""
 
@@ -363,7 +366,7 @@ class Writing(Reading, Protocol):
         """Keep a new key."""
 
     def save_key(self, key: AgentKey) -> None:
-        """Replace the key's expiry, revocation and last use."""
+        """Replace the key's expiry, revocation, last use and limits."""
 
     def add_session(self, session: Session) -> None:
         """Keep a new session."""
