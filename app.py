@@ -34,7 +34,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, pictures, services, sign_in, streamlit_settings
+from pages import downloads, pictures, services, sign_in, streamlit_settings, typed
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -198,6 +198,7 @@ def console_routes(house: House) -> list[Route]:
         *sign_in.routes(),
         *downloads.routes(),
         *pictures.routes(),
+        *typed.routes(),
     ]
 
 

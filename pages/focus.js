@@ -5,6 +5,7 @@ const SETTLE_MS = 300; // A press this soon after painting was meant for what st
 const TICK_MS = 1000;
 const RESEND_MS = 2500;
 const LATE_MS = 2500; // From when on the reviewer is told that something is not acknowledged yet.
+const SAVE_MS = 800; // How long what is typed waits to be kept by the server, however fast somebody types.
 const NEARLY_LAPSED_MS = 5000; // What is held for no longer than this is not begun with.
 const HOLD_SOON_MS = 120_000;
 const DRAFTS_KEPT = 30;
@@ -28,9 +29,14 @@ const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "fi
 // What goes on with another item, and what outlives the page until it is acknowledged.
 const LEAVES = new Set(["decide", "skip"]);
 const LASTS = new Set(["decide", "skip", "ask", "extend"]);
+const TURNS = new Set(["edit", "plain"]);
+
+// Under which names the server keeps the texts.
+const TEXT_NAMES = { reject: "rejection", respond: "answer", ask: "question" };
 
 const SENTENCES = {
   reject: "Say why you reject it: choose a reason or write a message.",
+  codes: "This queue asks for a reason: choose one of them.",
   respond: "Write an answer first.",
   ask: "Write a question first.",
 };
@@ -100,6 +106,10 @@ function fresh() {
   return crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}-${Math.random()}`;
 }
 
+function nameOf({ item, version }) {
+  return `${item}.${version}`;
+}
+
 class Surface {
   constructor(root) {
     this.root = root;
@@ -107,6 +117,7 @@ class Surface {
     this.bodies = new Map(); // The same, built ahead.
     this.outbox = [];
     this.drafts = {};
+    this.unsaved = new Set(); // The names of the drafts of which the server does not have the newest.
     this.notices = [];
     this.painted = null;
     this.paintedAt = 0;
@@ -132,7 +143,8 @@ class Surface {
     window.addEventListener("keydown", (event) => this.struck(event), { capture: true, signal });
     window.addEventListener("online", () => this.send(), { signal });
     window.addEventListener("resize", () => this.fit(), { signal });
-    window.addEventListener("pagehide", () => this.data && this.keep(), { signal });
+    window.addEventListener("pagehide", () => this.leaveOpen(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden && this.leaveOpen(), { signal });
     window.addEventListener("beforeunload", (event) => this.isLate() && event.preventDefault(), { signal });
     this.ticking = setInterval(() => this.tick(), TICK_MS);
   }
@@ -155,6 +167,7 @@ class Surface {
     const known = new Set([...data.items.map(({ stamp }) => stamp), this.painted?.stamp]);
     for (const stamp of this.looks.keys()) if (!known.has(stamp)) this.looks.delete(stamp);
     for (const stamp of this.bodies.keys()) if (!known.has(stamp)) this.bodies.delete(stamp);
+    this.takeDrafts();
     this.acknowledge(data.acknowledged);
     // A session that began anew, after a reload or a restart, knows nothing of what was handed over to the one before.
     if (this.session !== data.session && this.outbox.length) setTimeout(() => this.send());
@@ -180,7 +193,7 @@ class Surface {
   answered(entry, { ok, tone, text }) {
     if (!ok) {
       // What was typed for it is there again, if it is still to be decided; if not, it can be read in the notice.
-      if (entry.draft) this.drafts[`${entry.item}.${entry.version}`] = entry.draft;
+      if (entry.draft) this.drafts[nameOf(entry)] = entry.draft;
       this.notify(tone, text, { about: entry.name, typed: entry.typed, item: entry.item });
       this.back = entry.item;
       return;
@@ -189,10 +202,11 @@ class Surface {
       const draft = this.draftOf(entry);
       draft.texts.ask = "";
       if (draft.mode === "ask") draft.mode = "choose";
+      this.changed(entry);
       if (this.painted?.item === entry.item) this.drawBar();
     }
     // As long as it can be undone, what was written for it is not given away.
-    if (entry.act === "decide" && entry.draft) this.given = { ...entry.draft, name: `${entry.item}.${entry.version}` };
+    if (entry.act === "decide" && entry.draft) this.given = { ...entry.draft, name: nameOf(entry) };
     if (entry.act === "extend") this.pressed.delete("h");
     if (text) this.tell(text);
   }
@@ -230,7 +244,7 @@ class Surface {
     const look = this.looks.get(stamp);
     const hadFocus = this.root.contains(document.activeElement);
     this.painted = { key, stamp, look, left_ms: leftMs, item: look.item, version: look.version };
-    if (this.given?.name === `${look.item}.${look.version}`) this.drafts[this.given.name] ??= this.given;
+    if (this.given?.name === nameOf(look)) this.take(this.given.name, this.given);
     this.item.replaceChildren(...this.bodyOf(stamp, look));
     this.item.className = "focus-item";
     this.drawArgs();
@@ -342,9 +356,12 @@ class Surface {
   choices() {
     const { look } = this.painted;
     const made = [];
+    // Whoever approves has no form to write into; where the queue has reasons for it, they stand above the buttons.
+    const codes = this.codes("approve");
+    if (codes) made.push(codes);
     const takes = (decision) => look.allows.includes(decision);
     if (takes("approve")) {
-      const approve = this.button("Approve", "a", () => this.decide({ type: "approve" }), { isPrimary: true });
+      const approve = this.button("Approve", "a", () => this.approve(), { isPrimary: true, isFree: this.isAsked("approve") });
       approve.disabled = !this.isOpened();
       made.push(approve);
     }
@@ -372,29 +389,17 @@ class Surface {
     const { label, does } = FORMS[mode];
     const draft = this.draftOf(this.painted);
     const made = [];
-    if (mode === "reject") {
-      const codes = element("div", "focus-codes");
-      codes.setAttribute("role", "group");
-      codes.setAttribute("aria-label", "Why is it wrong?");
-      this.data.reasons.forEach(([code, text], number) => {
-        const pill = this.button(text, String(number + 1), () => this.toggle(code, pill), { isFree: true, isHarmless: true });
-        pill.classList.add("focus-pill");
-        pill.setAttribute("aria-pressed", String(draft.codes.includes(code)));
-        codes.append(pill);
-      });
-      made.push(element("div", "focus-field", element("span", "focus-label", "Why is it wrong?"), codes));
-    }
+    const codes = this.codes(mode);
+    if (codes) made.push(codes);
     const text = element("textarea", "focus-text");
     text.rows = mode === "reject" ? 2 : 3;
     text.maxLength = LONGEST_TEXT;
     text.value = draft.texts[mode] ?? "";
     text.addEventListener("input", () => {
       draft.texts[mode] = text.value;
-      this.keepSoon();
+      this.changed(this.painted);
     });
-    const error = element("p", "focus-error");
-    error.setAttribute("role", "alert");
-    this.errors = error;
+    const error = this.complaints();
     made.push(
       element("label", "focus-field", element("span", "focus-label", label), text),
       element(
@@ -409,6 +414,43 @@ class Surface {
     );
     if (mode !== "reject") setTimeout(() => text.isConnected && text.focus());
     return made;
+  }
+
+  // The reasons to choose from, each with its number, where the queue has some for this decision.
+  codes(decision) {
+    const offered = this.painted.look.reasons[decision] ?? [];
+    if (!offered.length) return null;
+    const isAsked = this.isAsked(decision);
+    const label = decision === "reject" ? "Why is it wrong?" : isAsked ? "Why? This queue asks for a reason." : "Why? (optional)";
+    const pills = element("div", "focus-codes");
+    pills.setAttribute("role", "group");
+    pills.setAttribute("aria-label", label);
+    const chosen = this.draftOf(this.painted).codes;
+    offered.forEach(([code, text], number) => {
+      const pill = this.button(text, String(number + 1), () => this.toggle(code, pill), { isFree: true, isHarmless: true });
+      pill.classList.add("focus-pill");
+      pill.setAttribute("aria-pressed", String(chosen.includes(code)));
+      pills.append(pill);
+    });
+    const field = element("div", "focus-field", element("span", "focus-label", label), pills);
+    if (decision === "approve") field.append(this.complaints());
+    return field;
+  }
+
+  complaints() {
+    this.errors = element("p", "focus-error");
+    this.errors.setAttribute("role", "alert");
+    return this.errors;
+  }
+
+  isAsked(decision) {
+    return this.painted.look.needs.includes(decision);
+  }
+
+  // What was chosen of the reasons that the decision can be given.
+  chosen(decision) {
+    const offered = (this.painted.look.reasons[decision] ?? []).map(([code]) => code);
+    return (this.drafts[nameOf(this.painted)]?.codes ?? []).filter((code) => offered.includes(code));
   }
 
   // A button of the bar, and its key; what is free may be pressed again on the same item, what is harmless at once.
@@ -440,18 +482,18 @@ class Surface {
 
   // ---- What the reviewer does
 
-  modeOf({ item, version }) {
-    return this.drafts[`${item}.${version}`]?.mode ?? "choose";
+  modeOf(painted) {
+    return this.drafts[nameOf(painted)]?.mode ?? "choose";
   }
 
-  draftOf({ item, version }) {
-    const name = `${item}.${version}`;
-    this.drafts[name] ??= { mode: "choose", codes: [], texts: {}, isOpened: false };
+  draftOf(painted) {
+    const name = nameOf(painted);
+    this.drafts[name] ??= { mode: "choose", codes: [], texts: {}, isOpened: false, at: 0 };
     return this.drafts[name];
   }
 
   isOpened() {
-    return !this.painted.look.hidden || Boolean(this.drafts[`${this.painted.item}.${this.painted.version}`]?.isOpened);
+    return !this.painted.look.hidden || Boolean(this.drafts[nameOf(this.painted)]?.isOpened);
   }
 
   open() {
@@ -463,7 +505,7 @@ class Surface {
 
   turn(mode) {
     this.draftOf(this.painted).mode = mode;
-    this.keep();
+    this.changed(this.painted);
     this.drawBar();
     if (mode === "choose") this.item.focus({ preventScroll: true });
   }
@@ -473,31 +515,41 @@ class Surface {
     const isOn = !draft.codes.includes(code);
     draft.codes = isOn ? [...draft.codes, code] : draft.codes.filter((each) => each !== code);
     pill.setAttribute("aria-pressed", String(isOn));
-    this.keep();
+    this.changed(this.painted);
+  }
+
+  approve() {
+    if (this.isAsked("approve") && !this.chosen("approve").length) {
+      this.errors.textContent = SENTENCES.codes;
+      return;
+    }
+    this.decide({ type: "approve" });
   }
 
   finish(mode) {
     const draft = this.draftOf(this.painted);
     const text = (draft.texts[mode] ?? "").trim();
-    if (!text && !(mode === "reject" && draft.codes.length)) {
-      this.errors.textContent = SENTENCES[mode];
+    const codes = this.chosen(mode);
+    const isSaid = text || (mode === "reject" && codes.length);
+    if (!isSaid || (this.isAsked(mode) && !codes.length)) {
+      this.errors.textContent = isSaid ? SENTENCES.codes : SENTENCES[mode];
       return;
     }
     if (mode === "ask") return this.hand("ask", { text });
-    this.decide(mode === "reject" ? { type: "reject", message: text || null } : { type: "respond", message: text }, draft);
+    this.decide(mode === "reject" ? { type: "reject", message: text || null } : { type: "respond", message: text });
   }
 
-  decide(decision, draft) {
-    const codes = decision.type === "reject" ? (draft?.codes ?? []) : [];
-    this.leave("decide", { decision, codes, typed: decision.message ?? "" });
+  decide(decision) {
+    this.leave("decide", { decision, codes: this.chosen(decision.type), typed: decision.message ?? "" });
   }
 
   // Hands over what ends the look, and goes on to the item that is held ahead.
   leave(act, more = {}) {
-    const { item, version } = this.painted;
-    const draft = this.drafts[`${item}.${version}`];
-    this.put(act, { ...more, draft, is_opened: this.isOpened() });
-    delete this.drafts[`${item}.${version}`];
+    const name = nameOf(this.painted);
+    this.put(act, { ...more, draft: this.drafts[name], is_opened: this.isOpened() });
+    // It may come back: what was typed is with the server by then, whatever becomes of this browser.
+    this.save({ isLast: true });
+    delete this.drafts[name];
     this.keep();
     this.show();
     setTimeout(() => this.send());
@@ -514,7 +566,9 @@ class Surface {
     this.put(act, more);
     this.keep();
     if (!this.painted) this.show();
-    setTimeout(() => this.send());
+    // What the page draws next instead of this surface begins with what was typed here.
+    if (TURNS.has(act) && this.unsaved.size) this.save().finally(() => this.send());
+    else setTimeout(() => this.send());
   }
 
   put(act, more = {}) {
@@ -654,6 +708,7 @@ class Surface {
   tick() {
     this.drawClocks();
     if (this.outbox.length && performance.now() - this.sentAt > RESEND_MS) this.send();
+    if (this.unsaved.size) this.saveSoon();
     const count = this.outbox.length;
     const words = this.isLate() ? `${count === 1 ? "One press is" : `${count} presses are`} not confirmed yet; kept here and sent again until ${count === 1 ? "it is" : "they are"}.` : "";
     if (this.late.textContent !== words) this.late.textContent = words;
@@ -710,9 +765,75 @@ class Surface {
     }
   }
 
-  keepSoon() {
+  // ---- What outlives the browser: the same drafts, kept by the server
+
+  changed(painted) {
+    this.draftOf(painted).at = Math.round(Date.now() + this.skew);
+    this.unsaved.add(nameOf(painted));
     clearTimeout(this.keeping);
     this.keeping = setTimeout(() => this.keep(), 200);
+    this.saveSoon();
+  }
+
+  saveSoon() {
+    this.saveTimer ??= setTimeout(() => {
+      this.saveTimer = null;
+      this.save();
+    }, SAVE_MS);
+  }
+
+  // The page may never come back: what is typed goes out now, if need be beside what is on its way.
+  leaveOpen() {
+    if (!this.data) return;
+    this.keep();
+    this.save({ isLast: true });
+  }
+
+  async save({ isLast = false } = {}) {
+    if (this.isSaving && !isLast) return this.isSaving;
+    const names = [...this.unsaved].filter((name) => this.drafts[name]);
+    this.unsaved.clear();
+    const sending = Promise.all(names.map((name) => this.saveOne(name, isLast))).finally(() => {
+      if (this.isSaving === sending) this.isSaving = null;
+    });
+    this.isSaving = sending;
+    return sending;
+  }
+
+  async saveOne(name, isLast) {
+    const { at, mode, codes, texts } = this.drafts[name];
+    const typed = { at, mode, codes: codes.length ? codes : null };
+    for (const [form, kept] of Object.entries(TEXT_NAMES)) typed[kept] = texts[form] || null;
+    try {
+      const answer = await fetch(`/drafts/${name.replace(".", "/")}`, {
+        method: "PUT", body: JSON.stringify(typed), headers: { "Content-Type": "application/json" }, keepalive: isLast,
+      });
+      if (answer.status >= 500) this.unsaved.add(name);
+    } catch {
+      this.unsaved.add(name); // No way to the server just now; it is tried again until there is one.
+    }
+  }
+
+  // Of what was typed here and elsewhere, in another browser or before, the newest is what counts, on both sides.
+  takeDrafts() {
+    for (const [name, kept] of Object.entries(this.data.drafts)) {
+      const texts = Object.fromEntries(Object.entries(TEXT_NAMES).map(([form, of]) => [form, kept[of] ?? ""]));
+      const mode = Object.hasOwn(FORMS, kept.mode) ? kept.mode : "choose";
+      this.take(name, { at: kept.at ?? 0, mode, codes: kept.codes ?? [], texts });
+      const here = this.drafts[name];
+      if (here?.at > (kept.at ?? 0) && !this.unsaved.has(name)) {
+        this.unsaved.add(name);
+        this.saveSoon();
+      }
+    }
+  }
+
+  take(name, draft) {
+    const here = this.drafts[name];
+    if (here && here.at >= draft.at) return;
+    this.drafts[name] = { ...draft, isOpened: here?.isOpened ?? draft.isOpened ?? false };
+    const isPainted = this.painted && nameOf(this.painted) === name;
+    if (isPainted && !this.bar.contains(document.activeElement)) this.drawBar();
   }
 }
 

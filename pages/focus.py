@@ -42,8 +42,10 @@ from pages.item_view import (
 from pages.rendering import Markup, Tone, Tree, humanised, money, notice, tree, visible
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
+from pages.typed import LONGEST_TEXT, Typed
 from review.clock import utc_now
 from review.desk import WholeItem
+from review.drafts import Written
 from review.errors import SignInAgainError
 from review.items import Purpose, ReasonCode, ReviewItem
 from review.lifecycle import shown_digest
@@ -91,7 +93,7 @@ class Entry(BaseModel):
     digest: str = ""
     decision: Approve | Reject | Respond | None = Field(default=None, discriminator="type")
     codes: tuple[ReasonCode, ...] = ()
-    text: str = Field(default="", max_length=20_000)
+    text: str = Field(default="", max_length=LONGEST_TEXT)
     dwell_ms: int = Field(default=0, ge=0)
     session: str = Field(default="", max_length=64)
     is_opened: bool = False
@@ -148,6 +150,11 @@ def look_key(item: ReviewItem) -> str:
     return f"{item.id}.{item.version}.{item.epoch}"
 
 
+def _typed(person: Person, item: ReviewItem) -> Written:
+    written = services().desk.drafts.read(person, item.id, item.version)
+    return {name: value for name, value in written.items() if name in Typed.model_fields}
+
+
 def show_focus(surface: Surface, answer: Callable[[Entry], Acknowledgement]) -> None:
     """Mount the component; ``answer`` gets each entry of the outbox that was not answered before."""
 
@@ -171,7 +178,7 @@ def show_focus(surface: Surface, answer: Callable[[Entry], Acknowledgement]) -> 
             {"key": look_key(item), "stamp": stamp, "left_ms": _left_ms(item), "look": looks[stamp]}
             for stamp, item in _stamped(surface.items)
         ],
-        "reasons": [[code.value, humanised(code)] for code in ReasonCode],
+        "drafts": {f"{item.id}.{item.version}": dict(_typed(surface.person, item)) for item in surface.items},
         "acknowledged": st.session_state.get(_ACKNOWLEDGED, {}),
     }
     # Not isolated: what the server draws looks as it does on every other page.
@@ -247,6 +254,11 @@ def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[s
         "name": _name(item),
         "allows": [decision.value for decision in DecisionType if decision in whole.choices],
         "asks": item.purpose is Purpose.GATE,
+        "reasons": {
+            decision.value: [[code.value, humanised(code)] for code in whole.reasons_offered(decision)]
+            for decision in whole.choices
+        },
+        "needs": [decision.value for decision in whole.choices if whole.reasons_asked(decision)],
         "repeats": item.repeats_id is not None,
         "hidden": hidden,
         "masked": None if is_revealed(whole) else masked_words(whole),

@@ -70,7 +70,7 @@ from pages.rendering import (
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
 from pages.tables import switch_to
-from pages.typed import keep, restore
+from pages.typed import forget_here, keep, restore
 from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
@@ -124,6 +124,11 @@ class Mode(StrEnum):
     ASK = "ask"
 
 
+_DECIDES = {
+    Mode.EDIT: DecisionType.EDIT,
+    Mode.REJECT: DecisionType.REJECT,
+    Mode.RESPOND: DecisionType.RESPOND,
+}
 _DOES = {  # What the first button of each bar does.
     Mode.EDIT: "Approve with these changes",
     Mode.REJECT: "Reject",
@@ -148,7 +153,7 @@ class Look:
     @property
     def draft_key(self) -> str:
         """Return what the names of typed text begin with: a new claim of the same version finds it again."""
-        return f"review.{self.item.id}.{self.item.version}"
+        return draft_key(self.item.id, self.item.version)
 
     @property
     def key(self) -> str:
@@ -167,11 +172,16 @@ class Look:
 
     def takes(self, decision: DecisionType) -> bool:
         """Tell whether the item can be answered with this."""
-        return decision in self.item.request.allowed_decisions
+        return decision in self.whole.choices
 
     def typed(self, name: str) -> str:
         """Return what was typed into the text of this name."""
         return str(st.session_state.get(f"{self.draft_key}.{name}") or "").strip()
+
+
+def draft_key(item_id: UUID | None, version: int) -> str:
+    """Return what the names of the texts begin with that are typed on this version of the item."""
+    return f"review.{item_id}.{version}"
 
 
 def page(person: Person) -> None:
@@ -336,7 +346,8 @@ def _turned_to_edit(person: Person, entry: Entry) -> Acknowledgement:
         return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
     st.session_state[_CURRENT] = entry.item
     st.session_state[_EDITING] = True
-    st.session_state[f"review.{entry.item}.{entry.version}.mode"] = Mode.EDIT
+    forget_here(draft_key(entry.item, entry.version))
+    st.session_state[f"{draft_key(entry.item, entry.version)}.mode"] = Mode.EDIT
     return done("")
 
 
@@ -350,6 +361,7 @@ def _turned_to_earlier(person: Person, entry: Entry) -> Acknowledgement:
 def _turned_plain(_: Person, entry: Entry) -> Acknowledgement:
     if entry.item is not None:
         st.session_state[_CURRENT] = entry.item
+        forget_here(draft_key(entry.item, entry.version))
     st.session_state[_PLAIN] = True
     return done("")
 
@@ -477,7 +489,7 @@ def why_gone(item: ReviewItem) -> str:
             return "The item that you were looking at expired before it was decided."
         case Status.SETTLED:
             return "The item that you were looking at is settled by now."
-    return "Your hold on the item had lapsed. What you typed for it is kept in this browser."
+    return "Your hold on the item had lapsed. What you typed for it is kept."
 
 
 def _next(person: Person) -> ReviewItem | None:
@@ -588,6 +600,8 @@ def _show_edit(look: Look) -> Edited:
 
 
 def _bar_choose(look: Look) -> None:
+    if look.takes(DecisionType.APPROVE):
+        _ask_codes(look, DecisionType.APPROVE)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         if look.takes(DecisionType.APPROVE):
             st.button(
@@ -620,8 +634,7 @@ def _bar_choose(look: Look) -> None:
 def _bar_edit(look: Look) -> None:
     action = shown_action(look.item)
     held = edited(look.whole.args_schema, action.args, st.session_state, f"{look.draft_key}.form")
-    if asked := look.whole.reasons_asked(DecisionType.EDIT):
-        _ask_codes(look, asked)
+    _ask_codes(look, DecisionType.EDIT)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _decide_button(look, _edit, icon=":material/check:")
         _mode_button(look, "Back", Mode.CHOOSE)
@@ -642,7 +655,7 @@ def _edit_summary(action: Action, held: Edited) -> str:
 def _bar_reject(look: Look) -> None:
     why, told = st.columns(2, gap="medium")
     with why:
-        _ask_codes(look, tuple(ReasonCode))
+        _ask_codes(look, DecisionType.REJECT)
     with told:
         _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
     with st.container(horizontal=True, gap="small"):
@@ -650,19 +663,29 @@ def _bar_reject(look: Look) -> None:
         _mode_button(look, "Back", Mode.CHOOSE)
 
 
-def _ask_codes(look: Look, codes: Sequence[ReasonCode]) -> None:
+def _ask_codes(look: Look, decision: DecisionType) -> None:
+    codes = look.whole.reasons_offered(decision)
+    if not codes:
+        return
+    key = f"{look.draft_key}.codes"
+    # A choice made for another decision may not be among these.
+    if st.session_state.get(key):
+        st.session_state[key] = [code for code in st.session_state[key] if code in codes]
+    is_wrong = decision in (DecisionType.REJECT, DecisionType.EDIT)
+    optional = "Why?" if look.whole.reasons_asked(decision) else "Why? (optional)"
     st.pills(
-        "Why is it wrong?",
+        "Why is it wrong?" if is_wrong else optional,
         codes,
         selection_mode="multi",
         format_func=humanised,
-        key=f"{look.draft_key}.codes",
+        key=key,
         persist_state="session",
         wrap=True,
     )
 
 
 def _bar_respond(look: Look) -> None:
+    _ask_codes(look, DecisionType.RESPOND)
     _ask_text(look, "answer", "Your answer, which stands in for the action's result")
     with st.container(horizontal=True, gap="small"):
         _decide_button(look, _respond, icon=":material/reply:")
@@ -692,12 +715,7 @@ def _keys(look: Look) -> list[Key]:
             Key("Ctrl+Enter", f"{look.key}.{look.mode}.do", _DOES[look.mode]),
             Key("Escape", f"{look.key}.{look.mode}.to-{Mode.CHOOSE}", "Back"),
         ]
-        if look.mode is Mode.REJECT:
-            keys += [
-                Key(str(number + 1), f"{look.draft_key}.codes", humanised(code), number)
-                for number, code in enumerate(ReasonCode)
-            ]
-        return keys
+        return keys + _code_keys(look, _DECIDES.get(look.mode))
     keys = [
         Key(key, f"{look.key}.{look.mode}.to-{mode}", does)
         for decision, key, mode, does in (
@@ -717,9 +735,18 @@ def _keys(look: Look) -> list[Key]:
         keys.append(look.undo)
     return [
         *keys,
+        *_code_keys(look, DecisionType.APPROVE if look.takes(DecisionType.APPROVE) else None),
         Key("s", f"{look.key}.skip", "Skip"),
         Key("h", f"{look.key}.extend", "Hold longer"),
         Key("p", f"{look.key}.pause", "Pause"),
+    ]
+
+
+def _code_keys(look: Look, decision: DecisionType | None) -> list[Key]:
+    codes = look.whole.reasons_offered(decision) if decision else ()
+    return [
+        Key(str(number), f"{look.draft_key}.codes", humanised(code), number - 1)
+        for number, code in enumerate(codes, start=1)
     ]
 
 
@@ -757,7 +784,7 @@ def _open(look: Look) -> None:
 
 def _approve(look: Look) -> None:
     if look.is_opened:
-        _decide(look, Approve())
+        _decide(look, Approve(), reason_codes=_chosen_codes(look, DecisionType.APPROVE))
 
 
 def _edit(look: Look) -> None:
@@ -768,7 +795,11 @@ def _edit(look: Look) -> None:
     elif not changes(action.args, held.args):
         said("Nothing is changed yet. Change something, or go back and approve.", "warn")
     else:
-        _decide(look, Edit(edited_action=Action(name=action.name, args=held.args)), reason_codes=_chosen_codes(look))
+        _decide(
+            look,
+            Edit(edited_action=Action(name=action.name, args=held.args)),
+            reason_codes=_chosen_codes(look, DecisionType.EDIT),
+        )
 
 
 def _edited_args(look: Look) -> dict[str, JsonValue] | None:
@@ -782,17 +813,19 @@ def _edited_args(look: Look) -> dict[str, JsonValue] | None:
 
 
 def _reject(look: Look) -> None:
-    _decide(look, Reject(message=look.typed("rejection") or None), reason_codes=_chosen_codes(look))
+    codes = _chosen_codes(look, DecisionType.REJECT)
+    _decide(look, Reject(message=look.typed("rejection") or None), reason_codes=codes)
 
 
-def _chosen_codes(look: Look) -> tuple[ReasonCode, ...]:
-    return tuple(st.session_state.get(f"{look.draft_key}.codes") or ())
+def _chosen_codes(look: Look, decision: DecisionType) -> tuple[ReasonCode, ...]:
+    chosen = st.session_state.get(f"{look.draft_key}.codes") or ()
+    return tuple(code for code in look.whole.reasons_offered(decision) if code in chosen)
 
 
 def _respond(look: Look) -> None:
     text = look.typed("answer")
     if text:
-        _decide(look, Respond(message=text))
+        _decide(look, Respond(message=text), reason_codes=_chosen_codes(look, DecisionType.RESPOND))
     else:
         said("Write an answer first.", "warn")
 

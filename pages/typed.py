@@ -1,19 +1,44 @@
 """What was typed on an item, carried between this browser's session and the database, so that neither loses it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Annotated
 from uuid import UUID
 
 import streamlit as st
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from pages.services import services
-from review.errors import DraftTooLargeError
+from pages.sign_in import cookie_name
+from review.clock import utc_now
+from review.drafts import MAX_DRAFT_BYTES
+from review.errors import DraftTooLargeError, ReviewError
 from review.items import ReasonCode
 from review.people import Person
 
+LONGEST_TEXT = 20_000
+
 _KEPT = "typed.kept"  # By the item's name in the session: what the database holds.
 _TEXTS = ("mode", "rejection", "answer", "question")
+
+Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
+
+
+class Typed(BaseModel):
+    """What is typed in the focus view, as its browser sends it; ``at`` is when, in milliseconds since 1970."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: int = Field(ge=0, le=2**53 - 1)
+    mode: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")] | None = None
+    rejection: Text | None = None
+    answer: Text | None = None
+    question: Text | None = None
+    codes: Annotated[tuple[ReasonCode, ...], Field(max_length=len(ReasonCode))] | None = None
 
 
 def restore(person: Person, item_id: UUID, version: int, *, key: str) -> None:
@@ -42,19 +67,53 @@ def keep(person: Person, item_id: UUID, version: int, *, key: str, edit: Callabl
     ``edit`` returns the arguments as they are edited, None where they are not, or cannot be read.
     """
     kept: dict[str, Mapping[str, JsonValue]] = st.session_state.setdefault(_KEPT, {})
-    written: dict[str, JsonValue] = {}
-    for name in _TEXTS:
-        if text := st.session_state.get(f"{key}.{name}"):
-            written[name] = str(text)
-    codes: Sequence[ReasonCode] = st.session_state.get(f"{key}.codes") or ()
-    if codes:
-        written["codes"] = [code.value for code in codes]
     before = kept.get(key, {})
+    written: dict[str, JsonValue] = {name: st.session_state.get(f"{key}.{name}") or None for name in _TEXTS}
+    codes = st.session_state.get(f"{key}.codes") or ()
+    written["codes"] = [code.value for code in codes] or None
     # What cannot be read just now is on its way to something; the last that could be read is kept.
-    if (args := edit() or before.get("edit")) is not None:
+    if (args := edit()) is not None:
         written["edit"] = args
-    if written == before:
+    if all(before.get(name) == value for name, value in written.items()):
         return
     with suppress(DraftTooLargeError):  # It is in the session still, and can be sent.
-        services().desk.drafts.keep(person, item_id, version, written)
-    kept[key] = written
+        now_ms = int(utc_now().timestamp() * 1000)
+        services().desk.drafts.keep(person, item_id, version, {**written, "at": now_ms})
+    kept[key] = {**before, **written}
+
+
+def forget_here(key: str) -> None:
+    """Let what the session holds of an item's texts be read anew from the database: elsewhere they were typed on."""
+    st.session_state.get(_KEPT, {}).pop(key, None)
+    for name in (*_TEXTS, "codes"):
+        st.session_state.pop(f"{key}.{name}", None)
+
+
+def routes() -> list[Route]:
+    """Return the route to mount beside the console, by which the focus view keeps what is typed without a run."""
+    return [Route("/drafts/{item:uuid}/{version:int}", _written, methods=["PUT"])]
+
+
+async def _written(request: Request) -> Response:
+    secret = request.cookies.get(cookie_name(is_secure=services().settings.is_https))
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_DRAFT_BYTES:
+            return PlainTextResponse("That is too much to keep.", status_code=413)
+    place: tuple[UUID, int] = (request.path_params["item"], request.path_params["version"])
+    return await run_in_threadpool(_keep_sent, secret, place, body)
+
+
+def _keep_sent(secret: str | None, place: tuple[UUID, int], body: bytes) -> Response:
+    person = services().sessions.person(secret)
+    if person is None:
+        return PlainTextResponse("Sign in first.", status_code=401)
+    try:
+        typed = Typed.model_validate_json(body)
+        services().desk.drafts.keep(person, *place, typed.model_dump(mode="json"))
+    except ValidationError:
+        return PlainTextResponse("What was typed cannot be read.", status_code=422)
+    except ReviewError as error:
+        return PlainTextResponse(str(error), status_code=error.status)
+    return Response(status_code=204)

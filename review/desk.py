@@ -67,7 +67,7 @@ from review.masking import Mask, masked_args, masked_model, masked_value
 from review.people import Permission, Person
 from review.policy import Queue
 from review.precedents import LOOKED_THROUGH, Precedent, most_alike
-from review.queues import choices, is_reasoned, may_work_in, narrowed, reasons_asked, workable
+from review.queues import choices, is_reasoned, may_work_in, narrowed, reasons_asked, reasons_offered, workable
 from review.schemas import args_errors
 from review.settling import Settling, decision_data
 from review.signing import Receipts
@@ -114,6 +114,10 @@ class WholeItem:
     def reasons_asked(self, decision: DecisionType) -> tuple[ReasonCode, ...]:
         """Return the reason codes of which this decision needs one; empty where it needs none."""
         return reasons_asked(self.queue, decision)
+
+    def reasons_offered(self, decision: DecisionType) -> tuple[ReasonCode, ...]:
+        """Return the reason codes that this decision can be given; empty where the queue has none for it."""
+        return reasons_offered(self.queue, decision)
 
     @property
     def masks(self) -> tuple[Mask, ...]:

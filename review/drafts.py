@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -28,22 +29,27 @@ class Drafts:
         self._store = store
 
     def keep(self, person: Person, item_id: UUID, version: int, written: Written) -> None:
-        """Keep it in place of what was kept; of an item that is closed nothing is kept.
+        """Keep each member in place of what was kept under its name; one that is null goes, what is not named stays.
 
-        Raises ItemNotFoundError, DraftTooLargeError.
+        ``at`` says when it was typed, in milliseconds since 1970: what is older than what is kept changes nothing, so
+        that of several browsers the newest wins in whatever order they are heard. Of an item that is closed, or
+        by now another version, nothing is kept. Raises ItemNotFoundError, DraftTooLargeError.
         """
         person.require(Permission.DECIDE)
-        text = json.dumps(dict(written), ensure_ascii=False, separators=(",", ":"))
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > MAX_DRAFT_BYTES:
-            raise DraftTooLargeError(size, MAX_DRAFT_BYTES)
+        _require_small(written)
 
         def work(tx: Writing) -> None:
             item = tx.item(person.workspace, item_id)
             if item is None:
                 raise ItemNotFoundError(item_id)
-            if not item.status.is_final:
-                tx.keep_draft(person, item_id, version, written)
+            if item.status.is_final or item.version != version:
+                return
+            kept = tx.draft(person, item_id, version) or {}
+            if _typed_at(written, tx.now) < _typed_at(kept, tx.now):
+                return
+            whole = {name: value for name, value in {**kept, **written}.items() if value is not None}
+            _require_small(whole)
+            tx.keep_draft(person, item_id, version, whole)
 
         self._store.write(work)
 
@@ -64,3 +70,16 @@ class Drafts:
     def tick(self) -> int:
         """Remove what was written on items that are closed, of every workspace; return how many there were."""
         return self._store.write(lambda tx: tx.remove_closed_drafts(limit=_AT_ONCE))
+
+
+def _require_small(written: Written) -> None:
+    text = json.dumps(dict(written), ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_DRAFT_BYTES:
+        raise DraftTooLargeError(size, MAX_DRAFT_BYTES)
+
+
+def _typed_at(written: Written, now: datetime) -> float:
+    at = written.get("at")
+    # No clock that runs ahead keeps out what is typed after it.
+    return min(float(at), now.timestamp() * 1000) if isinstance(at, int | float) else 0.0

@@ -64,6 +64,12 @@ def reasons_asked(queue: Queue, decision: DecisionType) -> tuple[ReasonCode, ...
     return queue.reasons or tuple(ReasonCode)
 
 
+def reasons_offered(queue: Queue, decision: DecisionType) -> tuple[ReasonCode, ...]:
+    """Return the codes to choose from: those asked for, the queue's own, and for a rejection at the least all."""
+    asked = reasons_asked(queue, decision)
+    return asked or (tuple(ReasonCode) if decision is DecisionType.REJECT else queue.reasons)
+
+
 def is_reasoned(queue: Queue, decision: DecisionType, given: Collection[ReasonCode]) -> bool:
     """Tell whether the decision carries the reason that the queue asks for."""
     asked = reasons_asked(queue, decision)

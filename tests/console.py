@@ -10,6 +10,7 @@ from joserfc.jwk import OKPKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from pages.services import Services
 from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
@@ -17,6 +18,7 @@ from review.board import Board
 from review.desk import ReviewDesk
 from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
+from review.indexer import Search
 from review.intake import Intake
 from review.pace import Pace
 from review.pauses import Switch
@@ -27,6 +29,7 @@ from review.records import Records
 from review.roster import Roster
 from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR, Sessions
+from review.settings import Settings
 from review.signing import Receipts
 from review.store import Store
 
@@ -75,6 +78,21 @@ class Console:
     def doors(self) -> Doors:
         """Return what the routes call."""
         return Doors(store=self.store, intake=self.intake, keys=self.keys, receipts=self.receipts, pace=self.pace)
+
+    def services(self, *, settings: Settings | None = None) -> Services:
+        """Return what the pages may call."""
+        return Services(
+            desk=self.desk,
+            board=self.board,
+            records=self.records,
+            policies=self.policies,
+            keys=self.keys,
+            search=Search(self.store),
+            sessions=self.sessions,
+            roster=self.roster,
+            switch=self.switch,
+            settings=settings or Settings(),
+        )
 
     def asgi(self) -> Starlette:
         """Return the machines' door as the application serves it."""

@@ -118,6 +118,7 @@ TABLE = (
         for name in ("decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
     ),
     Row("GET", "/pictures/{item:uuid}/{number:int}", SEEING, frozenset({Who.STRANGER})),
+    Row("PUT", "/drafts/{item:uuid}/{version:int}", frozenset({Who.REVIEWER}), frozenset({Who.STRANGER}), {"at": 1}),
 )
 # What these do for whoever asks is told by the tests of signing in: the link is the credential, and so is the cookie.
 BY_SECRET = {("POST", "/sign-in/{secret}"), ("POST", "/sign-in/again")}
@@ -211,6 +212,7 @@ def ask(site: Site, who: Who, row: Row) -> httpx2.Response:
         row.path.replace("{item_id}", str(site.item_id))
         .replace("{item:uuid}", str(site.picture_of))
         .replace("{number:int}", "0")
+        .replace("{version:int}", "1")
         .replace("{provider}", "corp")
         .replace("{secret}", "no-such-link")
         .replace("{name}", row.query)
@@ -332,6 +334,7 @@ def _a_question(
         ("{item_id}", named[:2]),
         ("{item:uuid}", named[:2]),
         ("{number:int}", ["0", "1"]),
+        ("{version:int}", ["0", "1"]),
         ("{name}", sorted(EXPORTS)),
         ("{provider}", named[2:]),
         ("{secret}", named[2:]),

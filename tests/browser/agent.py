@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from agents import Gate
 from agents.protocol import ActionRequest, ActionStatus, Status
+from review.policy import Policy
 
 PATIENCE_SECONDS = 60.0
 
@@ -89,6 +90,15 @@ class WorkingAgent:
                 return
             pause.wait(0.05)
         pytest.fail(f"{count} calls did not come to the console")
+
+    def is_under(self, policy: Policy) -> None:
+        """Wait until the console answers by this version of the policy."""
+        pause = threading.Event()
+        for _ in range(int(PATIENCE_SECONDS / 0.1)):
+            if self.gate.client.send(self.gate.client.policy())["number"] == policy.number:
+                return
+            pause.wait(0.1)
+        pytest.fail(f"version {policy.number} of the policy is not in force")
 
     def withdraws(self) -> None:
         """Take back every call that nobody decided."""

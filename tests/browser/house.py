@@ -25,6 +25,7 @@ from review.desk import ReviewDesk, Seen
 from review.governance import KeyRing, PolicyBook
 from review.items import ReasonCode
 from review.people import Person, Role
+from review.policy import Policy, Queue, Rule
 from review.sessions import Sessions
 from review.signing import Receipts, load_signing_key
 
@@ -53,6 +54,15 @@ class House:
     def agent_key(self, agent: str) -> str:
         """Return a fresh bearer key of the agent."""
         return KeyRing(self.store).create(agent, "default", SYSTEM)[1]
+
+    def adds_to_policy(self, rule: Rule, *queues: Queue) -> Policy:
+        """Put a rule first, and its queues in force beside what there is."""
+        lead = Person("https://id.example.com", "lead", "Mary Shelley", frozenset(Role))
+        book = PolicyBook(self.store)
+        current = book.in_force(lead.workspace)
+        document = current.document
+        changes = {"rules": (rule, *document.rules), "queues": (*document.queues, *queues)}
+        return book.save(document.model_copy(update=changes), lead, based_on=current.number)
 
     def decide(self, item_id: UUID, decision: Decision, reason_codes: tuple[ReasonCode, ...] = ()) -> None:
         """Decide an item as somebody else who happens to be at the desk."""

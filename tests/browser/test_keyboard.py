@@ -2,8 +2,11 @@
 
 from playwright.sync_api import expect
 
-from agents.protocol import Reject, Status
+from agents.protocol import Approve, DecisionType, Reject, Route, Status
+from review.items import ReasonCode
+from review.policy import Queue, Rule
 from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
+from tests.browser.house import House
 from tests.browser.visitor import Visitor
 
 ANSWER = "Your answer, which stands in for the action's result"
@@ -107,3 +110,24 @@ def test_skipping_and_pausing_have_keys(ada: Visitor, agent: WorkingAgent) -> No
 
     ada.sees("You are pausing")
     assert [item.status for item in agent.items()] == [Status.WAITING]
+
+
+def test_where_the_queue_asks_for_a_reason_to_approve_it_is_given_by_number(
+    house: House, ada: Visitor, agent: WorkingAgent
+) -> None:
+    asking = Queue(name=agent.name, reasons_for=(DecisionType.APPROVE,), reasons=(ReasonCode.TONE, ReasonCode.OTHER))
+    rule = Rule(name=agent.name, when=f'agent.name == "{agent.name}"', route=Route.REVIEW, queue=agent.name)
+    agent.is_under(house.adds_to_policy(rule, asking))
+    answer = agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+
+    strike(ada, "a")
+    ada.sees("This queue asks for a reason: choose one of them.")
+    strike(ada, "2")
+    expect(ada.button("Other")).to_have_attribute("aria-pressed", "true")
+    strike(ada, "a")
+
+    assert "refunded" in answer.result(PATIENCE_SECONDS).lower()
+    (item,) = agent.items()
+    (made,) = house.store.read(lambda tx: tx.decisions_of("default", item.id))
+    assert (made.decision, made.reason_codes) == (Approve(), (ReasonCode.OTHER,))

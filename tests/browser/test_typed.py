@@ -1,11 +1,24 @@
 """What was typed in Review is there again after the page was loaded anew."""
 
-from playwright.sync_api import expect
+from collections.abc import Callable
 
+from playwright.sync_api import expect
+from uuid_utils.compat import uuid7
+
+from review.people import Person, Role
 from tests.browser.agent import WorkingAgent
+from tests.browser.house import House
 from tests.browser.visitor import Visitor
 
 REJECTION = "What the agent should know (optional with a reason)"
+ANSWER = "Your answer, which stands in for the action's result"
+
+
+def signed_in(visitor: Visitor, person: Person) -> Visitor:
+    visitor.page.goto(visitor.house.link(person))
+    visitor.button("Sign in").click()
+    visitor.wait()
+    return visitor
 
 
 def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) -> None:
@@ -28,3 +41,59 @@ def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) 
     ada.press("Edit")
     expect(ada.page.get_by_role("textbox", name="amount", exact=True)).to_have_value("12.50")
     ada.sees("Changed: amount")
+
+
+def test_what_is_typed_in_one_browser_is_there_in_another(
+    house: House, strangers: Callable[[House], Visitor], agent: WorkingAgent
+) -> None:
+    ada = Person("https://id.example.com", uuid7().hex, "Ada Lovelace", frozenset(Role))
+    agent.calls()
+    agent.holds(1)
+    here = signed_in(strangers(house), ada)
+    expect(here.button("Approve")).to_be_enabled()
+    here.press("Reject")
+    here.press("Wrong arguments")
+    with here.page.expect_response(lambda answer: "/drafts/" in answer.url and bool(answer.ok)):
+        here.write(REJECTION, "Half of it was", leaves=False)
+
+    there = signed_in(strangers(house), ada)
+
+    typed = there.page.get_by_role("textbox", name=REJECTION)
+    expect(typed).to_have_value("Half of it was")
+    expect(there.button("Wrong arguments")).to_have_attribute("aria-pressed", "true")
+    with there.page.expect_response(lambda answer: "/drafts/" in answer.url and bool(answer.ok)):
+        typed.fill("Half of it was never sent.")
+    here.open()
+    expect(here.page.get_by_role("textbox", name=REJECTION)).to_have_value("Half of it was never sent.")
+
+
+def test_what_is_typed_last_is_not_lost_when_the_tab_is_closed(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+    ada.press("Respond")
+    there = ada.page.context.new_page()
+    ada.write(ANSWER, "It is hers.", leaves=False)
+    ada.page.close(run_before_unload=True)
+    ada.page = there
+
+    # Another tab has no part in what the closed one kept for itself.
+    ada.open()
+
+    expect(ada.page.get_by_role("textbox", name=ANSWER)).to_have_value("It is hers.")
+
+
+def test_what_is_typed_in_the_one_view_is_there_in_the_other(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+    ada.press("Reject")
+    ada.write(REJECTION, "Not hers.", leaves=False)
+    ada.press("Back")
+    ada.press("Keys")
+
+    ada.button("Plain view, without this surface").click()
+
+    ada.press("Reject")
+    expect(ada.page.get_by_role("textbox", name=REJECTION)).to_have_value("Not hers.")
+    ada.write(REJECTION, "Not hers at all.")
+    ada.press("Focus view")
+    expect(ada.page.locator(".focus").get_by_role("textbox", name=REJECTION)).to_have_value("Not hers at all.")

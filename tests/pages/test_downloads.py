@@ -16,14 +16,10 @@ from agents.protocol import DecisionType, Reject
 from db.store import SqlStore
 from pages import downloads, services
 from pages.sign_in import cookie_name
-from review.indexer import Search
 from review.items import DecisionFilter, ItemFilter
-from review.pauses import Switch
 from review.people import Person
 from review.records import EXPORT_BATCH
-from review.roster import Roster
 from review.sessions import Sessions
-from review.settings import Settings
 from review.store import Reading
 from tests.builders import a_decision, a_request, ada, an_action, an_item, grace, keeping, mary
 from tests.console import Console, serving
@@ -33,7 +29,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def sessions(house: Console) -> Sessions:
-    return Sessions(house.store)
+    return house.sessions
 
 
 @pytest.fixture
@@ -42,22 +38,10 @@ def house(sqlite_store: SqlStore) -> Console:
 
 
 @pytest.fixture
-def address(house: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(house: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The downloads of the house, served as the application serves them; their address."""
     monkeypatch.setattr(services, "_installed", [])
-    served = services.Services(
-        desk=house.desk,
-        board=house.board,
-        records=house.records,
-        policies=house.policies,
-        keys=house.keys,
-        search=Search(house.store),
-        sessions=sessions,
-        roster=Roster(house.store),
-        switch=Switch(house.store),
-        settings=Settings(),
-    )
-    services.install(served)
+    services.install(house.services())
     with serving(Starlette(routes=list(downloads.routes()))) as url:
         yield url.removeprefix("http://")
 

@@ -13,20 +13,16 @@ from streamlit.testing.v1 import AppTest
 from agents.protocol import Action, Approve, DecisionType, Edit, Reject, Respond, Route
 from db.store import SqlStore
 from pages import agents_page, audit_page, history_page, labels_page, policy_page, queue_page
-from pages.services import Services, install
+from pages.services import install
 from review.audit import SYSTEM
 from review.desk import Seen
-from review.indexer import Search
 from review.intake import Submission
 from review.items import ItemFilter, Order, ReasonCode
 from review.outbound import Outbound
-from review.pauses import Switch
 from review.people import Person, Role
 from review.places import place_at
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
-from review.roster import Roster
 from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
-from review.sessions import Sessions
 from review.settings import Settings
 from tests.builders import a_request, ada, an_event, grace, keeping, root
 from tests.clock import MovableClock
@@ -47,20 +43,7 @@ def console(sqlite_store: SqlStore) -> Console:
 
 
 def installed(console: Console) -> Console:
-    install(
-        Services(
-            desk=console.desk,
-            board=console.board,
-            records=console.records,
-            policies=console.policies,
-            keys=console.keys,
-            search=Search(console.store),
-            sessions=Sessions(console.store),
-            roster=Roster(console.store),
-            switch=Switch(console.store),
-            settings=Settings(public_url="https://desk.example.com"),
-        )
-    )
+    install(console.services(settings=Settings(public_url="https://desk.example.com")))
     return console
 
 

@@ -16,10 +16,7 @@ from db.store import SqlStore
 from pages import services, sign_in
 from pages.sign_in import Flow, cookie_name, local_path, person_of, proof_of
 from review.audit import EventKind
-from review.indexer import Search
-from review.pauses import Switch
 from review.people import Person, Role
-from review.roster import Roster
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Provider as Named
 from review.settings import Settings
@@ -73,27 +70,14 @@ def named(provider: Provider, **fields: Any) -> Named:  # noqa: ANN401 -- whatev
 
 @pytest.fixture
 def installed(
-    house: Console, sessions: Sessions, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    house: Console, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], httpx2.Client]]:
     """Serves the sign-in routes; makes browsers that follow no redirect by themselves."""
     monkeypatch.setattr(services, "_installed", [])
     monkeypatch.setattr(sign_in, "_clients", {})
     browsers: list[httpx2.Client] = []
     with serving(Starlette(routes=list(sign_in.routes()))) as url:
-        services.install(
-            services.Services(
-                desk=house.desk,
-                board=house.board,
-                records=house.records,
-                policies=house.policies,
-                keys=house.keys,
-                search=Search(house.store),
-                sessions=sessions,
-                roster=Roster(house.store),
-                switch=Switch(house.store),
-                settings=Settings(public_url=url, oidc_providers=(named(provider),)),
-            )
-        )
+        services.install(house.services(settings=Settings(public_url=url, oidc_providers=(named(provider),))))
 
         def browser() -> httpx2.Client:
             browsers.append(httpx2.Client(base_url=url, trust_env=False, timeout=20))

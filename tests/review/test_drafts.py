@@ -60,6 +60,39 @@ def test_it_is_of_one_person_one_version_and_one_workspace(either_house: Console
         drafts.read(mary, item.id, 1)
 
 
+def test_the_newest_counts_in_whatever_order_it_is_heard(either_house: Console) -> None:
+    drafts, item = either_house.desk.drafts, submit(either_house)
+    drafts.keep(ada, item.id, 1, {"answer": "It is hers, and", "at": 2_000})
+
+    drafts.keep(ada, item.id, 1, {"answer": "It is", "at": 1_999})
+    older = drafts.read(ada, item.id, 1)
+    drafts.keep(ada, item.id, 1, {"answer": "It is hers, and new.", "at": 2_000})
+
+    assert older == {"answer": "It is hers, and", "at": 2_000}
+    assert drafts.read(ada, item.id, 1) == {"answer": "It is hers, and new.", "at": 2_000}
+
+
+def test_a_clock_that_runs_ahead_keeps_nothing_out(either_house: Console) -> None:
+    drafts, item = either_house.desk.drafts, submit(either_house)
+    drafts.keep(ada, item.id, 1, {"answer": "Tomorrow", "at": 2**53 - 1})
+
+    drafts.keep(ada, item.id, 1, {"answer": "Today", "at": 2**52})
+
+    assert drafts.read(ada, item.id, 1)["answer"] == "Today"
+
+
+def test_what_is_not_named_stays_and_what_is_null_goes(either_house: Console) -> None:
+    drafts, item = either_house.desk.drafts, submit(either_house)
+    drafts.keep(ada, item.id, 1, TYPED)
+
+    drafts.keep(ada, item.id, 1, {"rejection": None, "answer": "It is hers."})
+    drafts.keep(ada, item.id, 2, {"answer": "of a version that is not"})
+
+    left = {name: value for name, value in TYPED.items() if name != "rejection"}
+    assert drafts.read(ada, item.id, 1) == {**left, "answer": "It is hers."}
+    assert drafts.read(ada, item.id, 2) == {}
+
+
 def test_forgetting_leaves_what_others_typed(either_house: Console) -> None:
     drafts, item = either_house.desk.drafts, submit(either_house)
     drafts.keep(ada, item.id, 1, TYPED)

@@ -28,6 +28,7 @@ from review.queues import (
     principal_of,
     queue_names,
     reasons_asked,
+    reasons_offered,
     workable,
 )
 from tests.builders import AGENT, a_request, ada, an_item, grace, lin
@@ -243,6 +244,24 @@ def test_next_comes_only_from_queues_that_the_person_is_trained_for(either_house
     assert taken.id == item.id
 
 
+@pytest.mark.parametrize(
+    ("queue", "decision", "offered"),
+    [
+        ({}, REJECT, tuple(ReasonCode)),
+        ({}, APPROVE, ()),
+        ({"reasons": (ReasonCode.OTHER,)}, APPROVE, (ReasonCode.OTHER,)),
+        ({"reasons": (ReasonCode.OTHER,)}, REJECT, tuple(ReasonCode)),
+        ({"reasons": (ReasonCode.OTHER,), "reasons_for": (REJECT,)}, REJECT, (ReasonCode.OTHER,)),
+        ({"reasons_for": (APPROVE,)}, APPROVE, tuple(ReasonCode)),
+        ({"reasons_for": (APPROVE,)}, RESPOND, ()),
+    ],
+)
+def test_a_decision_is_offered_the_reasons_that_its_queue_has_for_it(
+    queue: dict[str, Any], decision: DecisionType, offered: tuple[ReasonCode, ...]
+) -> None:
+    assert reasons_offered(Queue(name="q", **queue), decision) == offered
+
+
 def test_a_queue_asks_for_reasons_and_hides_decisions(house: Console) -> None:
     money = Queue(
         name="money", guidelines="Look twice.", reasons_for=(REJECT,), reasons=(ReasonCode.UNSAFE,), hides=(EDIT,)
@@ -254,6 +273,7 @@ def test_a_queue_asks_for_reasons_and_hides_decisions(house: Console) -> None:
 
     assert (whole.queue, whole.choices) == (money, (APPROVE, REJECT, RESPOND))
     assert whole.reasons_asked(REJECT) == (ReasonCode.UNSAFE,)
+    assert whole.reasons_offered(REJECT) == (ReasonCode.UNSAFE,)
     with pytest.raises(ReasonNeededError, match="needs a reason: unsafe"):
         house.desk.decide(item.id, Reject(message="No."), ada, seen=Seen.of(item), reason_codes=(ReasonCode.OTHER,))
     with pytest.raises(DecisionNotAllowedError, match="approve, reject, respond"):
