@@ -43,6 +43,7 @@ from review.audit import Actor, EventFilter
 from review.board import Board
 from review.demo import demo_policy
 from review.desk import ReviewDesk
+from review.emergencies import Emergencies
 from review.erasure import Eraser, ErasurePlan, Retention
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
@@ -110,6 +111,7 @@ class House:
             sessions=self.sessions,
             roster=self.roster,
             switch=Switch(self.store),
+            emergencies=Emergencies(self.store),
             settings=self.settings,
         )
 

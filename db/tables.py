@@ -427,6 +427,28 @@ class MemberRow(Base):
     last_seen_at: Mapped[datetime]
 
 
+class EmergencyRow(Base):
+    """A time in which somebody may approve alone."""
+
+    __tablename__ = "emergencies"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    name: Mapped[str] = mapped_column(FreeText)
+    reason: Mapped[str] = mapped_column(FreeText)
+    ticket: Mapped[str] = mapped_column(FreeText)
+    opened_at: Mapped[datetime]
+    until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    reviewed_by: Mapped[str | None] = mapped_column(FreeText)
+    reviewed_at: Mapped[datetime | None]
+    finding: Mapped[str | None] = mapped_column(FreeText)
+
+    __table_args__ = (Index("ix_emergencies_until", "workspace", "until"),)
+
+
 class PauseRow(Base):
     """A hold on new permissions; an empty agent or tool stands for every one."""
 
@@ -478,5 +500,6 @@ sessions = table(SessionRow)
 links = table(LinkRow)
 members = table(MemberRow)
 pauses = table(PauseRow)
+emergencies = table(EmergencyRow)
 item_words = table(ItemWordsRow)
 index_marks = table(IndexMarkRow)

@@ -66,7 +66,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, ItemWords, StaleItemError
 
@@ -285,6 +285,16 @@ _MEMBERS = (
 _MEMBERS_LOCKED = _MEMBERS.with_for_update()
 _MEMBER = _MEMBERS.where(tables.members.c.iss == bindparam("iss"), tables.members.c.sub == bindparam("sub"))
 _MEMBER_LOCKED = _MEMBER.with_for_update()
+_EMERGENCIES = (
+    select(*tables.emergencies.c)
+    .where(tables.emergencies.c.workspace == bindparam("workspace"))
+    .order_by(tables.emergencies.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_EMERGENCY = select(*tables.emergencies.c).where(
+    tables.emergencies.c.workspace == bindparam("workspace"), tables.emergencies.c.id == bindparam("id")
+)
+_EMERGENCY_LOCKED = _EMERGENCY.with_for_update()
 _PAUSES = (
     select(*tables.pauses.c)
     .where(tables.pauses.c.workspace == bindparam("workspace"))
@@ -478,6 +488,11 @@ class _Inserts:
         self.member: Insert = member.on_conflict_do_update(
             index_elements=key,
             set_={column.name: member.excluded[column.name] for column in tables.members.c if column.name not in key},
+        )
+        emergency = insert_into(tables.emergencies)
+        changing = ("ended_at", "reviewed_by", "reviewed_at", "finding")
+        self.emergency: Insert = emergency.on_conflict_do_update(
+            index_elements=["workspace", "id"], set_={name: emergency.excluded[name] for name in changing}
         )
         draft = insert_into(tables.drafts)
         self.draft: Insert = draft.on_conflict_do_update(
@@ -792,6 +807,18 @@ class ReadTransaction:
         """Return everybody who has signed in to the workspace, by name."""
         return [rows.member_from(row) for row in self._connection.execute(_MEMBERS, {"workspace": workspace})]
 
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency."""
+        return self._emergency(_EMERGENCY, workspace, emergency_id)
+
+    def emergencies(self, workspace: str, *, limit: int, until_after: datetime | None = None) -> Sequence[Emergency]:
+        """Return the latest emergencies, newest first; with ``until_after`` those that last beyond that time."""
+        statement = _EMERGENCIES
+        if until_after is not None:
+            statement = statement.where(tables.emergencies.c.until > until_after)
+        found = self._connection.execute(statement, {"workspace": workspace, "limit": limit})
+        return [rows.emergency_from(row) for row in found]
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
         return [rows.pause_from(row) for row in self._connection.execute(_PAUSES, {"workspace": workspace})]
@@ -802,6 +829,10 @@ class ReadTransaction:
         if sid is not None:
             statement = statement.where(tables.sessions.c.sid == sid)
         return [rows.session_from(row) for row in self._connection.execute(statement, {"iss": iss})]
+
+    def _emergency(self, statement: Select[Any], workspace: str, emergency_id: UUID) -> Emergency | None:
+        row = self._connection.execute(statement, {"workspace": workspace, "id": emergency_id}).one_or_none()
+        return None if row is None else rows.emergency_from(row)
 
     def _member(self, statement: Select[Any], workspace: str, iss: str, sub: str) -> Member | None:
         row = self._connection.execute(statement, {"workspace": workspace, "iss": iss, "sub": sub}).one_or_none()
@@ -879,6 +910,10 @@ class WriteTransaction(ReadTransaction):
     def member(self, workspace: str, iss: str, sub: str) -> Member | None:
         """Return the person, their row locked until the end of the transaction."""
         return self._member(_MEMBER_LOCKED, workspace, iss, sub)
+
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency, its row locked until the end of the transaction."""
+        return self._emergency(_EMERGENCY_LOCKED, workspace, emergency_id)
 
     def members(self, workspace: str) -> Sequence[Member]:
         """Return everybody of the workspace, their rows locked until the end of the transaction."""
@@ -1121,6 +1156,10 @@ class WriteTransaction(ReadTransaction):
     def keep_member(self, member: Member) -> None:
         """Keep the person as they are now."""
         self._write(self._inserts.member, rows.member_values(member))
+
+    def keep_emergency(self, emergency: Emergency) -> None:
+        """Keep an emergency as it is now."""
+        self._write(self._inserts.emergency, rows.emergency_values(emergency))
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEAST_RETENTION_DAYS = 180
 
+RoleName = Literal["reviewer", "lead", "auditor", "admin", "break-glass"]
+
 
 class Provider(BaseModel):
     """An OpenID Connect provider that people sign in with.
@@ -29,7 +31,7 @@ class Provider(BaseModel):
     client_secret: SecretStr | None = None
     scopes: str = "openid profile"
     role_claim: str | None = None
-    roles: dict[str, tuple[Literal["reviewer", "lead", "auditor", "admin"], ...]] = Field(default_factory=dict)
+    roles: dict[str, tuple[RoleName, ...]] = Field(default_factory=dict)
     workspace: str = Field(default="default", pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
 
     @field_validator("issuer")

@@ -30,7 +30,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 
 T = TypeVar("T")
@@ -255,6 +255,12 @@ class Reading(Protocol):
     def members(self, workspace: str) -> Sequence[Member]:
         """Return everybody who has signed in to the workspace, by name; inside a write their rows stay locked."""
 
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency; inside a write its row stays locked."""
+
+    def emergencies(self, workspace: str, *, limit: int, until_after: datetime | None = None) -> Sequence[Emergency]:
+        """Return the latest emergencies, newest first; with ``until_after`` those that last beyond that time."""
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
 
@@ -376,6 +382,9 @@ class Writing(Reading, Protocol):
 
     def keep_member(self, member: Member) -> None:
         """Keep the person as they are now."""
+
+    def keep_emergency(self, emergency: Emergency) -> None:
+        """Keep an emergency as it is now."""
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""
