@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from agents.protocol import Approve
+from agents.protocol import Approve, Route
 from agents.receipts import receipt_keys, verify_receipt
 from review.audit import EventKind
 from review.desk import Seen
@@ -27,7 +27,7 @@ from tests.console import Console
 from tests.review.steps import a_document, an_edit, decide, events, kept, submit
 
 REASON = "The warehouse burns."
-TWO = Rule(name="two", when="true", route="review", quorum=2)
+TWO = Rule(name="two", when="true", route=Route.REVIEW, quorum=2)
 firefighter = replace(ada, sub="fire", name="Fire Fighter", roles=frozenset({Role.REVIEWER, Role.BREAK_GLASS}))
 colleague = replace(firefighter, sub="colleague", name="Colleague")
 other_root = Person(ISSUER, "other-root", "Other Root", frozenset({Role.ADMIN}))
@@ -188,7 +188,7 @@ def test_another_admin_looks_at_it_once_it_is_over(either_house: Console, clock:
 
 
 def test_a_rule_can_ask_for_two_people_where_much_is_at_stake(house: Console) -> None:
-    much = Rule(name="much", when="has(impact.amount) && impact.amount > 40.0", route="review", quorum=2)
+    much = Rule(name="much", when="has(impact.amount) && impact.amount > 40.0", route=Route.REVIEW, quorum=2)
     house.save_policy(a_document(Autonomy.SUPERVISED, much))
     submit(house)
 
