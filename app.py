@@ -75,6 +75,7 @@ SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
 INDEX_EVERY = 1.0
 BUSY_EVERY = 1.0
+SETTLE_EVERY = 20.0
 _log = logging.getLogger("signoff")
 
 
@@ -225,7 +226,7 @@ def make_app(house: House) -> App:
 async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
-    _settle_memory()
+    memory = Memory()
     tasks = [
         asyncio.create_task(_again_and_again(step, every=every, busy=BUSY_EVERY, trouble=trouble))
         for step, every, trouble in (
@@ -235,6 +236,7 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
             (house.desk.drafts.tick, EXPIRE_EVERY, "what was typed on closed items could not be removed"),
             (house.search.tick, INDEX_EVERY, "what items say could not be made findable"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
+            (memory.settle, SETTLE_EVERY, "memory could not be settled"),
         )
     ]
     try:
@@ -249,12 +251,30 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
         REGISTRY.unregister(collector)
 
 
-def _settle_memory() -> None:
-    """Load what pages need later and take it out of the garbage collector's sight: it is collected after every run."""
-    for name in ("altair", "pandas", "pyarrow"):
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+class Memory:
+    """Keeps what lives long out of the garbage collector's sight: Streamlit collects, whole, after every run of a page.
+
+    What was put out of its sight is looked through once in a while, so that nothing is kept that nobody needs.
+    """
+
+    def __init__(self) -> None:
+        for name in ("altair", "pandas", "pyarrow"):
+            importlib.import_module(name)
+        self._collected = -1
+        self.settle()
+
+    def settle(self) -> int:
+        """Collect, and put out of sight what is left, if anything was collected since; return 0: it is not pressing."""
+        if self._collections() != self._collected:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self._collected = self._collections()
+        return 0
+
+    @staticmethod
+    def _collections() -> int:
+        return int(gc.get_stats()[-1]["collections"])
 
 
 async def _again_and_again(step: Callable[[], int], *, every: float, busy: float, trouble: str) -> None:

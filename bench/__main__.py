@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import auditing, console, raw, sizes, submitting, waking
+from bench import auditing, console, raw, reviewers, sizes, submitting, waking
 from bench.databases import POSTGRES, SQLITE, Database, opened
 from bench.figures import Table
 
@@ -21,10 +21,11 @@ class Scale:
     runs: int
     presses: int
     events: int
+    reviewed_s: float
 
 
-WHOLE = Scale(seconds=8, sizes=(1_000, 10_000, 100_000), runs=60, presses=15, events=50_000)
-QUICK = Scale(seconds=1.5, sizes=(200, 1_000), runs=10, presses=5, events=3_000)
+WHOLE = Scale(seconds=8, sizes=(1_000, 10_000, 100_000), runs=60, presses=15, events=50_000, reviewed_s=30)
+QUICK = Scale(seconds=1.5, sizes=(200, 1_000), runs=10, presses=5, events=3_000, reviewed_s=8)
 
 Part = Callable[[Database, Table, Path, Scale], None]
 
@@ -41,6 +42,9 @@ PARTS: dict[str, Part] = {
     ),
     "audit": lambda database, table, folder, scale: auditing.measure(database, table, folder, events=scale.events),
     "waking": lambda database, table, _, scale: waking.measure(database, table, runs=scale.runs),
+    "reviewers": lambda database, table, folder, scale: reviewers.measure(
+        database, table, folder, seconds=scale.reviewed_s
+    ),
     "console": lambda database, table, folder, scale: console.measure(database, table, folder, presses=scale.presses),
 }
 

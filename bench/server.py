@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
-START_S = 60.0
+START_S = 180.0
 END_S = 15.0
 
 _LINK = re.compile(r"http://\S+/sign-in/\S+")
