@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from .cards import Card, CardField, Format
 from .errors import (
     AlreadyConsumedError,
     AnswerUnreadableError,
@@ -35,7 +36,10 @@ __all__ = [
     "AlreadyConsumedError",
     "AnswerUnreadableError",
     "Breaker",
+    "Card",
+    "CardField",
     "EditRefusedError",
+    "Format",
     "Gate",
     "GateError",
     "IdempotencyKey",

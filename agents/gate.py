@@ -22,6 +22,7 @@ from pydantic import JsonValue, ValidationError
 
 from .answering import Answer, Answering
 from .canonical import NotCanonicalError, action_digest, canonical
+from .cards import Card
 from .client import ATTEMPTS, Client, Pause, Run, Steps, body_of, may_be_taken_later
 from .courier import Courier, outcome_report
 from .errors import (
@@ -95,7 +96,8 @@ class About(TypedDict, total=False):
 
     ``confidence`` is 0 to 1; None, or a function that fails, leaves the call to a person. A caller that may
     come back for the same call (after a crash, say) gives it an ``idempotency_key`` of its own: 1 to 255
-    visible ASCII characters.
+    visible ASCII characters. A ``card`` says how the tool's calls look to a reviewer (`signoff.Card`), in place of what
+    the schema of its arguments says under ``x-signoff-card``.
     """
 
     confidence: Said[float | None]
@@ -112,6 +114,7 @@ class About(TypedDict, total=False):
     agent_version: Said[str | None]
     prompt_version: Said[str | None]
     idempotency_key: Said[str]
+    card: Card | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +536,9 @@ def request_for(name: str, args: Args, about: About, **known: object) -> ActionR
     given = {field: value for field, value in {**known, **said}.items() if value is not None}
     confidence = _confidence(about.get("confidence"), args)
     try:
+        if about.get("card") is not None:
+            schema = given.get("args_schema") or {"type": "object"}
+            given["args_schema"] = {**schema, **Card.model_validate(about["card"]).keyword()}
         return ActionRequest.model_validate({"action": {"name": name, "args": args}, "confidence": confidence, **given})
     except ValidationError as error:
         # A ValidationError would be taken for bad arguments, and handed to the model.
@@ -656,7 +662,7 @@ def failed(error: object) -> Outcome:
     return Outcome(status=OutcomeStatus.FAILED, error=_text(error))
 
 
-_OWN_WORDS = ("confidence", "idempotency_key")
+_OWN_WORDS = ("card", "confidence", "idempotency_key")
 
 
 def _said(value: Any, args: Args) -> Any:  # noqa: ANN401 -- any field of About

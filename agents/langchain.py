@@ -31,6 +31,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from uuid_utils import uuid7
 
 from .answering import Answering
+from .cards import KEYWORD
 from .courier import observation
 from .errors import EditRefusedError, RequestInvalidError, StoppedInsideError
 from .execution import HandledError, Ran, Way, idempotency_key, known_by
@@ -485,12 +486,20 @@ def args_schema_of(tool: BaseTool) -> dict[str, Any] | None:
         if isinstance(schema, dict):
             plain = schema
         elif issubclass(schema, BaseModel):
-            plain = _under_aliases(schema.model_json_schema(), _model(tool))
+            plain = {**_under_aliases(schema.model_json_schema(), _model(tool)), **_card(known)}
         else:
             plain = schema.schema()
     except PydanticInvalidForJsonSchema:
         return None
     return _with_safe_integers(plain)  # type: ignore[no-any-return]  # an object in, an object out
+
+
+def _card(model: object) -> dict[str, Any]:
+    # langchain-core makes a model of its own of the arguments, which has lost what the tool's said beside its fields.
+    if not isinstance(model, type) or not issubclass(model, BaseModel):
+        return {}
+    extra = model.model_config.get("json_schema_extra")
+    return {KEYWORD: extra[KEYWORD]} if isinstance(extra, dict) and KEYWORD in extra else {}
 
 
 def _under_aliases(schema: dict[str, Any], model: type[BaseModel] | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, show_empty, show_list
+from review.cards import card_of
 from review.governance import KEY_LIFE, KEY_OVERLAP
 from review.items import ItemFilter, Tool
 from review.people import Agent, AgentKey, Permission, Person
@@ -272,7 +273,8 @@ def _tool_fold(tool: Tool) -> Markup:
     first_seen = facts([("First seen", moment(tool.first_seen_at))])
     if tool.args_schema is None:
         return fold(tool.name, first_seen, element("p", "It came without a schema.", class_="so-quiet"))
-    return fold(tool.name, first_seen, json_view(json.dumps(tool.args_schema)))
+    problems = [notice(f"{each.text} ({each.code})", "warn") for each in card_of(tool.args_schema).problems]
+    return fold(tool.name, first_seen, *problems, json_view(json.dumps(tool.args_schema)), is_open=bool(problems))
 
 
 def _choose_key(prefix: str) -> None:

@@ -263,7 +263,9 @@ def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[s
         "hidden": hidden,
         "masked": None if is_revealed(whole) else masked_words(whole),
         "reveals": person.may(Permission.REVEAL),
-        "head": _trees(headline(item, person), *_purpose(item), *_sign_in_again(item, person)),
+        "head": _trees(
+            headline(item, person, schema=whole.args_schema), *_purpose(item), *_sign_in_again(item, person)
+        ),
         "facts": _trees(facts_view(item, now, approvals=approvals(whole))),
         "cut": tree(args_card(whole, is_whole=not hidden)),
         "whole": tree(args_card(whole)) if hidden else None,

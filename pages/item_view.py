@@ -2,15 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import streamlit as st
 from pydantic import JsonValue
 
 from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Execution, Impact, Reject, Respond, Route
+from pages.cards import Sheet, card_view, pictures_of, sentence_of
 from pages.presence import act_as
 from pages.rendering import (
+    ArgsView,
     Markup,
     Place,
     Tone,
@@ -35,6 +37,7 @@ from pages.rendering import (
     when,
 )
 from pages.services import services
+from review.cards import card_of
 from review.clock import utc_now
 from review.desk import WholeItem
 from review.grounding import Origin, Source, provenance, source_of
@@ -50,6 +53,7 @@ _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
 _MESSAGE_SHOWN = 160
 _VALUE_SHOWN = 60
+_PROBLEMS_SHOWN = 3
 _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
 _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
@@ -108,7 +112,7 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
     """
     at = now or utc_now()
     shown = readable(whole)
-    draw(headline(shown.item, person), facts_view(shown.item, at))
+    draw(headline(shown.item, person, schema=whole.args_schema), facts_view(shown.item, at))
     if whole.item.erased_at is not None:
         words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
         draw(notice(words))
@@ -129,16 +133,21 @@ def shown_action(item: ReviewItem) -> Action:
     return item.draft or item.request.action
 
 
-def headline(item: ReviewItem, person: Person) -> Markup:
-    """Return in one sentence what will happen, and what kind of look this is."""
+def headline(item: ReviewItem, person: Person, *, schema: Mapping[str, object] | None = None) -> Markup:
+    """Return in one sentence what will happen, and what kind of look this is.
+
+    The sentence is that of the card in the tool's schema where it has one; the tool's own name stands beside it.
+    """
     action = shown_action(item)
     verb = _VERBS[item.purpose]
     sentence = element(
         "h1",
         element("span", humanised(item.agent), class_="so-who so-plain"),
         f" {verb} ",
-        element("span", humanised(action.name).lower(), class_="so-plain"),
-        *_stake(item.request.impact),
+        *(
+            sentence_of(card_of(schema).card, Sheet(action.args, item.request.impact))
+            or (element("span", humanised(action.name).lower(), class_="so-plain"), *_stake(item.request.impact))
+        ),
         class_="so-sentence",
     )
     marks = [element("span", action.name, class_="so-chip so-mono"), chip(item.queue)]
@@ -213,7 +222,18 @@ def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
 
 def hidden_characters(whole: WholeItem) -> int:
     """Return how many characters of the arguments the cut view leaves out."""
-    return args_view(shown_action(readable(whole).item).args, is_whole=False, names=_schema_names(whole)).hidden
+    return _args_of(whole, is_whole=False).hidden
+
+
+def _args_of(whole: WholeItem, *, is_whole: bool, marks: Mapping[Place, Markup] | None = None) -> ArgsView:
+    """Return the arguments that would run, as the tool's card arranges them where it declares one."""
+    item, card, names = readable(whole).item, card_of(whole.args_schema).card, _schema_names(whole)
+    args = shown_action(item).args
+    if card is None or not card.fields:
+        return args_view(args, is_whole=is_whole, marks=marks, names=names)
+    pictures = pictures_of(item.request.context, lambda number: picture_address(item, number))
+    sheet = Sheet(args, item.request.impact, pictures)
+    return card_view(card, sheet, is_whole=is_whole, marks=marks, names=names)
 
 
 def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
@@ -230,10 +250,13 @@ def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
         heading.append(chip("all found in the context", "good"))
     yield element("h2", *heading, class_="so-label")
     # Where a value comes from is looked up of the value itself: two that are masked alike may be two.
-    view = args_view(
-        shown_action(readable(whole).item).args, is_whole=is_whole, marks=marks, names=_schema_names(whole)
-    )
-    yield view.markup
+    yield _args_of(whole, is_whole=is_whole, marks=marks).markup
+    problems = card_of(whole.args_schema).problems
+    if problems:
+        told = "; ".join(f"{problem.text} ({problem.code})" for problem in problems[:_PROBLEMS_SHOWN])
+        yield element(
+            "p", "Of the card that the tool declares, this cannot be used: ", told, class_="so-quiet so-small"
+        )
 
 
 def _origin_mark(origin: Origin) -> Markup:
@@ -448,11 +471,13 @@ def context_view(item: ReviewItem) -> Markup:
     context = item.request.context
     shown = [
         _entry(entry)
-        if picture(entry) is None
+        if picture_address(item, number) is None
         else element(
             "figure",
             element("figcaption", _title(entry, "Image"), class_="so-said-by"),
-            element("img", src=f"/pictures/{item.id}/{number}", alt="A picture from the context", class_="so-picture"),
+            element(
+                "img", src=picture_address(item, number) or "", alt="A picture from the context", class_="so-picture"
+            ),
         )
         for number, entry in enumerate(context)
     ]
@@ -495,6 +520,11 @@ def picture(entry: ContextEntry) -> bytes | None:
         return base64.b64decode(entry.content, validate=True)
     except binascii.Error:
         return None
+
+
+def picture_address(item: ReviewItem, number: int) -> str | None:
+    """Return where the picture is served that this entry of the item's context is; None where it is none."""
+    return None if picture(item.request.context[number]) is None else f"/pictures/{item.id}/{number}"
 
 
 def _title(entry: ContextEntry, otherwise: str) -> str:

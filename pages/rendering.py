@@ -239,7 +239,7 @@ def args_view(
         if not is_whole and number >= ROWS_AT:
             hidden += _length(value) + len(name)
             continue
-        shown, left_out = _argument(value, is_whole=is_whole, marks=marks or {}, at=(name,))
+        shown, left_out = argument_view(value, is_whole=is_whole, marks=marks or {}, at=(name,))
         hidden += left_out
         rows.append(
             element(
@@ -265,7 +265,8 @@ def _length(value: JsonValue) -> int:
     return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
 
 
-def _argument(value: JsonValue, *, is_whole: bool, marks: Mapping[Place, Markup], at: Place) -> tuple[Markup, int]:
+def argument_view(value: JsonValue, *, is_whole: bool, marks: Mapping[Place, Markup], at: Place) -> tuple[Markup, int]:
+    """Return the value at a place in the arguments as an element, and how many characters of it are left out."""
     length = _length(value)
     if is_whole or length <= CUT_AT:
         return value_view(value, marks=marks, at=at), 0
@@ -273,10 +274,11 @@ def _argument(value: JsonValue, *, is_whole: bool, marks: Mapping[Place, Markup]
     left_out = len(text) - CUT_AT
     note = element("span", f" … {left_out:,} more characters are hidden", class_="so-hidden")
     cut = element("span", element("span", text[:CUT_AT], class_="so-value"), note)
-    return _marked(cut, marks, at), left_out
+    return marked(cut, marks, at), left_out
 
 
-def _marked(shown: Markup, marks: Mapping[Place, Markup], at: Place) -> Markup:
+def marked(shown: Markup, marks: Mapping[Place, Markup], at: Place) -> Markup:
+    """Return what is drawn of the value at a place, with the marks of all that is in it beside it."""
     # What is drawn as one piece takes on the marks of all that is in it.
     own = dict.fromkeys(mark for place, mark in marks.items() if place[: len(at)] == at)
     return element("div", shown, chips(*own), class_="so-marked") if own else shown
@@ -305,7 +307,7 @@ def value_view(
             for number, member in enumerate(value)
         )
         return element("ol", *members, class_="so-list")
-    return _marked(_leaf(value), marks, at) if marks else _leaf(value)
+    return marked(_leaf(value), marks, at) if marks else _leaf(value)
 
 
 def _leaf(value: JsonValue) -> Markup:

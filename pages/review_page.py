@@ -513,7 +513,7 @@ def _show(look: Look) -> None:
     restore(look.person, item.id, item.version, key=look.draft_key)
     head, hold = st.columns([9, 3], gap="small", vertical_alignment="top")
     with head:
-        draw(headline(item, look.person))
+        draw(headline(item, look.person, schema=look.whole.args_schema))
     with hold:
         _show_hold(look)
     if words := purpose_words(item):

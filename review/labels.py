@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.canonical import action_digest
+from agents.cards import KEYWORD
 from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Edit, Reject, Respond
 from review.items import DecisionRecord, Purpose, ReasonCode, ReviewItem
 
@@ -219,7 +220,9 @@ def _call(action: Action) -> Row:
 
 
 def _tool(label: Label) -> Row:
-    return {"type": "function", "function": {"name": label.proposed.name, "parameters": label.args_schema}}
+    # How a call looks to a reviewer is nothing that a model learns from.
+    parameters = {name: part for name, part in (label.args_schema or {}).items() if name != KEYWORD}
+    return {"type": "function", "function": {"name": label.proposed.name, "parameters": parameters}}
 
 
 def json_line(row: Row) -> bytes:

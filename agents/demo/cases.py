@@ -40,6 +40,13 @@ def lines(name: str) -> list[dict[str, JsonValue]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def picture(sku: str) -> bytes | None:
+    """Return the picture of a piece that comes with the house, a PNG; None where there is none."""
+    # A model may call a piece anything; only what the house lists is a file.
+    files = {file.name: file for file in resources.files(__package__).joinpath("data", "pictures").iterdir()}
+    return files[name].read_bytes() if (name := f"{sku}.png") in files else None
+
+
 def examples(agent: str) -> list[Example]:
     """Return the texts that this agent's classifier learns from."""
     return [Example(**line) for line in lines(f"{agent}.examples")]  # type: ignore[arg-type]  # the file holds strings

@@ -3,6 +3,7 @@
 A guess is called one in the notes, which become the agent's rationale; a reviewer sees if it is right.
 """
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from . import reading
-from .cases import Case, lines
+from .cases import Case, lines, picture
 from .store import BOUTIQUES, Asset, Client, HouseStore, Order, Piece
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ def draft(case: Case, tool: str, store: HouseStore) -> Draft:
         work.look_at(f"client {case.sender}", store.client(case.sender))
     _DRAFTERS[tool](work, case, store)
     return work
+
+
+def pictures(args: dict[str, JsonValue]) -> list[dict[str, JsonValue]]:
+    """Return the pictures of the pieces that the arguments name, each under the piece's own name."""
+    named = args.get("skus")
+    skus = named if isinstance(named, list) else [args.get("sku")]
+    shown = {sku: picture(sku) for sku in skus if isinstance(sku, str)}
+    return [
+        {"kind": "image", "title": sku, "content": base64.b64encode(png).decode(), "media_type": "image/png"}
+        for sku, png in shown.items()
+        if png is not None
+    ]
 
 
 def _refund_order(work: Draft, case: Case, store: HouseStore) -> None:

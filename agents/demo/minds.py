@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from .cases import Case
 from .classifier import ToolClassifier
-from .drafts import draft
+from .drafts import draft, pictures
 from .house import ARGUMENTS, PURPOSES
 from .store import BOUTIQUES, HouseError, HouseStore
 
@@ -76,7 +76,7 @@ class ClassifierMind:
             confidence=min(1.0, choice.probability),
             confidence_source="calibrated classifier",
             rationale=". ".join(reason[0].upper() + reason[1:] for reason in reasons) + ".",
-            context=[*_heard(case, self._store), *work.records],
+            context=[*_heard(case, self._store), *work.records, *pictures(work.args)],
             impact=work.impact,
         )
 
@@ -112,7 +112,7 @@ class ChatMind:
             confidence=votes / SAMPLES,
             confidence_source=f"agreement of {SAMPLES} answers",
             rationale=said or f"{votes} of {SAMPLES} answers of the model agree on this call.",
-            context=context,
+            context=[*context, *pictures(call["args"])],
             impact={"subject": _subject(call["args"])},
         )
 

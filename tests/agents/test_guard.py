@@ -41,7 +41,10 @@ from pydantic import (
 from agents import (
     AlreadyConsumedError,
     Breaker,
+    Card,
+    CardField,
     EditRefusedError,
+    Format,
     Gate,
     GateError,
     KeySetError,
@@ -52,6 +55,7 @@ from agents import (
     ServerRefusedError,
     StoppedInsideError,
 )
+from agents.cards import KEYWORD
 from agents.gate import told_of_closed
 from agents.langchain import args_schema_of
 from agents.protocol import (
@@ -957,3 +961,43 @@ def test_the_request_tells_where_the_call_comes_from(console: Console, gate: Gat
     assert request.description == "Refund an order."
     assert request.args_schema is not None
     assert set(request.args_schema["properties"]) == {"order_id", "amount", "notify"}  # type: ignore[arg-type]  # an object, by its schema
+
+
+CARD = Card(headline="refund {amount}", fields=(CardField(at="amount", format=Format.MONEY, currency="EUR"),))
+
+
+class Looking(BaseModel):
+    model_config = ConfigDict(json_schema_extra=CARD.keyword())
+
+    amount: str
+
+
+def test_a_card_travels_in_the_schema_of_the_arguments(
+    console: Console, gate: Gate, beside: ThreadPoolExecutor
+) -> None:
+    def refund(amount: str) -> str:
+        """Refund."""
+        return amount
+
+    of_model = gate.guard(tool("of_model", args_schema=Looking)(refund))
+    of_guard = gate.guard(tool("of_guard")(refund), card={"headline": "pay {amount}"})
+
+    for each in (of_model, of_guard):
+        beside.submit(each.invoke, {"amount": "1.00"})
+    requests = [decide(console, Reject(message="No.")).request for _ in range(2)]
+
+    schemas = {request.action.name: request.args_schema or {} for request in requests}
+    assert schemas["of_model"][KEYWORD] == CARD.keyword()[KEYWORD]
+    assert schemas["of_guard"][KEYWORD] == {"headline": "pay {amount}"}
+    assert schemas["of_guard"]["properties"] == args_schema_of(of_guard)["properties"]  # type: ignore[index]  # it has one
+
+
+def test_a_card_that_is_none_is_refused_where_it_is_written(gate: Gate) -> None:
+    def refund(amount: str) -> str:
+        """Refund."""
+        return amount
+
+    guarded = gate.guard(tool(refund), card={"fields": "all"})
+
+    with pytest.raises(RequestInvalidError, match="fields"):
+        guarded.invoke({"amount": "1.00"})

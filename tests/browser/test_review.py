@@ -373,3 +373,25 @@ def test_an_item_is_decided_on_a_phone(ada: Visitor, agent: WorkingAgent) -> Non
 
     assert width <= 390
     assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1042."
+
+
+def test_a_tools_card_says_how_its_calls_look_in_both_views(ada: Visitor, agent: WorkingAgent) -> None:
+    card = {
+        "headline": "pay back {amount} on {order_id}",
+        "fields": [{"at": "amount", "label": "Paid back", "format": "money", "currency": "EUR"}],
+    }
+    answer = agent.calls(card=card)
+
+    expect(ada.page.get_by_role("heading", level=1)).to_contain_text("wants to pay back 49.00 EUR on R-1042")
+    row = ada.page.get_by_role("row", name="Paid back amount 49.00 EUR")
+    expect(row).to_be_visible()
+    ada.sees("Other arguments")
+    ada.press("Keys")
+    ada.button("Plain view, without this surface").click()
+    expect(ada.button("Focus view")).to_be_visible()
+    expect(ada.page.get_by_role("heading", level=1)).to_contain_text("wants to pay back 49.00 EUR on R-1042")
+    expect(row).to_be_visible()
+    ada.press("Approve")
+
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 49.00 on R-1042."
+    assert agent.runs == [AS_PROPOSED]
