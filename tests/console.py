@@ -17,6 +17,7 @@ from review.audit import SYSTEM
 from review.board import Board
 from review.bulk import Bulk
 from review.desk import ReviewDesk
+from review.emergencies import Emergencies
 from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
 from review.indexer import Search
@@ -65,6 +66,7 @@ class Console:
         self.sessions = Sessions(store)
         self.roster = Roster(store)
         self.switch = Switch(store)
+        self.emergencies = Emergencies(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -94,6 +96,7 @@ class Console:
             sessions=self.sessions,
             roster=self.roster,
             switch=self.switch,
+            emergencies=self.emergencies,
             settings=settings or Settings(),
         )
 
