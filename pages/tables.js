@@ -2,13 +2,16 @@
 
 const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
 const TICK_MS = 1000;
-const AGAIN_MS = 2000; // A press that the page has not answered by then is told once more.
+const AGAIN_MS = 2000; // A press that the page has not answered by then, and no longer works on, is told once more.
 const TRIES = 10;
 const UNITS = [
   ["d", 86400],
   ["h", 3600],
   ["min", 60],
 ];
+
+// While the page runs, its answer may be on the way; a press told once more would be a run more, which closes dialogs.
+const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 
 function span(seconds) {
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];
@@ -158,7 +161,7 @@ export default function (component) {
 
   const tick = () => {
     const { untold } = root;
-    if (untold && untold.tries < TRIES && performance.now() - untold.told >= AGAIN_MS) tell(untold);
+    if (untold && untold.tries < TRIES && performance.now() - untold.told >= AGAIN_MS && !isRunning()) tell(untold);
     const now = Date.now() + skew;
     for (const time of root.querySelectorAll("time.clock")) {
       const [words, tone] = told(time.dataset.kind, Date.parse(time.dateTime), now);

@@ -345,7 +345,7 @@ class Desk(RuleBasedStateMachine):
         step = self._model.hand_over(person, expected, epoch, to)
         holder = self._people[person]
         self._did(
-            step, lambda: self._board.hand_over(holder, expected.id, epoch=epoch, to=assignee, note="Please."), fate
+            step, lambda: self._board.hand_over(holder, expected.id, epoch=epoch, to=assignee), fate
         )
 
     @precondition(lambda self: self._any(_is_undecided))
