@@ -26,7 +26,7 @@ from pages import (
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass, show_emergencies
 from pages.pausing import offer_pause, show_pauses
-from pages.presence import alarms_for, person_here, watch
+from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
 from pages.services import services
 from pages.sign_in import sign_in_path
@@ -119,7 +119,7 @@ def _show_waiting_room(person: Person) -> None:
     ]
     room = st.navigation(rooms, position="hidden")
     _account(person)
-    watch(person, alarms_for(person))
+    watch(person, services().emergencies.standing(person))
     room.run()
 
 
@@ -159,13 +159,14 @@ def _show() -> None:
     ]
     chosen = st.navigation(screens, position="top")
     _account(person)
-    watch(person, alarms_for(person))
+    standing = services().emergencies.standing(person)
+    watch(person, standing)
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)
-        show_emergencies(person)
+        show_emergencies(person, standing)
         show_pauses(person)
     chosen.run()
 

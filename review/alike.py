@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from agents.canonical import NotCanonicalError, canonical
-from agents.protocol import Args, ContextKind, DecisionType
+from agents.protocol import Args, ContextEntry, ContextKind, DecisionType
 from review.images import UNINSPECTABLE
 from review.items import Purpose, ReviewItem
 from review.legibility import visible
@@ -108,8 +108,8 @@ def differing(items: Sequence[ReviewItem]) -> tuple[Place, ...]:
     )
 
 
-def _is_uninspectable(entry: object) -> bool:
-    return getattr(entry, "kind", None) is ContextKind.IMAGE and getattr(entry, "media_type", None) == UNINSPECTABLE
+def _is_uninspectable(entry: ContextEntry) -> bool:
+    return entry.kind is ContextKind.IMAGE and entry.media_type == UNINSPECTABLE
 
 
 def _hides(text: str) -> bool:
