@@ -262,7 +262,8 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        for name in ("altair", "pandas", "pyarrow"):
+        # Before anybody comes: two first visitors at once would import them side by side, and one would find half of it.
+        for name in ("altair", "pandas", "pyarrow", "pages.screens"):
             importlib.import_module(name)
         self._collected = -1
         self.settle()

@@ -12,22 +12,13 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages import (
-    agents_page,
-    audit_page,
-    history_page,
-    labels_page,
-    overview_page,
-    people_page,
-    policy_page,
-    queue_page,
-    review_page,
-)
+from pages import audit_page, review_page
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass, show_emergencies
 from pages.pausing import offer_pause, show_pauses
 from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
+from pages.screens import SCREENS
 from pages.services import services
 from pages.sign_in import sign_in_path
 from pages.theme import page_style
@@ -36,18 +27,6 @@ from review.people import Person
 
 _LOGO = Path(__file__).with_name("logo.svg")
 _WORDMARK = Path(__file__).with_name("wordmark.svg")
-
-SCREENS: tuple[ModuleType, ...] = (
-    review_page,
-    queue_page,
-    overview_page,
-    history_page,
-    labels_page,
-    audit_page,
-    agents_page,
-    policy_page,
-    people_page,
-)
 
 
 def _gate() -> None:

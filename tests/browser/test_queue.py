@@ -42,14 +42,13 @@ def opened(visitor: Visitor, subject: str) -> Locator:
 
 
 def test_an_item_is_given_to_a_colleague_taken_back_and_put_aside(
-    ada: Visitor, people: Callable[[str], Visitor], agent: WorkingAgent, house: House
+    bystanders: Callable[[str, str], Visitor], agent: WorkingAgent, house: House
 ) -> None:
     name = f"Lin {uuid7().hex[-6:]}"
-    lin = people(name)
-    lin.open("/overview")
+    lin = bystanders(name, "/overview")
     subject = f"cup {uuid7().hex[-8:]}"
     item = proposed(agent, subject)
-    ada.open("/queue")
+    ada = bystanders("Ada Lovelace", "/queue")
     ada.choose("Agent", agent.name)
 
     opened(ada, subject)
@@ -76,10 +75,11 @@ def test_an_item_is_given_to_a_colleague_taken_back_and_put_aside(
     lin.sees("There is no item")
 
 
-def test_what_one_holds_is_handed_over(ada: Visitor, people: Callable[[str], Visitor], agent: WorkingAgent) -> None:
+def test_what_one_holds_is_handed_over(
+    ada: Visitor, bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
+) -> None:
     name = f"Lin {uuid7().hex[-6:]}"
-    lin = people(name)
-    lin.open("/overview")
+    lin = bystanders(name, "/overview")
     subject = f"cup {uuid7().hex[-8:]}"
     item = proposed(agent, subject)
     ada.open(f"/?item={item}")
