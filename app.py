@@ -58,7 +58,7 @@ from review.metrics import QueueCollector
 from review.outbound import Outbound
 from review.pace import Pace, Shares
 from review.pauses import Switch
-from review.people import Limits, Role
+from review.people import Limits, Person, Role
 from review.places import Place, place_at
 from review.records import Records
 from review.roster import Roster
@@ -161,7 +161,12 @@ def open_house(settings: Settings) -> Iterator[House]:
 
 
 def _places(settings: Settings) -> list[Place]:
-    outbound = Outbound(allows_private=settings.outbound_private, allows_loopback=True)
+    outbound = Outbound(
+        hosts=settings.outbound_hosts,
+        private_hosts=settings.outbound_private_hosts,
+        allows_private=settings.outbound_private,
+        allows_loopback=True,
+    )
     return [place_at(url.get_secret_value(), outbound) for url in settings.anchors]
 
 
@@ -400,14 +405,14 @@ def link(settings: Settings, options: argparse.Namespace) -> None:
             "Sign in there, then: python app.py role give ISSUER SUBJECT admin"
         )
     with open_house(settings) as house:
-        person = replace(LOCAL_OPERATOR, workspace=options.workspace)
+        person = _operator(options)
         _say(f"{settings.issuer}/sign-in/{house.sessions.create_link(person)}")
 
 
 def people(settings: Settings, options: argparse.Namespace) -> None:
     """Print everybody who has signed in, with the roles that hold."""
     with open_house(settings) as house:
-        for present in house.roster.people(replace(LOCAL_OPERATOR, workspace=options.workspace)):
+        for present in house.roster.people(_operator(options)):
             member = present.member
             roles = ", ".join(sorted(member.roles)) or "no role"
             _say(f"{member.iss}  {member.sub}  {member.name!r}  {roles}  seen {member.last_seen_at:%Y-%m-%d %H:%M}")
@@ -502,7 +507,7 @@ def key_public(settings: Settings, options: argparse.Namespace) -> None:
 def export(settings: Settings, options: argparse.Namespace) -> None:
     """Write the audit events, the decisions or the labels to a file, in constant memory."""
     with open_house(settings) as house:
-        rows, chunks = _exported(house.records, options)
+        rows, chunks = _exported(house.records, _operator(options), options)
         # Rows are counted only for whoever watches: of a long log that takes a moment.
         total = rows.size if sys.stderr.isatty() else None
         with options.out.open("wb") as file, tqdm(total=total, unit=" rows", disable=None) as progress:
@@ -522,20 +527,20 @@ class _Rows(Protocol):
     def passed(self) -> int: ...
 
 
-def _exported(records: Records, options: argparse.Namespace) -> tuple[_Rows, Iterator[bytes]]:
+def _exported(records: Records, operator: Person, options: argparse.Namespace) -> tuple[_Rows, Iterator[bytes]]:
     if (options.what, options.format) not in _FORMATS:
         sys.exit(
             f"{options.what} cannot be exported as {options.format}; "
             "csv always can, labels also as jsonl and hf (a zip)."
         )
     if options.what == "audit":
-        events = records.audit_events(LOCAL_OPERATOR, _event_filter(options))
+        events = records.audit_events(operator, _event_filter(options))
         return events, audit_csv(events)
     where = _decision_filter(options)
     if options.what == "decisions":
-        decisions = records.decisions(LOCAL_OPERATOR, where)
+        decisions = records.decisions(operator, where)
         return decisions, decisions_csv(decisions)
-    labels = records.labels(LOCAL_OPERATOR, where)
+    labels = records.labels(operator, where)
     return labels, _LABELS[options.format](labels)
 
 
@@ -566,15 +571,16 @@ def _decision_filter(options: argparse.Namespace) -> DecisionFilter:
 
 def erase(settings: Settings, options: argparse.Namespace) -> None:
     """Remove the content of an item, or of all items that concern a subject; without --yes, say what would go."""
+    operator = _operator(options)
     with open_house(settings) as house:
         if options.item is not None:
-            plan = house.eraser.plan_item(LOCAL_OPERATOR, options.item)
+            plan = house.eraser.plan_item(operator, options.item)
         else:
-            plan = house.eraser.plan_subject(LOCAL_OPERATOR, options.subject)
+            plan = house.eraser.plan_subject(operator, options.subject)
         _say(_foretold(plan))
         if not options.yes or not plan.items:
             return
-        done = house.eraser.erase(LOCAL_OPERATOR, plan)
+        done = house.eraser.erase(operator, plan)
         _say(
             f"Erased. Items: {done.items}, of which withdrawn: {done.withdrawn}; decisions: {done.decisions}; notes: "
             f"{done.notes}. The audit log verifies as before."
@@ -592,6 +598,11 @@ def _foretold(plan: ErasurePlan) -> str:
         f"Of these items, everything that was proposed, said and decided in words would be removed for good, and what "
         f"opens it in the audit log:\n{listed}{withdrawn}\nAdd --yes to do it. Exports and backups made before keep it."
     )
+
+
+def _operator(options: argparse.Namespace) -> Person:
+    """Return whoever runs the command, at the desk that it is about."""
+    return replace(LOCAL_OPERATOR, workspace=options.workspace)
 
 
 def _say(text: str) -> None:
@@ -628,7 +639,7 @@ def _commands() -> argparse.ArgumentParser:
     renewing.add_argument("--overlap-hours", type=float, default=KEY_OVERLAP / timedelta(hours=1))
     _command(keys, key_rotate, "rotate")
     _command(keys, key_public, "public").add_argument("--out", type=Path, required=True)
-    exporting = _command(commands, export)
+    exporting = _in_workspace(_command(commands, export))
     exporting.add_argument("what", choices=["audit", "decisions", "labels"])
     exporting.add_argument("--out", type=Path, required=True)
     exporting.add_argument("--since", type=_date, help="RFC 3339; without an offset it is UTC")
@@ -638,7 +649,7 @@ def _commands() -> argparse.ArgumentParser:
     exporting.add_argument("--decision", type=DecisionType, choices=list(DecisionType))
     exporting.add_argument("--reviewer", help="a reviewer's pseudonym, name, or issuer#subject")
     exporting.add_argument("--format", default="csv", choices=list(_LABELS))
-    erasing = _command(commands, erase)
+    erasing = _in_workspace(_command(commands, erase))
     which = erasing.add_mutually_exclusive_group(required=True)
     which.add_argument("--item", type=UUID, help="an item's id")
     which.add_argument("--subject", help="whom or what items concern, as their agents gave it in impact.subject")

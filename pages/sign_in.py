@@ -10,9 +10,9 @@ import hmac
 import json
 import logging
 import secrets
-import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -35,12 +35,12 @@ from pages.doorstep import door_page
 from pages.rendering import Markup, element
 from pages.services import services
 from review.errors import LinkRefusedError
+from review.outbound import MAX_ANSWER_BYTES, AddressRefusedError, DeliveryError, Outbound
 from review.people import Person, Role, SignInProof
 from review.sessions import ABSOLUTE_LIMIT
 from review.settings import Provider, is_safe_address
 
 TIMEOUT_S = 10.0
-MAX_ANSWER_BYTES = 1024 * 1024
 METADATA_LIFE_S = 3600.0
 KEYS_PAUSE_S = 30.0
 FLOW_LIFE = timedelta(minutes=10)
@@ -180,12 +180,10 @@ class ProviderClient:
         """Exchange the code and return what the ID token says, verified, with the token itself. Raises SignInError."""
         metadata = await self.metadata()
         try:
-            async with self._oauth() as client:
+            async with _reaching(metadata["token_endpoint"]), self._oauth() as client:
                 token = await client.fetch_token(
                     metadata["token_endpoint"], code=code, code_verifier=flow.verifier, grant_type="authorization_code"
                 )
-        except httpx2.HTTPError as error:
-            raise SignInError(Trouble.AWAY, detail=f"its token endpoint failed ({type(error).__name__})") from error
         except (AuthlibBaseError, ValueError) as error:
             known = getattr(error, "error", None) or type(error).__name__
             raise SignInError(Trouble.STRANGE, detail=f"it refused the code ({known})") from error
@@ -269,31 +267,49 @@ class ProviderClient:
             scope=self.provider.scopes,
             redirect_uri=f"{services().settings.issuer}/sign-in/with/{self.provider.name}/callback",
             code_challenge_method="S256",
-            verify=ssl.create_default_context(),
+            transport=_outbound().transport(),
+            follow_redirects=False,
             trust_env=False,
             timeout=TIMEOUT_S,
         )
 
 
+def _outbound() -> Outbound:
+    settings = services().settings
+    return Outbound(
+        hosts=settings.outbound_hosts,
+        private_hosts=settings.outbound_private_hosts,
+        allows_private=settings.outbound_private,
+    )
+
+
+@asynccontextmanager
+async def _reaching(url: str) -> AsyncIterator[None]:
+    """Bound the time of an exchange with the provider, and tell what became of it in one error, SignInError."""
+    host = urlsplit(url).hostname
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            yield
+    except (httpx2.HTTPError, TimeoutError) as error:
+        raise SignInError(Trouble.AWAY, detail=f"{host} failed ({type(error).__name__})") from error
+    except AddressRefusedError as error:
+        raise SignInError(Trouble.STRANGE, detail=str(error)) from error
+    except DeliveryError as error:
+        raise SignInError(Trouble.AWAY, detail=str(error)) from error
+
+
 async def _fetched(url: str) -> dict[str, Any]:
     """Return the JSON object at an address of the provider; redirects are not followed. Raises SignInError."""
     host = urlsplit(url).hostname
-    try:
-        async with (
-            httpx2.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=TIMEOUT_S) as client,
-            client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
-        ):
-            body = bytearray()
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise SignInError(Trouble.STRANGE, detail=f"{host} answers with too much")
-    except httpx2.HTTPError as error:
-        raise SignInError(Trouble.AWAY, detail=f"{host} failed ({type(error).__name__})") from error
+    async with (
+        _reaching(url),
+        httpx2.AsyncClient(transport=_outbound().transport(), trust_env=False, timeout=TIMEOUT_S) as client,
+    ):
+        answer = await client.get(url, headers={"Accept": "application/json"}, follow_redirects=False)
     if answer.status_code != httpx2.codes.OK:
         raise SignInError(Trouble.AWAY, detail=f"{host} answered with status {answer.status_code}")
     try:
-        found = json.loads(body)
+        found = json.loads(answer.content)
     except ValueError as error:
         raise SignInError(Trouble.STRANGE, detail=f"{host} did not answer with JSON") from error
     if not isinstance(found, dict):

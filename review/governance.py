@@ -24,7 +24,7 @@ from review.errors import (
     PolicyChangedError,
 )
 from review.items import Aside, ItemFilter, Purpose, ReviewItem, Tool
-from review.people import Agent, AgentKey, Limits, Pause, Permission, Person
+from review.people import Agent, AgentKey, Limits, Pause, Permission, Person, hash_of
 from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
 from review.queues import queue_names
 from review.store import Reading, Store, Writing
@@ -321,7 +321,7 @@ def _made(now: datetime, *, workspace: str, agent: str, prefix: str, secret: str
         workspace=workspace,
         agent=agent,
         prefix=prefix,
-        secret_hash=_hash(secret),
+        secret_hash=hash_of(secret),
         created_at=now,
         expires_at=now + KEY_LIFE,
         created_by=by,
@@ -333,8 +333,4 @@ def _told(limits: Limits | None) -> dict[str, int]:
 
 
 def _opens(key: AgentKey, secret: str) -> bool:
-    return hmac.compare_digest(key.secret_hash, _hash(secret))
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hmac.compare_digest(key.secret_hash, hash_of(secret))

@@ -1,22 +1,25 @@
-"""The one way by which the house posts to an address outside: resolved, looked at, and only then connected to.
+"""The one way by which the house asks or posts to an address outside: resolved, looked at, and only then connected to.
 
 Whoever names an address must not reach with it what only this machine can reach (server-side request forgery, OWASP).
 The name is resolved here and the connection goes to the very address that was looked at, so that a name cannot change
-its meaning in between. Redirects are not followed, proxies of the environment are not used, answers are not read.
+its meaning in between. Redirects are not followed, proxies of the environment are not used, what is posted gets no
+answer read, and other answers are read up to a size.
 """
 
 import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx2
 
 from review.errors import ReviewError
+from review.settings import is_loopback_host
 
 MAX_BODY_BYTES = 256 * 1024
+MAX_ANSWER_BYTES = 1024 * 1024
 TIMEOUT_S = 20.0
 
 Address = IPv4Address | IPv6Address
@@ -52,16 +55,25 @@ class DeliveryError(ReviewError):
 
 
 class Outbound:
-    """Posts to addresses that somebody configured.
+    """Reaches addresses that somebody configured.
 
+    Where ``hosts`` are named, no other is reached. ``private_hosts`` may be this machine or of a private network.
     Plain http is for hosts named as loopback alone (``localhost``, ``127.0.0.1``), where ``allows_loopback`` says so.
     Addresses that are not public are refused after resolution; ``allows_private`` lets private networks be reached,
     link-local and multicast addresses never.
     """
 
     def __init__(
-        self, *, allows_private: bool = False, allows_loopback: bool = False, timeout_s: float = TIMEOUT_S
+        self,
+        *,
+        hosts: Collection[str] = (),
+        private_hosts: Collection[str] = (),
+        allows_private: bool = False,
+        allows_loopback: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._private_hosts = frozenset(host.lower() for host in private_hosts)
         self._allows_private = allows_private
         self._allows_loopback = allows_loopback
         self._timeout_s = timeout_s
@@ -72,11 +84,13 @@ class Outbound:
             parsed = httpx2.URL(url)
         except httpx2.InvalidURL as error:
             raise AddressRefusedError(host=None, why="it is no address") from error
-        is_loopback = self._allows_loopback and _is_named_loopback(parsed.host)
+        is_loopback = self._is_loopback(parsed.host)
         if not parsed.host or parsed.scheme not in ("https", "http"):
             raise AddressRefusedError(host=parsed.host, why="it is no https address")
         if parsed.scheme == "http" and not is_loopback:
             raise AddressRefusedError(host=parsed.host, why="only https is, except to this machine")
+        if self._hosts and parsed.host not in self._hosts | self._private_hosts:
+            raise AddressRefusedError(host=parsed.host, why="it is none of the hosts in SIGNOFF_OUTBOUND_HOSTS")
         return parsed
 
     def resolved(self, host: str, port: int) -> list[Address]:
@@ -89,9 +103,8 @@ class Outbound:
         except (OSError, UnicodeError) as error:
             raise DeliveryError(host, why="its name cannot be resolved") from error
         addresses = list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
-        is_loopback = self._allows_loopback and _is_named_loopback(host)
         for address in addresses:
-            if not (_meant(address).is_loopback if is_loopback else self._may_reach(_meant(address))):
+            if not self._may_reach(_meant(address), host):
                 raise AddressRefusedError(host=host, why="its address is not public")
         return addresses
 
@@ -113,50 +126,98 @@ class Outbound:
         if not 200 <= answered < 300:
             raise DeliveryError(parsed.host, why=f"it answered with status {answered}", answered=answered)
 
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """Return what an httpx client reaches its addresses by, with the errors of `post`.
+
+        The client itself is to follow no redirects and to use no proxies, and bounds the time.
+        """
+        return _Guarded(self)
+
     async def _posted(self, url: httpx2.URL, body: bytes, headers: Mapping[str, str]) -> int:
-        port = url.port or (443 if url.scheme == "https" else 80)
-        addresses = await asyncio.to_thread(self.resolved, url.host, port)
-        # The certificate authorities of the system, so that SSL_CERT_FILE names those of a private network.
-        context = ssl.create_default_context()
-        async with httpx2.AsyncClient(
-            verify=context, trust_env=False, follow_redirects=False, timeout=self._timeout_s
-        ) as client:
-            for address in addresses[:-1]:
-                try:
-                    return await _answer(client, url, address, body=body, headers=headers)
-                except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                    continue
-            return await _answer(client, url, addresses[-1], body=body, headers=headers)
+        async with (
+            httpx2.AsyncClient(
+                transport=self.transport(), trust_env=False, follow_redirects=False, timeout=self._timeout_s
+            ) as client,
+            client.stream("POST", url.copy_with(fragment=None), content=body, headers=headers) as response,
+        ):
+            return response.status_code
 
-    def _may_reach(self, address: Address) -> bool:
-        if address.is_multicast or address.is_link_local or address.is_loopback or address.is_unspecified:
+    def _is_loopback(self, host: str) -> bool:
+        return is_loopback_host(host) and (self._allows_loopback or host in self._private_hosts)
+
+    def _may_reach(self, address: Address, host: str) -> bool:
+        if self._is_loopback(host):
+            return address.is_loopback
+        is_private_host = host in self._private_hosts
+        if address.is_loopback:
+            return is_private_host
+        if address.is_multicast or address.is_link_local or address.is_unspecified:
             return False
-        return address.is_global or (self._allows_private and not address.is_reserved)
+        return address.is_global or ((self._allows_private or is_private_host) and not address.is_reserved)
 
 
-async def _answer(
-    client: httpx2.AsyncClient, url: httpx2.URL, address: Address, *, body: bytes, headers: Mapping[str, str]
-) -> int:
-    request = client.build_request(
-        "POST",
-        url.copy_with(host=str(address), fragment=None),
-        content=body,
-        headers={**headers, "Host": url.netloc.decode("ascii"), "User-Agent": "signoff"},
-        # The certificate must be the host's, though the connection goes to an address.
-        extensions={"sni_hostname": url.raw_host.decode("ascii").strip("[]")},
-    )
-    response = await client.send(request, stream=True)
-    await response.aclose()
-    return response.status_code
+class _Guarded(httpx2.AsyncBaseTransport):
+    """Sends each request to an address that was looked at, whatever the client believes about its host."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        # The certificate authorities of the system, so that SSL_CERT_FILE names those of a private network.
+        self._wire = httpx2.AsyncHTTPTransport(verify=ssl.create_default_context(), trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = self._outbound.checked(str(request.url))
+        port = url.port or (443 if url.scheme == "https" else 80)
+        addresses = await asyncio.to_thread(self._outbound.resolved, url.host, port)
+        for address in addresses[:-1]:
+            try:
+                return await self._answer(request, address)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                continue
+        return await self._answer(request, addresses[-1])
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+    async def _answer(self, request: httpx2.Request, address: Address) -> httpx2.Response:
+        headers = request.headers.copy()
+        headers["User-Agent"] = "signoff"
+        headers["Accept-Encoding"] = "identity"  # What is packed could unpack to any size.
+        sent = httpx2.Request(
+            request.method,
+            request.url.copy_with(host=str(address)),
+            headers=headers,
+            stream=request.stream,
+            # The certificate must be the host's, though the connection goes to an address.
+            extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii").strip("[]")},
+        )
+        answer = await self._wire.handle_async_request(sent)
+        return httpx2.Response(
+            answer.status_code,
+            headers=answer.headers,
+            stream=_Bounded(answer, request.url.host),
+            extensions=answer.extensions,
+        )
 
 
-def _is_named_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+class _Bounded(httpx2.AsyncByteStream):
+    """The answer's bytes, as they come and up to a size."""
+
+    def __init__(self, answer: httpx2.Response, host: str) -> None:
+        self._answer = answer
+        self._host = host
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise DeliveryError(self._host, why="its answer is packed, which was not asked for")
+        size = 0
+        async for chunk in self._answer.aiter_raw():
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise DeliveryError(self._host, why="it answers with too much")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
 
 
 def _meant(address: Address) -> Address:

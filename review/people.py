@@ -1,5 +1,6 @@
 """Who sits at the desk: people, their roles, and what each role may do."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,11 @@ from review.errors import NotAllowedError
 DEFAULT_WORKSPACE = "default"
 LOCAL_ISSUER = "signoff:local"
 RECENT_SIGN_IN = timedelta(minutes=15)
+
+
+def hash_of(secret: str) -> str:
+    """Return what is kept of a random secret in its place: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Role(StrEnum):

@@ -1,13 +1,12 @@
 """Signed-in browsers: by a provider's word or a single-use link, in sessions behind an opaque cookie."""
 
-import hashlib
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from review.audit import AuditEvent, EventKind, person_actor
 from review.errors import LinkRefusedError
-from review.people import LOCAL_ISSUER, Member, Person, Role, Session, SignInLink, SignInProof
+from review.people import LOCAL_ISSUER, Member, Person, Role, Session, SignInLink, SignInProof, hash_of
 from review.store import Reading, Store, Writing
 
 LINK_LIFE = timedelta(minutes=15)
@@ -29,7 +28,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
 
         def work(tx: Writing) -> None:
-            tx.add_link(SignInLink(_hash(secret), person, tx.now, tx.now + LINK_LIFE))
+            tx.add_link(SignInLink(hash_of(secret), person, tx.now, tx.now + LINK_LIFE))
             tx.record(_event(tx.now, EventKind.LINK_CREATED, person))
 
         self._store.write(work)
@@ -40,7 +39,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
 
         def work(tx: Writing) -> None:
-            link = tx.use_link(_hash(link_secret))
+            link = tx.use_link(hash_of(link_secret))
             if link is None:
                 raise LinkRefusedError
             _admit(tx, secret, link.person, SignInProof(tx.now))
@@ -66,7 +65,7 @@ class Sessions:
         return self._looked_up(secret)[1]
 
     def _looked_up(self, secret: str | None) -> tuple[Session | None, Person | None, datetime]:
-        session_id = _hash(secret or "")
+        session_id = hash_of(secret or "")
 
         def work(tx: Reading) -> tuple[Session | None, Person | None, datetime]:
             session = tx.session(session_id)
@@ -93,7 +92,7 @@ class Sessions:
 
         Tell whether that counted: of whoever signed in with a provider it does not, nor of a session that is over.
         """
-        session_id = _hash(secret or "")
+        session_id = hash_of(secret or "")
 
         def work(tx: Writing) -> bool:
             session = tx.session(session_id)
@@ -108,7 +107,7 @@ class Sessions:
 
     def sign_out(self, secret: str) -> Session | None:
         """End the session and return it as it was; ending an ended one changes nothing and returns None."""
-        session_id = _hash(secret)
+        session_id = hash_of(secret)
 
         def work(tx: Writing) -> Session | None:
             session = tx.session(session_id)
@@ -159,14 +158,10 @@ def _admit(tx: Writing, secret: str, person: Person, proof: SignInProof) -> None
     # A provider's clock may be ahead of ours; nobody signed in later than now.
     signed_in_at = min(proof.authenticated_at, tx.now) if proof.authenticated_at else None
     person = replace(member.person, authenticated_at=signed_in_at)
-    session = Session(_hash(secret), person, tx.now, tx.now, sid=proof.sid, id_token=proof.id_token)
+    session = Session(hash_of(secret), person, tx.now, tx.now, sid=proof.sid, id_token=proof.id_token)
     tx.add_session(session)
     tx.record(_event(tx.now, EventKind.SIGNED_IN, person, roles=sorted(role.value for role in member.roles)))
 
 
 def _event(now: datetime, kind: EventKind, person: Person, **data: object) -> AuditEvent:
     return AuditEvent.at_large(now, kind, person_actor(person), workspace=person.workspace, **data)
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

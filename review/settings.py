@@ -82,12 +82,14 @@ class Settings(BaseSettings):
     most_waiting: int = Field(default=500, ge=1)
     anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     outbound_private: bool = False
+    outbound_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    outbound_private_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     undo_seconds: float = Field(default=5, ge=0, le=300)
     retention_days: int = Field(default=LEAST_RETENTION_DAYS, ge=1, le=36_500)
     retention_shorter: bool = False
     oidc_providers: tuple[Provider, ...] = ()
 
-    @field_validator("anchors", mode="before")
+    @field_validator("anchors", "outbound_hosts", "outbound_private_hosts", mode="before")
     @classmethod
     def _apart(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value

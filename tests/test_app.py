@@ -33,7 +33,7 @@ from review.desk import Seen
 from review.exports import DECISION_COLUMNS, LABEL_COLUMNS
 from review.intake import Submission
 from review.items import ERASED_DIGEST, ItemFilter, ReviewItem
-from review.people import Person, SignInProof
+from review.people import Limits, Person, SignInProof
 from review.sessions import LOCAL_OPERATOR
 from review.settings import Settings
 from review.signing import Receipts, load_successor
@@ -265,6 +265,32 @@ def test_keys_are_listed_without_their_secret_and_revoked(
     assert actors == {"signoff:local#command-line"}
 
 
+def test_the_limits_of_a_key_are_set_and_taken_back(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    prefix = told(capsys, "key", "create", "support", "--per-minute", "30").split()[-1][4:16]
+
+    limited = told(capsys, "key", "limit", prefix, "--per-minute", "60", "--most-waiting", "20")
+    with open_house(settings) as house:
+        (kept,) = house.keys.keys("default")
+    freed = told(capsys, "key", "limit", prefix)
+
+    assert limited == f"The key {prefix} of support: 60 submissions a minute, 20 items waiting.\n"
+    assert kept.limits == Limits(60, 20)
+    assert freed == (
+        f"The key {prefix} of support: {settings.submits_per_minute} submissions a minute, "
+        f"{settings.most_waiting} items waiting.\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["nothingsuch1", "--per-minute", "60"], ["nothingsuch1", "--per-minute", "0"]])
+def test_a_limit_of_no_key_or_of_nothing_is_refused(settings: Settings, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["key", "limit", *words])
+
+    assert refused.value.code not in (0, None)
+    with open_house(settings) as house:
+        assert house.keys.keys("default") == []
+
+
 def test_the_public_key_is_written(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "key.pem"
 
@@ -291,6 +317,30 @@ def test_an_export_holds_every_row(
     assert answer == f"Wrote {out}, {out.stat().st_size} bytes.\n"
     header, *lines = rows(out)
     assert (header, len(lines)) == (list(columns), count)
+
+
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_an_export_of_another_workspace_holds_nothing_of_this_one(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "out.csv"
+
+    told(capsys, "export", what, "--out", str(out), "--workspace", "elsewhere")
+
+    assert [row[0] for row in rows(out)] == ["id", "manifest"]
+
+
+def test_an_erasure_in_another_workspace_reaches_nothing_of_this_one(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    subject = a_request().impact.subject or ""
+
+    answer = told(capsys, "erase", "--subject", subject, "--yes", "--workspace", "elsewhere")
+
+    assert answer == "Nothing concerns this subject.\n"
+    assert [item.erased_at for item in all_items(settings)] == [None, None]
 
 
 def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(

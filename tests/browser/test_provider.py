@@ -82,7 +82,8 @@ def corporate(provider: MockProvider, tmp_path_factory: pytest.TempPathFactory) 
         "roles": {"desk": ["reviewer"], "heads": ["reviewer", "lead", "admin"]},
     }
     with running(
-        tmp_path_factory.mktemp("corporate"), settings={"SIGNOFF_OIDC_PROVIDERS": json.dumps([named])}
+        tmp_path_factory.mktemp("corporate"),
+        settings={"SIGNOFF_OIDC_PROVIDERS": json.dumps([named]), "SIGNOFF_OUTBOUND_PRIVATE_HOSTS": "127.0.0.1"},
     ) as house:
         # The provider's own pages ask for their stylesheet from the second.
         yield replace(house, known_hosts=(provider.url.removeprefix("http://"), "cdn.jsdelivr.net"))

@@ -16,6 +16,7 @@ from db.store import SqlStore
 from pages import services, sign_in
 from pages.sign_in import Flow, cookie_name, local_path, person_of, proof_of
 from review.audit import EventKind
+from review.outbound import MAX_ANSWER_BYTES
 from review.people import Person, Role
 from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Provider as Named
@@ -36,6 +37,7 @@ from tests.provider import (
 from tests.review.steps import kinds
 
 COOKIE = cookie_name(is_secure=False)
+THE_PROVIDERS_HOST = "127.0.0.1"
 START = "/sign-in/with/corp"
 
 
@@ -77,7 +79,10 @@ def installed(
     monkeypatch.setattr(sign_in, "_clients", {})
     browsers: list[httpx2.Client] = []
     with serving(Starlette(routes=list(sign_in.routes()))) as url:
-        services.install(house.services(settings=Settings(public_url=url, oidc_providers=(named(provider),))))
+        settings = Settings(
+            public_url=url, oidc_providers=(named(provider),), outbound_private_hosts=(THE_PROVIDERS_HOST,)
+        )
+        services.install(house.services(settings=settings))
 
         def browser() -> httpx2.Client:
             browsers.append(httpx2.Client(base_url=url, trust_env=False, timeout=20))
@@ -260,12 +265,80 @@ def test_a_provider_that_is_away_is_said_to_be_away(
     browser: httpx2.Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here,) = services._installed  # noqa: SLF001 -- the same services, with another address
-    gone = Settings(oidc_providers=(named(provider, issuer="http://127.0.0.1:9"),))
+    gone = Settings(
+        oidc_providers=(named(provider, issuer="http://127.0.0.1:9"),), outbound_private_hosts=(THE_PROVIDERS_HOST,)
+    )
     monkeypatch.setattr(services, "_installed", [replace(here, settings=gone)])
 
     answer = browser.get(START)
 
     assert (answer.status_code, "cannot be reached" in answer.text) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "only https is, except to this machine"),
+        ({"outbound_private": True}, "only https is, except to this machine"),
+        ({"outbound_private_hosts": ("localhost",)}, "only https is, except to this machine"),
+    ],
+)
+def test_a_provider_of_this_machine_is_asked_only_where_a_setting_names_it(
+    browser: httpx2.Client,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fields: dict[str, Any],
+    why: str,
+) -> None:
+    (here,) = services._installed  # noqa: SLF001 -- the same services, with other settings
+    unnamed = Settings(oidc_providers=(named(provider),), **fields)
+    monkeypatch.setattr(services, "_installed", [replace(here, settings=unnamed)])
+
+    with caplog.at_level(logging.WARNING, "signoff.sign_in"):
+        answer = browser.get(START)
+
+    assert (answer.status_code, provider.asked) == (403, [])
+    assert f"Nothing is sent to 127.0.0.1: {why}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"token_endpoint": "https://169.254.169.254/token"}, {"token_endpoint": "https://10.0.0.7/token"}],
+)
+def test_a_code_is_taken_to_no_private_address_that_the_provider_names(
+    browser: httpx2.Client, provider: Provider, caplog: pytest.LogCaptureFixture, metadata: Mapping[str, Any]
+) -> None:
+    provider.metadata = dict(metadata)
+
+    with caplog.at_level(logging.WARNING, "signoff.sign_in"):
+        answer = sign_in_whole(browser)
+
+    assert (answer.status_code, "cannot be trusted" in answer.text) == (403, True)
+    assert "its address is not public" in caplog.text
+
+
+def test_a_provider_that_is_not_in_the_list_of_hosts_is_not_asked(
+    browser: httpx2.Client, provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (here,) = services._installed  # noqa: SLF001 -- the same services, with other settings
+    elsewhere = named(provider, issuer="https://id.elsewhere.example")
+    listed = Settings(oidc_providers=(elsewhere,), outbound_hosts=("id.example", "login.example"))
+    monkeypatch.setattr(services, "_installed", [replace(here, settings=listed)])
+
+    with caplog.at_level(logging.WARNING, "signoff.sign_in"):
+        answer = browser.get(START)
+
+    assert answer.status_code == 403
+    assert "it is none of the hosts in SIGNOFF_OUTBOUND_HOSTS" in caplog.text
+
+
+def test_an_answer_of_the_providers_that_is_too_long_is_not_read(browser: httpx2.Client, provider: Provider) -> None:
+    provider.metadata = {"padding": "x" * MAX_ANSWER_BYTES}
+
+    answer = browser.get(START)
+
+    assert (answer.status_code, provider.asked) == (403, [])
 
 
 def test_a_key_that_was_published_since_is_looked_up(

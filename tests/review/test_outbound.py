@@ -71,6 +71,7 @@ ALWAYS_REFUSED = (
     *("0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "127.0.0.2", "::", "::1", "fe80::1", "ff02::1"),  # noqa: S104 -- refused is what they are to be
     *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"),
 )
+OF_THIS_MACHINE = ("127.0.0.2", "::1", "::ffff:127.0.0.1", "2002:7f00:1::")
 PRIVATE = (
     *("10.0.0.7", "172.16.1.1", "192.168.1.7", "100.64.0.1", "fd00::1", "::ffff:10.0.0.7", "64:ff9b::a00:7"),
     "2002:a00:7::",
@@ -89,6 +90,47 @@ def test_an_address_is_reached_by_where_it_leads(address: str) -> None:
             reached.append(False)
 
     assert reached == [address in PUBLIC, address not in ALWAYS_REFUSED]
+
+
+@pytest.mark.parametrize("address", [*ALWAYS_REFUSED, *PRIVATE, *PUBLIC])
+def test_a_host_that_is_named_may_be_this_machine_or_of_a_private_network(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = socket.getaddrinfo(address, 443, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    outbound = Outbound(private_hosts=["Id.example"])
+    reached = []
+
+    for host in ("id.example", "other.example"):
+        try:
+            reached.append(outbound.resolved(host, 443) == [ip_address(address)])
+        except AddressRefusedError:
+            reached.append(False)
+
+    assert reached == [address not in ALWAYS_REFUSED or address in OF_THIS_MACHINE, address in PUBLIC]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_reached"),
+    [
+        ("id.example", True),
+        ("ID.example", True),
+        ("inner.example", True),
+        ("other.example", False),
+        ("evil-id.example", False),
+        ("id.example.evil.example", False),
+    ],
+)
+def test_where_hosts_are_listed_no_other_is_reached(host: str, *, is_reached: bool) -> None:
+    outbound = Outbound(hosts=["id.example"], private_hosts=["inner.example"])
+
+    try:
+        outbound.checked(f"https://{host}/")
+        was_reached = True
+    except AddressRefusedError:
+        was_reached = False
+
+    assert was_reached == is_reached
 
 
 def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
