@@ -24,11 +24,13 @@ from pages import (
     review_page,
 )
 from pages.doorstep import door
+from pages.onboarding import show_hint
 from pages.pausing import offer_pause, show_pauses
 from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
 from pages.services import services
 from pages.sign_in import sign_in_path
+from pages.tables import switch_to
 from pages.theme import page_style
 from review.errors import ReviewError
 from review.people import Person
@@ -164,6 +166,8 @@ def _show() -> None:
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)
         show_pauses(person)
+        if chosen.url_path == "" or chosen.url_path == review_page.PATH:
+            show_hint(person, partial(switch_to, agents_page))
     chosen.run()
 
 
