@@ -43,6 +43,7 @@ from review.audit import Actor, EventFilter
 from review.board import Board
 from review.demo import demo_policy
 from review.desk import ReviewDesk
+from review.emergencies import Emergencies
 from review.erasure import Eraser, ErasurePlan, Retention
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
@@ -54,9 +55,9 @@ from review.labels import Label, training_archive
 from review.manifests import RowExport
 from review.metrics import QueueCollector
 from review.outbound import Outbound
-from review.pace import Pace
+from review.pace import Pace, Shares
 from review.pauses import Switch
-from review.people import Role
+from review.people import Limits, Role
 from review.places import Place, place_at
 from review.records import Records
 from review.roster import Roster
@@ -111,6 +112,7 @@ class House:
             sessions=self.sessions,
             roster=self.roster,
             switch=Switch(self.store),
+            emergencies=Emergencies(self.store),
             settings=self.settings,
         )
 
@@ -138,7 +140,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             receipts=receipts,
             policies=policies,
             keys=KeyRing(store),
-            intake=Intake(store, receipts, policies),
+            intake=Intake(store, receipts, policies, shares=Shares(store, most_waiting=settings.most_waiting)),
             desk=desk,
             board=Board(store, policies, desk),
             records=Records(store, sealer, anchors),
@@ -433,7 +435,7 @@ def _change_roles(
 def key_create(settings: Settings, options: argparse.Namespace) -> None:
     """Print a new key of the agent, as the last word."""
     with open_house(settings) as house:
-        key, text = house.keys.create(options.agent, options.workspace, COMMAND_LINE)
+        key, text = house.keys.create(options.agent, options.workspace, COMMAND_LINE, limits=_limits(options))
         _say(f"Key of {key.agent}, good until {key.expires_at:%Y-%m-%d}, shown this once: {text}")
 
 
@@ -446,6 +448,18 @@ def key_renew(settings: Settings, options: argparse.Namespace) -> None:
             f"The key {old.prefix} of {old.agent} is good until {old.expires_at:%Y-%m-%d %H:%M} UTC, "
             f"its successor until {new.expires_at:%Y-%m-%d}, shown this once: {text}"
         )
+
+
+def key_limit(settings: Settings, options: argparse.Namespace) -> None:
+    """Hold a key to limits of its own; to those of the installation where none are given."""
+    with open_house(settings) as house:
+        key = house.keys.limit(options.prefix, options.workspace, COMMAND_LINE, limits=_limits(options))
+        pace = f"{key.per_minute or settings.submits_per_minute} submissions a minute"
+        _say(f"The key {key.prefix} of {key.agent}: {pace}, {key.most_waiting or settings.most_waiting} items waiting.")
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    return Limits(options.per_minute, options.most_waiting)
 
 
 def key_list(settings: Settings, options: argparse.Namespace) -> None:
@@ -600,7 +614,8 @@ def _commands() -> argparse.ArgumentParser:
         giving.add_argument("role", choices=[role.value for role in Role])
         _in_workspace(giving)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
-    _in_workspace(_command(keys, key_create, "create")).add_argument("agent")
+    _with_limits(_in_workspace(_command(keys, key_create, "create"))).add_argument("agent")
+    _with_limits(_in_workspace(_command(keys, key_limit, "limit"))).add_argument("prefix")
     _in_workspace(_command(keys, key_list, "list"))
     _in_workspace(_command(keys, key_revoke, "revoke")).add_argument("prefix")
     renewing = _in_workspace(_command(keys, key_renew, "renew"))
@@ -629,6 +644,19 @@ def _commands() -> argparse.ArgumentParser:
 def _in_workspace(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--workspace", default=WORKSPACE, help="whose desk it is about")
     return parser
+
+
+def _with_limits(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--per-minute", type=_positive, help="how fast it may submit")
+    parser.add_argument("--most-waiting", type=_positive, help="how many of its agent's items may wait at once")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _command(

@@ -13,7 +13,7 @@ from review.audit import SYSTEM
 from review.desk import ReviewDesk
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake
-from review.pace import Pace
+from review.pace import Pace, Shares
 from review.people import AgentKey
 from review.signing import Receipts
 
@@ -48,7 +48,7 @@ def open_house(url: str) -> Iterator[House]:
         policies.install(policy(), WORKSPACE, SYSTEM)
         yield House(
             store=store,
-            intake=Intake(store, receipts, policies),
+            intake=Intake(store, receipts, policies, shares=Shares(store, most_waiting=10_000_000)),
             desk=ReviewDesk(store, receipts, policies),
             keys=KeyRing(store),
             receipts=receipts,

@@ -38,7 +38,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Person, Role, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Role, Session, SignInLink
 from review.policy import Policy, PolicyDocument
 
 Values = dict[str, Any]
@@ -649,6 +649,16 @@ def member_from(row: Row[Any]) -> Member:
     until = documents.read_under("trained_until", values["trained_until"])
     values["trained_until"] = {queue: datetime.fromisoformat(moment) for queue, moment in until.items()}
     return Member(**values)
+
+
+def emergency_values(emergency: Emergency) -> Values:
+    """Return the row of an emergency."""
+    return {column.name: getattr(emergency, column.name) for column in tables.emergencies.c}
+
+
+def emergency_from(row: Row[Any]) -> Emergency:
+    """Return the emergency in a row of all columns."""
+    return Emergency(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
 
 
 def pause_values(pause: Pause) -> Values:

@@ -35,6 +35,8 @@ UNDECIDED = "status IN ('waiting', 'claimed', 'assigned', 'snoozed')"
 BREACHED = "status = 'waiting' AND breached_at IS NOT NULL"
 # What can be found overdue, once: claimed items as well, so that a claim does not have to change the index.
 UNBREACHED = f"{UNDECIDED} AND breached_at IS NULL AND purpose = 'gate'"
+# What stands in line before others: not what people look at afterwards, which comes after everything else.
+IN_LINE = f"{WAITING} AND purpose = 'gate'"
 STARTED = "execution = 'started'"
 UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
@@ -140,6 +142,8 @@ class ItemRow(Base):
         _partial("ix_items_queue", "workspace", "queue", "priority", "id", where=WAITING),
         # The newest and the oldest that wait, however many are settled.
         _partial("ix_items_waiting", "workspace", "id", where=WAITING),
+        # How many of an agent's stand in line.
+        _partial("ix_items_in_line", "workspace", "agent", where=IN_LINE),
         _partial("ix_items_expires_at", "expires_at", where=UNDECIDED),
         _partial("ix_items_due_at", "due_at", where=UNBREACHED),
         # What is overdue, what is assigned and what sleeps; a submit touches none.
@@ -381,6 +385,8 @@ class KeyRow(Base):
     created_by: Mapped[str] = mapped_column(FreeText)
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    per_minute: Mapped[int | None]
+    most_waiting: Mapped[int | None]
 
 
 class SessionRow(Base):
@@ -419,6 +425,28 @@ class MemberRow(Base):
     trained_until: Mapped[str]
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+
+
+class EmergencyRow(Base):
+    """A time in which somebody may approve alone."""
+
+    __tablename__ = "emergencies"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    name: Mapped[str] = mapped_column(FreeText)
+    reason: Mapped[str] = mapped_column(FreeText)
+    ticket: Mapped[str] = mapped_column(FreeText)
+    opened_at: Mapped[datetime]
+    until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    reviewed_by: Mapped[str | None] = mapped_column(FreeText)
+    reviewed_at: Mapped[datetime | None]
+    finding: Mapped[str | None] = mapped_column(FreeText)
+
+    __table_args__ = (Index("ix_emergencies_until", "workspace", "until"),)
 
 
 class PauseRow(Base):
@@ -472,5 +500,6 @@ sessions = table(SessionRow)
 links = table(LinkRow)
 members = table(MemberRow)
 pauses = table(PauseRow)
+emergencies = table(EmergencyRow)
 item_words = table(ItemWordsRow)
 index_marks = table(IndexMarkRow)

@@ -37,7 +37,19 @@ from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import append
 from db.deciding import Deciding
 from db.filings import ADD_ITEM, Filings
-from db.tables import ASSIGNED, CLAIMED, JUDGED, PENDING, REJECTED, SNOOZED, STARTED, UNBREACHED, UNDECIDED, WAITING
+from db.tables import (
+    ASSIGNED,
+    CLAIMED,
+    IN_LINE,
+    JUDGED,
+    PENDING,
+    REJECTED,
+    SNOOZED,
+    STARTED,
+    UNBREACHED,
+    UNDECIDED,
+    WAITING,
+)
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.figures import Passage
@@ -54,7 +66,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, ItemWords, StaleItemError
 
@@ -165,6 +177,13 @@ _SETTLED_ALIKE = (
     .order_by(_items.c.settled_at.desc())
     .limit(bindparam("limit"))
 )
+_IN_LINE = (
+    select(_items.c.agent)
+    .where(text(IN_LINE), _items.c.workspace == bindparam("workspace"), _items.c.agent == bindparam("agent"))
+    .limit(bindparam("limit"))
+    .subquery()
+)
+_COUNT_IN_LINE = select(func.count()).select_from(_IN_LINE)
 _COPIES = select(_items.c.id).where(
     _items.c.workspace == bindparam("workspace"), _items.c.parent_id == bindparam("parent_id")
 )
@@ -266,6 +285,16 @@ _MEMBERS = (
 _MEMBERS_LOCKED = _MEMBERS.with_for_update()
 _MEMBER = _MEMBERS.where(tables.members.c.iss == bindparam("iss"), tables.members.c.sub == bindparam("sub"))
 _MEMBER_LOCKED = _MEMBER.with_for_update()
+_EMERGENCIES = (
+    select(*tables.emergencies.c)
+    .where(tables.emergencies.c.workspace == bindparam("workspace"))
+    .order_by(tables.emergencies.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_EMERGENCY = select(*tables.emergencies.c).where(
+    tables.emergencies.c.workspace == bindparam("workspace"), tables.emergencies.c.id == bindparam("id")
+)
+_EMERGENCY_LOCKED = _EMERGENCY.with_for_update()
 _PAUSES = (
     select(*tables.pauses.c)
     .where(tables.pauses.c.workspace == bindparam("workspace"))
@@ -460,6 +489,11 @@ class _Inserts:
             index_elements=key,
             set_={column.name: member.excluded[column.name] for column in tables.members.c if column.name not in key},
         )
+        emergency = insert_into(tables.emergencies)
+        changing = ("ended_at", "reviewed_by", "reviewed_at", "finding")
+        self.emergency: Insert = emergency.on_conflict_do_update(
+            index_elements=["workspace", "id"], set_={name: emergency.excluded[name] for name in changing}
+        )
         draft = insert_into(tables.drafts)
         self.draft: Insert = draft.on_conflict_do_update(
             index_elements=["workspace", "item_id", "iss", "sub", "version"],
@@ -526,6 +560,12 @@ class ReadTransaction:
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
         return lists.counted(self._connection, workspace, where)
+
+    def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
+        """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""
+        asked = {"workspace": workspace, "agent": agent, "limit": limit}
+        found: int = self._connection.execute(_COUNT_IN_LINE, asked).scalar_one()
+        return found
 
     def waiting_queues(self, workspace: str) -> Sequence[str]:
         """Return the queues in which something waits for everybody, by name."""
@@ -767,6 +807,18 @@ class ReadTransaction:
         """Return everybody who has signed in to the workspace, by name."""
         return [rows.member_from(row) for row in self._connection.execute(_MEMBERS, {"workspace": workspace})]
 
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency."""
+        return self._emergency(_EMERGENCY, workspace, emergency_id)
+
+    def emergencies(self, workspace: str, *, limit: int, until_after: datetime | None = None) -> Sequence[Emergency]:
+        """Return the latest emergencies, newest first; with ``until_after`` those that last beyond that time."""
+        statement = _EMERGENCIES
+        if until_after is not None:
+            statement = statement.where(tables.emergencies.c.until > until_after)
+        found = self._connection.execute(statement, {"workspace": workspace, "limit": limit})
+        return [rows.emergency_from(row) for row in found]
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
         return [rows.pause_from(row) for row in self._connection.execute(_PAUSES, {"workspace": workspace})]
@@ -777,6 +829,10 @@ class ReadTransaction:
         if sid is not None:
             statement = statement.where(tables.sessions.c.sid == sid)
         return [rows.session_from(row) for row in self._connection.execute(statement, {"iss": iss})]
+
+    def _emergency(self, statement: Select[Any], workspace: str, emergency_id: UUID) -> Emergency | None:
+        row = self._connection.execute(statement, {"workspace": workspace, "id": emergency_id}).one_or_none()
+        return None if row is None else rows.emergency_from(row)
 
     def _member(self, statement: Select[Any], workspace: str, iss: str, sub: str) -> Member | None:
         row = self._connection.execute(statement, {"workspace": workspace, "iss": iss, "sub": sub}).one_or_none()
@@ -854,6 +910,10 @@ class WriteTransaction(ReadTransaction):
     def member(self, workspace: str, iss: str, sub: str) -> Member | None:
         """Return the person, their row locked until the end of the transaction."""
         return self._member(_MEMBER_LOCKED, workspace, iss, sub)
+
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency, its row locked until the end of the transaction."""
+        return self._emergency(_EMERGENCY_LOCKED, workspace, emergency_id)
 
     def members(self, workspace: str) -> Sequence[Member]:
         """Return everybody of the workspace, their rows locked until the end of the transaction."""
@@ -1065,7 +1125,7 @@ class WriteTransaction(ReadTransaction):
         self._write(_ADD_KEY, rows.key_values(key))
 
     def save_key(self, key: AgentKey) -> None:
-        """Replace the key's expiry, revocation and last use."""
+        """Replace the key's expiry, revocation, last use and limits."""
         self._write(
             _SAVE_KEY,
             {
@@ -1074,6 +1134,8 @@ class WriteTransaction(ReadTransaction):
                 "expires_at": key.expires_at,
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
+                "per_minute": key.per_minute,
+                "most_waiting": key.most_waiting,
             },
         )
 
@@ -1094,6 +1156,10 @@ class WriteTransaction(ReadTransaction):
     def keep_member(self, member: Member) -> None:
         """Keep the person as they are now."""
         self._write(self._inserts.member, rows.member_values(member))
+
+    def keep_emergency(self, emergency: Emergency) -> None:
+        """Keep an emergency as it is now."""
+        self._write(self._inserts.emergency, rows.emergency_values(emergency))
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

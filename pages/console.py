@@ -24,9 +24,10 @@ from pages import (
     review_page,
 )
 from pages.doorstep import door
+from pages.emergencies import offer_break_glass, show_emergencies
 from pages.onboarding import show_hint
 from pages.pausing import offer_pause, show_pauses
-from pages.presence import person_here, watch
+from pages.presence import alarms_for, person_here, watch
 from pages.rendering import draw, element, notice
 from pages.services import services
 from pages.sign_in import sign_in_path
@@ -106,6 +107,7 @@ def _account(person: Person) -> None:
     with st.container(key="account"), st.popover("Account", icon=":material/account_circle:", type="tertiary"):
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
         offer_pause(person, place="account")
+        offer_break_glass(person)
         st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
 
 
@@ -119,7 +121,7 @@ def _show_waiting_room(person: Person) -> None:
     ]
     room = st.navigation(rooms, position="hidden")
     _account(person)
-    watch(person)
+    watch(person, alarms_for(person))
     room.run()
 
 
@@ -159,12 +161,13 @@ def _show() -> None:
     ]
     chosen = st.navigation(screens, position="top")
     _account(person)
-    watch(person)
+    watch(person, alarms_for(person))
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)
+        show_emergencies(person)
         show_pauses(person)
         if chosen.url_path == "" or chosen.url_path == review_page.PATH:
             show_hint(person, partial(switch_to, agents_page))

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import streamlit as st
 
+from pages.emergencies import show_uses
 from pages.presence import act_as
 from pages.rendering import draw, element, facts, moment, said, show_refusal, table
 from pages.services import services
@@ -32,6 +33,7 @@ ROLE_WORDS = {
     Role.LEAD: "Lead",
     Role.AUDITOR: "Auditor",
     Role.ADMIN: "Admin",
+    Role.BREAK_GLASS: "Break-glass",
 }
 
 
@@ -44,6 +46,7 @@ def page(person: Person) -> None:
         show_empty("Nobody has signed in yet", "A person appears here with their first sign-in.")
     else:
         _show_everybody(person, everybody)
+    show_uses(person)
     with st.expander("Who may do what", icon=":material/rule:"):
         draw(table(*matrix()))
 

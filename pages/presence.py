@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import streamlit as st
 
@@ -28,10 +29,18 @@ def is_still_here(person: Person) -> bool:
 
 
 @st.fragment(run_every=GLANCE_EVERY)
-def watch(person: Person) -> None:
-    """Draw the page anew once it stands open for somebody who is not there any more, or in other roles."""
-    if not is_still_here(person):
+def watch(person: Person, alarms: frozenset[UUID] = frozenset()) -> None:
+    """Draw the page anew once it stands open for somebody who is not there any more, or in other roles.
+
+    Or once somebody broke the glass, or that is over, since it was drawn with these ``alarms``.
+    """
+    if not is_still_here(person) or alarms_for(person) != alarms:
         st.rerun()
+
+
+def alarms_for(person: Person) -> frozenset[UUID]:
+    """Return the emergencies in force that the person is to see."""
+    return frozenset(one.id for one in services().emergencies.standing(person))
 
 
 def _secret() -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from review.board import Board
 from review.desk import ReviewDesk
+from review.emergencies import Emergencies
 from review.governance import KeyRing, PolicyBook
 from review.indexer import Search
 from review.pauses import Switch
@@ -26,6 +27,7 @@ class Services:
     sessions: Sessions
     roster: Roster
     switch: Switch
+    emergencies: Emergencies
     settings: Settings
 
 

@@ -42,13 +42,13 @@ from agents.protocol import (
 )
 from review.anchors import Anchors
 from review.errors import (
+    ComeBackLaterError,
     IdempotencyKeyMissingError,
     KeyFault,
     KeyRefusedError,
     NoCheckpointError,
     RequestRefusedError,
     ReviewError,
-    TooManyRequestsError,
 )
 from review.governance import KeyRing
 from review.intake import Intake, Submission, request_hash
@@ -397,7 +397,7 @@ def _described(
 def _add_problem_handlers(api: FastAPI) -> None:
     async def review_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, ReviewError)  # noqa: S101 -- registered for this error
-        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else {}
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, ComeBackLaterError) else {}
         if isinstance(error, KeyRefusedError):
             headers["WWW-Authenticate"] = 'Bearer realm="signoff"'
         return _problem(error.status, error.code, str(error), headers=headers)

@@ -529,6 +529,57 @@ class PauseReasonRequiredError(ReviewError):
         super().__init__("Say why: everybody whose work waits will read it.")
 
 
+class EmergencyUnfoundedError(ReviewError):
+    """Whoever breaks the glass says why, and under which ticket, for an hour at most."""
+
+    code = "emergency_unfounded"
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("Say why, name the ticket, and take between 1 and 60 minutes: another admin will look at it.")
+
+
+class EmergencySignInError(ReviewError):
+    """Whoever breaks the glass must have signed in just before."""
+
+    code = "sign_in_again"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Whoever breaks the glass must have signed in within the last 15 minutes. Sign in again.")
+
+
+class EmergencyNotFoundError(ReviewError):
+    """There is no such emergency in this workspace."""
+
+    code = "emergency_not_found"
+    status = 404
+
+    def __init__(self, emergency_id: UUID) -> None:
+        super().__init__("There is no such emergency here.")
+        self.emergency_id = emergency_id
+
+
+class EmergencyFault(StrEnum):
+    """Why an emergency cannot be looked at, in the words of whoever tried."""
+
+    STANDING = "It is still in force; end it first, or wait until it is over."
+    OWN = "Nobody looks at their own emergency. Another admin does."
+    DONE = "Somebody has looked at it already."
+    WORDLESS = "Say what you found."
+
+
+class EmergencyNotReviewableError(ReviewError):
+    """An emergency is looked at once it is over, once, by somebody else, who says what they found."""
+
+    code = "emergency_not_reviewable"
+    status = 409
+
+    def __init__(self, fault: EmergencyFault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
 class OwnWorkError(ReviewError):
     """The item comes from the person, or they decided or edited it before, so another person must look at it."""
 
@@ -540,15 +591,33 @@ class OwnWorkError(ReviewError):
         self.item_id = item_id
 
 
-class TooManyRequestsError(ReviewError):
-    """The agent submits faster than its key allows; ``retry_after`` is in seconds."""
+class ComeBackLaterError(ReviewError):
+    """The agent has to wait before it submits more; ``retry_after`` is in seconds."""
 
-    code = "too_many_requests"
     status = 429
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"This key submits too fast. Try again in {retry_after} s.")
+    def __init__(self, why: str, retry_after: int) -> None:
+        super().__init__(f"{why} Try again in {retry_after} s.")
         self.retry_after = retry_after
+
+
+class TooManyRequestsError(ComeBackLaterError):
+    """The agent submits faster than its key allows."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("This key submits too fast.", retry_after)
+
+
+class TooManyWaitingError(ComeBackLaterError):
+    """As many of the agent's items wait for people as may at once."""
+
+    code = "too_many_waiting"
+
+    def __init__(self, agent: str, *, most: int, retry_after: int) -> None:
+        super().__init__(f"{most:,} items of {agent} wait for people already, and no more may.", retry_after)
+        self.agent = agent
 
 
 class RequestRefusedError(ReviewError):

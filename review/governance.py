@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 
@@ -24,7 +24,7 @@ from review.errors import (
     PolicyChangedError,
 )
 from review.items import Aside, ItemFilter, Purpose, ReviewItem, Tool
-from review.people import Agent, AgentKey, Pause, Permission, Person
+from review.people import Agent, AgentKey, Limits, Pause, Permission, Person
 from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
 from review.queues import queue_names
 from review.store import Reading, Store, Writing
@@ -158,7 +158,7 @@ class KeyRing:
         self._store = store
         self._known: dict[str, tuple[float, AgentKey]] = {}
 
-    def create(self, agent: str, workspace: str, actor: Actor) -> tuple[AgentKey, str]:
+    def create(self, agent: str, workspace: str, actor: Actor, *, limits: Limits | None = None) -> tuple[AgentKey, str]:
         """Make a key for the agent and return it with its secret text, which is kept nowhere."""
         if not _NAME_FORM.fullmatch(agent):
             raise InvalidNameError(agent)
@@ -166,13 +166,34 @@ class KeyRing:
         def work(tx: Writing, key: AgentKey) -> AgentKey:
             tx.keep_agent(Agent(workspace, agent, tx.now))
             tx.add_key(key)
-            data = {"agent": agent, "prefix": key.prefix, "expires_at": key.expires_at.isoformat()}
+            data = {"agent": agent, "prefix": key.prefix, "expires_at": key.expires_at.isoformat(), **_told(limits)}
             tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_CREATED, actor, workspace=workspace, **data))
             return key
 
         prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         made = partial(_made, workspace=workspace, agent=agent, prefix=prefix, secret=secret, by=actor.name)
-        return self._store.write(lambda tx: work(tx, made(tx.now))), f"sgn_{prefix}_{secret}"
+        held_to = {} if limits is None else asdict(limits)
+        key = self._store.write(lambda tx: work(tx, replace(made(tx.now), **held_to)))
+        return key, f"sgn_{prefix}_{secret}"
+
+    def limit(self, prefix: str, workspace: str, actor: Actor, *, limits: Limits) -> AgentKey:
+        """Hold the key to these limits from now on; the same again changes nothing. Raises KeyNotFoundError."""
+
+        def work(tx: Writing) -> AgentKey:
+            key = tx.key(prefix)
+            if key is None or key.workspace != workspace:
+                raise KeyNotFoundError(prefix)
+            if key.limits == limits:
+                return key
+            limited = replace(key, **asdict(limits))
+            tx.save_key(limited)
+            data = {"agent": key.agent, "prefix": prefix, **_told(limits)}
+            tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_LIMITED, actor, workspace=workspace, **data))
+            return limited
+
+        limited = self._store.write(work)
+        self._known.pop(prefix, None)
+        return limited
 
     def renew(
         self, prefix: str, workspace: str, actor: Actor, *, overlap: timedelta = KEY_OVERLAP
@@ -190,6 +211,7 @@ class KeyRing:
             if old.revoked_at or tx.now >= old.expires_at:
                 raise KeyOverError(prefix)
             new = _made(tx.now, workspace=workspace, agent=old.agent, prefix=fresh, secret=secret, by=actor.name)
+            new = replace(new, **asdict(old.limits))
             ending = replace(old, expires_at=min(old.expires_at, tx.now + overlap))
             tx.add_key(new)
             tx.save_key(ending)
@@ -304,6 +326,10 @@ def _made(now: datetime, *, workspace: str, agent: str, prefix: str, secret: str
         expires_at=now + KEY_LIFE,
         created_by=by,
     )
+
+
+def _told(limits: Limits | None) -> dict[str, int]:
+    return {name: value for name, value in asdict(limits or Limits()).items() if value is not None}
 
 
 def _opens(key: AgentKey, secret: str) -> bool:

@@ -57,6 +57,7 @@ from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
 from review.images import UninspectableError, re_encoded
 from review.items import Aside, ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
+from review.pace import Shares
 from review.pauses import pause_of, paused_reason, require_unpaused
 from review.people import AgentKey, Pause
 from review.policy import Routing, Signals
@@ -104,6 +105,7 @@ class _Filing:
     place: tuple[str, str, str]
     work: Callable[[Writing], tuple[ActionStatus, bool]]
     is_new_to_tool: bool
+    waits: bool
 
 
 class Intake:
@@ -117,11 +119,13 @@ class Intake:
         *,
         draw: Callable[[], float] | None = None,
         clock: Clock = utc_now,
+        shares: Shares | None = None,
     ) -> None:
         self._store = store
         self._receipts = receipts
         self._policies = policies
         self._clock = clock
+        self._shares = shares or Shares(store)
         self._draw = draw or secrets.SystemRandom().random
         self._tools: dict[tuple[str, str, str], tuple[float, Tool]] = {}
         self._flying: set[tuple[str, str, str]] = set()
@@ -131,7 +135,7 @@ class Intake:
         """File an action and return its status, and whether it had been filed before under this key.
 
         Raises IdempotencyMismatchError (the key came with another body), InFlightError (the first has no answer yet),
-        ItemErasedError, InvalidSchemaError, NotCanonicalError.
+        TooManyWaitingError, ItemErasedError, InvalidSchemaError, NotCanonicalError.
         """
         with self._in_flight(caller, submission.idempotency_key):
             filing = self._filing(caller, submission)
@@ -307,6 +311,7 @@ class Intake:
         place = (caller.workspace, caller.agent, request.action.name)
         return (
             self._policies.is_fresh(caller.workspace)
+            and self._shares.has_room(caller)
             and (tool := self._remembered(place)) is not None
             and (request.args_schema is None or request.args_schema == tool.args_schema)
             and not _has_images(request)
@@ -329,6 +334,7 @@ class Intake:
         digest = action_digest(request.action.name, request.action.args)
         usual = routed(0)
         is_gated = not request.observed
+        waits = self._takes_room(caller, submission, usual.route)
         is_drawn = is_gated and usual.audited and self._is_drawn(policy)
 
         def work(tx: Writing) -> tuple[ActionStatus, bool]:
@@ -352,7 +358,14 @@ class Intake:
                 tx.keep_tool(Tool(*place, schema, tx.now))
             return self._status(item, [], tx.now), False
 
-        return _Filing(key, digest, place, work, is_new_to_tool=is_new_to_tool)
+        return _Filing(key, digest, place, work, is_new_to_tool=is_new_to_tool, waits=waits)
+
+    def _takes_room(self, caller: AgentKey, submission: Submission, route: Route) -> bool:
+        """Tell whether it is going to wait for people. Raises TooManyWaitingError where there is no room for that."""
+        if submission.request.observed or route is not Route.REVIEW:
+            return False
+        self._shares.require(caller, submission.idempotency_key)
+        return True
 
     def _told(self, filing: _Filing, answer: tuple[ActionStatus, bool]) -> tuple[ActionStatus, bool]:
         """Count the committed filing, forget the tool that it changed, and return its answer."""
@@ -360,6 +373,8 @@ class Intake:
         if not is_repeat:
             if filing.is_new_to_tool:
                 self._tools.pop(filing.place, None)
+            if filing.waits:
+                self._shares.let_in(filing.key.workspace, filing.key.agent)
             metrics.SUBMISSIONS.labels(status.route).inc()
         return answer
 

@@ -14,6 +14,7 @@ from review.store import COUNT_LIMIT, Store
 
 SUBMISSIONS = Counter("signoff_submissions", "Actions submitted, by the policy's answer.", ["route"])
 DECISIONS = Counter("signoff_decisions", "People's decisions, by type.", ["type"])
+EMERGENCIES = Counter("signoff_emergencies", "How often somebody broke the glass.")
 DWELL = Histogram(
     "signoff_dwell_seconds",
     "How long a person looked before deciding.",

@@ -1,4 +1,7 @@
-"""How fast one agent may submit: a steady pace per key, and one audit event for each minute that was over it."""
+"""How much one agent may ask for: a steady pace for each key, and a share of what waits for people.
+
+What was too much is told to the audit log in one event for each minute.
+"""
 
 import math
 import threading
@@ -7,11 +10,40 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from review.audit import AuditEvent, EventKind, agent_actor
-from review.errors import TooManyRequestsError
+from review.errors import TooManyRequestsError, TooManyWaitingError
 from review.people import AgentKey
-from review.store import Store, Writing
+from review.store import Reading, Store, Writing
 
 MINUTE = 60.0
+# What one person decides within the default deadline of four hours, at half a minute each.
+MOST_WAITING = 500
+COUNTED_EVERY = 1.0
+_SHARE_RETRY_S = 30
+
+
+class _Minutes:
+    """Tells the audit log of what a key did too much of, once in each minute."""
+
+    def __init__(self, store: Store, kind: EventKind, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._kind = kind
+        self._clock = clock
+        self._told: dict[str, int] = {}
+        self._changing = threading.Lock()
+
+    def tell(self, caller: AgentKey, **data: int) -> None:
+        """Record the event, unless it was in this minute."""
+        minute = int(self._clock() // MINUTE)
+        with self._changing:
+            if self._told.get(caller.prefix) == minute:
+                return
+            self._told[caller.prefix] = minute
+
+        def work(tx: Writing) -> None:
+            actor, told = agent_actor(caller.agent), {"prefix": caller.prefix, **data}
+            tx.record(AuditEvent.at_large(tx.now, self._kind, actor, workspace=caller.workspace, **told))
+
+        self._store.write(work)
 
 
 class Pace:
@@ -22,12 +54,10 @@ class Pace:
     """
 
     def __init__(self, store: Store, *, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
         self._per_minute = per_minute
-        self._share = MINUTE / per_minute
         self._clock = clock
         self._taken_until: dict[str, float] = {}
-        self._told: dict[str, int] = {}
+        self._minutes = _Minutes(store, EventKind.PACE_EXCEEDED, clock)
         self._changing = threading.Lock()
 
     def require(self, caller: AgentKey) -> None:
@@ -37,30 +67,74 @@ class Pace:
 
     def counts(self, caller: AgentKey) -> bool:
         """Count one submission, if the key's minute has room for it; ``refuse`` has to follow where it has none."""
-        now = self._clock()
+        now, share = self._clock(), MINUTE / self._allowed(caller)
         with self._changing:
-            taken = max(now, self._taken_until.get(caller.prefix, now)) + self._share
-            has_room = taken <= now + MINUTE + self._share / 2  # Half a share: sums of fractions are not exact.
+            taken = max(now, self._taken_until.get(caller.prefix, now)) + share
+            has_room = taken <= now + MINUTE + share / 2  # Half a share: sums of fractions are not exact.
             if has_room:
                 self._taken_until[caller.prefix] = taken
         return has_room
 
     def refuse(self, caller: AgentKey) -> NoReturn:
         """Tell the audit log, once a minute, and raise TooManyRequestsError."""
-        self._tell_once_a_minute(caller)
-        ahead = self._taken_until.get(caller.prefix, 0.0) + self._share - MINUTE - self._clock()
+        allowed = self._allowed(caller)
+        self._minutes.tell(caller, per_minute=allowed)
+        ahead = self._taken_until.get(caller.prefix, 0.0) + MINUTE / allowed - MINUTE - self._clock()
         raise TooManyRequestsError(max(1, math.ceil(ahead)))
 
-    def _tell_once_a_minute(self, caller: AgentKey) -> None:
-        minute = int(self._clock() // MINUTE)
+    def _allowed(self, caller: AgentKey) -> int:
+        return caller.per_minute or self._per_minute
+
+
+class Shares:
+    """Bounds how many items of one agent wait for people at once, so that no agent keeps another's from them.
+
+    Why a bound and not another order of claiming: docs/decisions/shares.md. What this process let in is counted here,
+    and the database is asked only once that reaches the bound; so each replica, and each start, may let in as many.
+    """
+
+    def __init__(
+        self, store: Store, *, most_waiting: int = MOST_WAITING, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._most_waiting = most_waiting
+        self._clock = clock
+        self._let_in: dict[tuple[str, str], int] = {}
+        self._counted_at: dict[tuple[str, str], float] = {}
+        self._minutes = _Minutes(store, EventKind.SHARE_EXCEEDED, clock)
+        self._changing = threading.Lock()
+
+    def has_room(self, caller: AgentKey) -> bool:
+        """Tell whether the agent has room for one more as far as is known without a look into the store."""
+        return self._let_in.get((caller.workspace, caller.agent), 0) < self._allowed(caller)
+
+    def let_in(self, workspace: str, agent: str) -> None:
+        """Count one more of the agent's items that waits for people."""
         with self._changing:
-            if self._told.get(caller.prefix) == minute:
-                return
-            self._told[caller.prefix] = minute
+            self._let_in[workspace, agent] = self._let_in.get((workspace, agent), 0) + 1
 
-        def work(tx: Writing) -> None:
-            data = {"prefix": caller.prefix, "per_minute": self._per_minute}
-            actor = agent_actor(caller.agent)
-            tx.record(AuditEvent.at_large(tx.now, EventKind.PACE_EXCEEDED, actor, workspace=caller.workspace, **data))
+    def require(self, caller: AgentKey, idempotency_key: str) -> None:
+        """Return where the agent has room for one more, or has filed this one before. Raises TooManyWaitingError."""
+        if self.has_room(caller):
+            return
+        agent, most = (caller.workspace, caller.agent), self._allowed(caller)
 
-        self._store.write(work)
+        def look(tx: Reading) -> tuple[bool, int | None]:
+            is_known = tx.item_by_key(*agent, idempotency_key) is not None
+            return is_known, None if is_known or not is_due else tx.count_in_line(*agent, limit=most)
+
+        now = self._clock()
+        with self._changing:
+            is_due = now - self._counted_at.get(agent, -math.inf) >= COUNTED_EVERY
+        is_known, counted = self._store.read(look)
+        if is_known:
+            return
+        if counted is not None:
+            with self._changing:
+                self._let_in[agent], self._counted_at[agent] = counted, now
+        if not self.has_room(caller):
+            self._minutes.tell(caller, most_waiting=most)
+            raise TooManyWaitingError(caller.agent, most=most, retry_after=_SHARE_RETRY_S)
+
+    def _allowed(self, caller: AgentKey) -> int:
+        return caller.most_waiting or self._most_waiting

@@ -20,6 +20,7 @@ class Role(StrEnum):
     LEAD = "lead"
     AUDITOR = "auditor"
     ADMIN = "admin"
+    BREAK_GLASS = "break-glass"
 
 
 class Permission(StrEnum):
@@ -43,6 +44,8 @@ class Permission(StrEnum):
     MANAGE_PEOPLE = "manage people and their roles"
     PAUSE = "pause agents and tools"
     RESUME = "resume what is paused"
+    BREAK_GLASS = "break the glass"
+    SEE_EMERGENCIES = "see emergencies"
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -69,6 +72,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.SEE_AUDIT,
             Permission.SEE_AGENTS,
             Permission.SEE_PEOPLE,
+            Permission.SEE_EMERGENCIES,
             Permission.PAUSE,
             Permission.RESUME,
         }
@@ -84,6 +88,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.EXPORT_AUDIT,
             Permission.SEE_AGENTS,
             Permission.SEE_PEOPLE,
+            Permission.SEE_EMERGENCIES,
         }
     ),
     Role.ADMIN: frozenset(
@@ -97,8 +102,11 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.MANAGE_PEOPLE,
             Permission.PAUSE,
             Permission.RESUME,
+            Permission.SEE_EMERGENCIES,
         }
     ),
+    # Decides nothing by itself: whoever breaks the glass is a reviewer as well.
+    Role.BREAK_GLASS: frozenset({Permission.BREAK_GLASS, Permission.SEE_EMERGENCIES, Permission.SEE_POLICY}),
 }
 
 
@@ -239,6 +247,24 @@ class AgentKey:
     created_by: str
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    per_minute: int | None = None
+    most_waiting: int | None = None
+
+    @property
+    def limits(self) -> "Limits":
+        """Return what the key is held to."""
+        return Limits(self.per_minute, self.most_waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many submissions a key may make in a minute, and how many of its agent's items may wait for people at once.
+
+    None is as the installation says.
+    """
+
+    per_minute: int | None = None
+    most_waiting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +274,37 @@ class Agent:
     workspace: str
     name: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """A time in which somebody who broke the glass may approve alone what otherwise needs several people.
+
+    It ends by itself at ``until``, or before. Afterwards another admin looks at it and says what they found.
+    """
+
+    id: UUID
+    workspace: str
+    iss: str
+    sub: str
+    name: str
+    reason: str
+    ticket: str
+    opened_at: datetime
+    until: datetime
+    ended_at: datetime | None = None
+    reviewed_by: str | None = None
+    reviewed_at: datetime | None = None
+    finding: str | None = None
+
+    @property
+    def holder(self) -> str:
+        """Return whose it is: ``iss#sub``."""
+        return f"{self.iss}#{self.sub}"
+
+    def holds(self, now: datetime) -> bool:
+        """Tell whether it is in force."""
+        return self.ended_at is None and self.opened_at <= now < self.until
 
 
 @dataclass(frozen=True, slots=True)

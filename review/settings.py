@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LEAST_RETENTION_DAYS = 180
 
+RoleName = Literal["reviewer", "lead", "auditor", "admin", "break-glass"]
+
 
 class Provider(BaseModel):
     """An OpenID Connect provider that people sign in with.
@@ -29,7 +31,7 @@ class Provider(BaseModel):
     client_secret: SecretStr | None = None
     scopes: str = "openid profile"
     role_claim: str | None = None
-    roles: dict[str, tuple[Literal["reviewer", "lead", "auditor", "admin"], ...]] = Field(default_factory=dict)
+    roles: dict[str, tuple[RoleName, ...]] = Field(default_factory=dict)
     workspace: str = Field(default="default", pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
 
     @field_validator("issuer")
@@ -77,6 +79,7 @@ class Settings(BaseSettings):
     demo: bool = False
     signing_key_file: Path | None = None
     submits_per_minute: int = Field(default=6000, ge=1)
+    most_waiting: int = Field(default=500, ge=1)
     anchors: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     outbound_private: bool = False
     undo_seconds: float = Field(default=5, ge=0, le=300)

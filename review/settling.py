@@ -17,10 +17,12 @@ from uuid_utils.compat import uuid7
 from agents.protocol import Approve, Edit
 from review import lifecycle, metrics
 from review.audit import SYSTEM, Actor, AuditEvent, EventKind
+from review.emergencies import of_person
 from review.errors import PausedError
 from review.governance import PolicyBook
 from review.items import DecisionRecord, PendingDecision, ReviewItem
 from review.pauses import require_unpaused
+from review.people import Emergency
 from review.signing import Receipts, new_permission_id
 from review.store import Reading, Store, Writing
 
@@ -58,7 +60,7 @@ class Settling:
 
         Raises PausedError where it would permit what is paused.
         """
-        done, kind, approvers = self._after(tx, item, made)
+        done, kind, approvers, emergency = self._after(tx, item, made)
         if done.jti is not None:
             done = replace(done, receipt=self._receipts.issue(done, reviewers=approvers, now=tx.now))
         record = DecisionRecord(
@@ -81,7 +83,10 @@ class Settling:
         tx.add_decision(record)
         tx.save_item(done, was=item)
         actor = Actor("person", _known_as(made.iss, made.sub), made.name)
-        tx.record(AuditEvent.of(done, tx.now, kind, actor, **decision_data(made, done)))
+        told = decision_data(made, done)
+        if emergency is not None:
+            told["emergency"] = str(emergency.id)
+        tx.record(AuditEvent.of(done, tx.now, kind, actor, **told))
         if done.status.is_final:
             tx.wake(done.id)
         return done, record
@@ -141,21 +146,37 @@ class Settling:
 
     def _after(
         self, tx: Reading, item: ReviewItem, made: PendingDecision
-    ) -> tuple[ReviewItem, EventKind, tuple[str, ...]]:
-        """Return the item as the decision leaves it, still without a receipt, what that is, and who stands for it."""
-        decision = made.decision
+    ) -> tuple[ReviewItem, EventKind, tuple[str, ...], Emergency | None]:
+        """Return the item as the decision leaves it, still without a receipt, what that is, and who stands for it.
+
+        Last, the emergency in which one person's approval was enough.
+        """
+        decision, emergency = made.decision, None
         approvers = _approvers(tx, item, made)
         if isinstance(decision, Edit) and item.quorum > 1:
-            return lifecycle.redrafted(item, decision.edited_action), EventKind.EDIT_PROPOSED, approvers
+            return lifecycle.redrafted(item, decision.edited_action), EventKind.EDIT_PROPOSED, approvers, None
         if isinstance(decision, Approve) and len(approvers) < item.quorum:
-            return lifecycle.released(item), EventKind.APPROVAL_GIVEN, approvers
+            emergency = _emergency(tx, item, made)
+            if emergency is None:
+                return lifecycle.released(item), EventKind.APPROVAL_GIVEN, approvers, None
         final = Edit(edited_action=item.draft) if item.draft and isinstance(decision, Approve) else decision
         tool = item.request.action.name
         permit_for = self._policies.in_force(item.workspace, within=tx).compiled.permit_for(item.agent, tool)
         done = lifecycle.settled(item, final, by=made.name, now=tx.now, jti=new_permission_id(), permit_for=permit_for)
         if done.jti is not None:
             require_unpaused(tx, item.workspace, item.agent, tool)
-        return done, EventKind.ITEM_DECIDED, approvers
+        return done, EventKind.ITEM_DECIDED, approvers, emergency
+
+
+def _emergency(tx: Reading, item: ReviewItem, made: PendingDecision) -> Emergency | None:
+    """Return the emergency by which the approval is enough alone: one in force when it was made, and still.
+
+    Only of what was proposed: somebody's edit is approved by others, whatever the hour.
+    """
+    if item.draft is not None:
+        return None
+    found = of_person(tx, item.workspace, made.iss, made.sub)
+    return found if found is not None and found.opened_at <= made.decided_at else None
 
 
 def _void(tx: Writing, item: ReviewItem, made: PendingDecision) -> None:

@@ -30,7 +30,7 @@ from review.items import (
     ReviewItem,
     Tool,
 )
-from review.people import Agent, AgentKey, Member, Pause, Person, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 
 T = TypeVar("T")
@@ -91,6 +91,9 @@ class Reading(Protocol):
 
     def count_items(self, workspace: str, where: ItemFilter) -> int:
         """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+
+    def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
+        """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""
 
     def waiting_queues(self, workspace: str) -> Sequence[str]:
         """Return the queues in which something waits for everybody, by name."""
@@ -252,6 +255,12 @@ class Reading(Protocol):
     def members(self, workspace: str) -> Sequence[Member]:
         """Return everybody who has signed in to the workspace, by name; inside a write their rows stay locked."""
 
+    def emergency(self, workspace: str, emergency_id: UUID) -> Emergency | None:
+        """Return the emergency; inside a write its row stays locked."""
+
+    def emergencies(self, workspace: str, *, limit: int, until_after: datetime | None = None) -> Sequence[Emergency]:
+        """Return the latest emergencies, newest first; with ``until_after`` those that last beyond that time."""
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
 
@@ -363,7 +372,7 @@ class Writing(Reading, Protocol):
         """Keep a new key."""
 
     def save_key(self, key: AgentKey) -> None:
-        """Replace the key's expiry, revocation and last use."""
+        """Replace the key's expiry, revocation, last use and limits."""
 
     def add_session(self, session: Session) -> None:
         """Keep a new session."""
@@ -373,6 +382,9 @@ class Writing(Reading, Protocol):
 
     def keep_member(self, member: Member) -> None:
         """Keep the person as they are now."""
+
+    def keep_emergency(self, emergency: Emergency) -> None:
+        """Keep an emergency as it is now."""
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

@@ -16,6 +16,7 @@ from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.board import Board
 from review.desk import ReviewDesk
+from review.emergencies import Emergencies
 from review.erasure import Eraser
 from review.governance import KeyRing, PolicyBook
 from review.indexer import Search
@@ -63,6 +64,7 @@ class Console:
         self.sessions = Sessions(store)
         self.roster = Roster(store)
         self.switch = Switch(store)
+        self.emergencies = Emergencies(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -91,6 +93,7 @@ class Console:
             sessions=self.sessions,
             roster=self.roster,
             switch=self.switch,
+            emergencies=self.emergencies,
             settings=settings or Settings(),
         )
 

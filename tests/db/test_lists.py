@@ -184,6 +184,11 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
         lambda tx: claim(tx, None, passing_over=[an_item().id]),
         {"ix_items_urgent"},
     ),
+    "how many of an agent's stand in line": (
+        # Of an agent of whom most are, PostgreSQL finds them as fast in another index.
+        lambda tx: tx.count_in_line(WORKSPACE, "one of many", limit=500),
+        {"ix_items_in_line"},
+    ),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
     "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"uq_audit_events_workspace_id"}),

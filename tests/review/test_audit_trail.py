@@ -1,6 +1,7 @@
 """Every state change has exactly one audit event, in its own transaction: without the event nothing changes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from review.desk import ReviewDesk, Seen
 from review.erasure import Retention
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ReviewItem
-from review.people import AgentKey, SignInProof
+from review.people import AgentKey, Emergency, Limits, Role, SignInProof
 from review.policy import DEFAULT_OUTCOME_WITHIN, Autonomy, PolicyDocument, Rule
 from review.sessions import LOCAL_OPERATOR, Sessions
 from tests.builders import WORKSPACE, a_member, a_request, ada, an_action, grace, keeping, root
@@ -197,6 +198,22 @@ def _signed_out(scene: Scene) -> Callable[[], object]:
     return lambda: scene.sessions.sign_out(secret)
 
 
+def _broken(scene: Scene) -> Emergency:
+    hero = replace(ada, roles=frozenset({Role.BREAK_GLASS}))
+    return scene.house.emergencies.break_glass(hero, reason="Out of stock", ticket="A-1001", minutes=5)
+
+
+def _ending(scene: Scene) -> Callable[[], object]:
+    emergency = _broken(scene)
+    return lambda: scene.house.emergencies.end(root, emergency.id)
+
+
+def _looking(scene: Scene) -> Callable[[], object]:
+    emergency = _broken(scene)
+    scene.house.emergencies.end(root, emergency.id)
+    return lambda: scene.house.emergencies.review(root, emergency.id, "Out of stock")
+
+
 def _revoked(scene: Scene) -> Callable[[], object]:
     key, _ = scene.house.keys.create("another", WORKSPACE, SYSTEM)
     return lambda: scene.house.keys.revoke_by(LOCAL_OPERATOR, key.prefix)
@@ -342,6 +359,13 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         lambda scene: lambda: scene.house.keys.renew_by(root, scene.agent.prefix),
         [K.KEY_RENEWED],
     ),
+    "limit a key": (
+        lambda scene: lambda: scene.house.keys.limit(scene.agent.prefix, WORKSPACE, SYSTEM, limits=Limits(5, 5)),
+        [K.KEY_LIMITED],
+    ),
+    "break the glass": (lambda scene: lambda: _broken(scene), [K.GLASS_BROKEN]),
+    "end an emergency": (_ending, [K.EMERGENCY_ENDED]),
+    "look at an emergency": (_looking, [K.EMERGENCY_REVIEWED]),
     "revoke a key": (_revoked, [K.KEY_REVOKED]),
     "rotate the signing key": (
         lambda scene: lambda: scene.house.sealer.announce(Ed25519PrivateKey.generate().public_key(), SYSTEM),
@@ -417,5 +441,5 @@ def test_without_its_event_nothing_is_changed(
 def test_every_kind_of_event_is_written_by_some_change() -> None:
     written = {kind for _, expected in CHANGES.values() for kind in expected}
 
-    # How fast an agent submits is counted in memory; test_pace.py sees to its event.
-    assert set(EventKind) - written == {EventKind.PACE_EXCEEDED}
+    # How much an agent submits is counted in memory; test_pace.py sees to these events.
+    assert set(EventKind) - written == {EventKind.PACE_EXCEEDED, EventKind.SHARE_EXCEEDED}

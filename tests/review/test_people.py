@@ -23,6 +23,7 @@ from tests.review.steps import a_document, all_rows, caller, events, submit
 
 EVERYBODY = set(Role)
 DECIDING = {Role.REVIEWER}
+SEEING_EMERGENCIES = {Role.LEAD, Role.AUDITOR, Role.ADMIN, Role.BREAK_GLASS}
 WATCHING = {Role.LEAD, Role.AUDITOR, Role.ADMIN}
 SEEING = {Role.REVIEWER, Role.LEAD, Role.AUDITOR}
 
@@ -123,13 +124,21 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         {Role.ADMIN},
     ),
     "roster.end_sessions": (lambda house, person, _: house.roster.end_sessions(person, ISSUER, "new"), {Role.ADMIN}),
+    "emergencies.uses": (lambda house, person, _: house.emergencies.uses(person), SEEING_EMERGENCIES),
+    "emergencies.standing": (lambda house, person, _: house.emergencies.standing(person), {*EVERYBODY}),
+    "emergencies.break_glass": (
+        lambda house, person, _: house.emergencies.break_glass(person, reason="Fire.", ticket="INC-1", minutes=5),
+        {Role.BREAK_GLASS},
+    ),
+    "emergencies.end": (lambda house, person, item: house.emergencies.end(person, item), SEEING_EMERGENCIES),
+    "emergencies.review": (lambda house, person, item: house.emergencies.review(person, item, "Fine."), {Role.ADMIN}),
     "switch.pauses": (lambda house, person, _: house.switch.pauses(person), {*EVERYBODY}),
     "switch.choices": (lambda house, person, _: house.switch.choices(person), PAUSING),
     "switch.pause": (lambda house, person, _: house.switch.pause(person, reason="Look."), PAUSING),
     "switch.resume": (lambda house, person, _: house.switch.resume(person), {Role.LEAD, Role.ADMIN}),
 }
 # What everybody may who is signed in at all, in whatever role or none.
-OPEN_TO_ALL = {"switch.pauses"}
+OPEN_TO_ALL = {"switch.pauses", "emergencies.standing"}
 # What no person asks for: the routes open sessions with it, behind a link or a provider's word, and other use cases ask
 # it inside their own transactions.
 NOT_ASKED = {"sessions.create_link", "sessions.admit", "desk.require_fit"}

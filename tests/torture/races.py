@@ -26,6 +26,7 @@ from review.errors import AlreadyConsumedError, AlreadySettledError, ClaimLostEr
 from review.governance import KeyRing, PolicyBook
 from review.intake import Intake, Submission
 from review.items import CLAIM_DURATION, ItemFilter
+from review.pace import Shares
 from review.people import AgentKey, Person, Role
 from review.policy import Autonomy, PolicyDocument, ToolRule
 from review.signing import Receipts
@@ -73,7 +74,8 @@ def house(url: str, key: bytes, clock: Callable[[], datetime] | None = None) -> 
     try:
         receipts = Receipts(OKPKey.import_key(key), issuer=ISSUER)
         policies = PolicyBook(store)
-        intake = Intake(store, receipts, policies, draw=lambda: 1.0)
+        shares = Shares(store, most_waiting=1_000_000)
+        intake = Intake(store, receipts, policies, draw=lambda: 1.0, shares=shares)
         yield House(store, intake, ReviewDesk(store, receipts, policies), KeyRing(store), policies)
     finally:
         store.close()

@@ -31,6 +31,7 @@ class Server:
             "SIGNOFF_DATABASE_URL": url,
             "SIGNOFF_PORT": str(self.port),
             "SIGNOFF_SUBMITS_PER_MINUTE": "1000000",
+            "SIGNOFF_MOST_WAITING": "1000000",
             "SIGNOFF_UNDO_SECONDS": "0",
         }
         self._process: subprocess.Popen[bytes] | None = None
