@@ -41,6 +41,7 @@ from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import Actor, EventFilter
 from review.board import Board
+from review.bulk import Bulk
 from review.demo import demo_policy
 from review.desk import ReviewDesk
 from review.emergencies import Emergencies
@@ -91,6 +92,7 @@ class House:
     intake: Intake
     desk: ReviewDesk
     board: Board
+    bulk: Bulk
     records: Records
     search: Search
     sessions: Sessions
@@ -105,6 +107,7 @@ class House:
         return services.Services(
             desk=self.desk,
             board=self.board,
+            bulk=self.bulk,
             records=self.records,
             policies=self.policies,
             keys=self.keys,
@@ -143,6 +146,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             intake=Intake(store, receipts, policies, shares=Shares(store, most_waiting=settings.most_waiting)),
             desk=desk,
             board=Board(store, policies, desk),
+            bulk=Bulk(store, policies, desk),
             records=Records(store, sealer, anchors),
             search=Search(store),
             sessions=Sessions(store),
@@ -258,7 +262,8 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        for name in ("altair", "pandas", "pyarrow"):
+        # Before anybody comes: two first visitors at once would import them side by side, one of them half.
+        for name in ("altair", "pandas", "pyarrow", "pages.screens"):
             importlib.import_module(name)
         self._collected = -1
         self.settle()

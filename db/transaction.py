@@ -3,6 +3,7 @@
 Statements are built once, so that SQLAlchemy compiles them once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -68,7 +69,15 @@ from review.items import (
 )
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
-from review.store import REJECTIONS_SEEN, ClosedItem, DuplicateKeyError, FilingKey, ItemWords, StaleItemError
+from review.store import (
+    COUNT_LIMIT,
+    REJECTIONS_SEEN,
+    ClosedItem,
+    DuplicateKeyError,
+    FilingKey,
+    ItemWords,
+    StaleItemError,
+)
 
 Now = Callable[[Connection], datetime]
 
@@ -131,6 +140,24 @@ _OVERDUE = (
     .order_by(_items.c.expires_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
+)
+_DUE_BY = (
+    select(_items.c.queue)
+    .where(
+        text(UNBREACHED),
+        _items.c.status == Status.WAITING.value,
+        _items.c.workspace == bindparam("workspace"),
+        _items.c.due_at > bindparam("now"),
+        _items.c.due_at <= bindparam("before"),
+    )
+    .order_by(_items.c.due_at)
+    .limit(COUNT_LIMIT + 1)
+)
+_ASSIGNED_QUEUES = select(_items.c.queue).where(
+    text(ASSIGNED),
+    _items.c.workspace == bindparam("workspace"),
+    _items.c.assigned_iss == bindparam("iss"),
+    _items.c.assigned_sub == bindparam("sub"),
 )
 _UNDECIDED_IN_TIME = (
     _WHOLE_ITEM.where(text(UNBREACHED), _items.c.due_at <= bindparam("now"), _items.c.status != Status.CLAIMED.value)
@@ -580,6 +607,16 @@ class ReadTransaction:
         """Return when the oldest item that waits in the queue for everybody was submitted."""
         found = self._connection.execute(_OLDEST_OF_QUEUE, {"in_workspace": workspace, "in_queue": queue}).one()
         return min((at for at in found if at is not None), default=None)
+
+    def due_by(self, workspace: str, before: datetime) -> Mapping[str, int]:
+        """Return how much of each queue waits for everybody, is not overdue, and is due before then."""
+        asked = {"workspace": workspace, "now": self.now, "before": before}
+        return Counter(self._connection.execute(_DUE_BY, asked).scalars())
+
+    def assigned_queues(self, workspace: str, iss: str, sub: str) -> Sequence[str]:
+        """Return the queue of each item that waits for this person alone."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub}
+        return self._connection.execute(_ASSIGNED_QUEUES, asked).scalars().all()
 
     def held_by(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
         """Return the items that this person holds undecided, by holds that have not lapsed, the most urgent first."""

@@ -12,23 +12,14 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages import (
-    agents_page,
-    audit_page,
-    history_page,
-    labels_page,
-    overview_page,
-    people_page,
-    policy_page,
-    queue_page,
-    review_page,
-)
+from pages import audit_page, review_page
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass, show_emergencies
 from pages.onboarding import show_hint
 from pages.pausing import offer_pause, show_pauses
-from pages.presence import alarms_for, person_here, watch
+from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
+from pages.screens import SCREENS
 from pages.services import services
 from pages.sign_in import sign_in_path
 from pages.tables import switch_to
@@ -38,18 +29,6 @@ from review.people import Person
 
 _LOGO = Path(__file__).with_name("logo.svg")
 _WORDMARK = Path(__file__).with_name("wordmark.svg")
-
-SCREENS: tuple[ModuleType, ...] = (
-    review_page,
-    queue_page,
-    overview_page,
-    history_page,
-    labels_page,
-    audit_page,
-    agents_page,
-    policy_page,
-    people_page,
-)
 
 
 def _gate() -> None:
@@ -121,7 +100,7 @@ def _show_waiting_room(person: Person) -> None:
     ]
     room = st.navigation(rooms, position="hidden")
     _account(person)
-    watch(person, alarms_for(person))
+    watch(person, services().emergencies.standing(person))
     room.run()
 
 
@@ -161,13 +140,14 @@ def _show() -> None:
     ]
     chosen = st.navigation(screens, position="top")
     _account(person)
-    watch(person, alarms_for(person))
+    standing = services().emergencies.standing(person)
+    watch(person, standing)
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if chosen.url_path != audit_page.PATH:
             audit_page.show_alarm(person)
-        show_emergencies(person)
+        show_emergencies(person, standing)
         show_pauses(person)
         if chosen.url_path == "" or chosen.url_path == review_page.PATH:
             show_hint(person, partial(switch_to, agents_page))

@@ -1,5 +1,6 @@
 """Breaking the glass: how it is done, how every admin sees it at once, and how it is looked at afterwards."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,9 +19,9 @@ _REASON_AT_MOST = 500
 _TICKET_AT_MOST = 120
 
 
-def show_emergencies(person: Person) -> None:
+def show_emergencies(person: Person, standing: Sequence[Emergency]) -> None:
     """Say who may approve alone now, why and until when; its holder and admins may end it."""
-    for one in services().emergencies.standing(person):
+    for one in standing:
         with st.container(horizontal=True, vertical_alignment="center", key=f"{KEY}.banner.{one.id}"):
             draw(alarm_of(one))
             if one.holder == person.id or person.may(Permission.MANAGE_PEOPLE):

@@ -41,7 +41,7 @@ from review.cards import card_of
 from review.clock import utc_now
 from review.desk import WholeItem
 from review.grounding import Origin, Source, provenance, source_of
-from review.intake import UNINSPECTABLE
+from review.images import UNINSPECTABLE
 from review.items import NoteRecord, Purpose, ReviewItem
 from review.people import Permission, Person
 from review.precedents import Precedent

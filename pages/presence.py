@@ -1,6 +1,6 @@
 """Who sits at this browser, looked up anew each time that it matters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pages.rendering import refused, said
 from pages.services import services
 from pages.sign_in import cookie_name
 from review.errors import ReviewError
-from review.people import Person
+from review.people import Emergency, Person
 
 GLANCE_EVERY = timedelta(seconds=15)
 
@@ -29,18 +29,17 @@ def is_still_here(person: Person) -> bool:
 
 
 @st.fragment(run_every=GLANCE_EVERY)
-def watch(person: Person, alarms: frozenset[UUID] = frozenset()) -> None:
+def watch(person: Person, standing: Sequence[Emergency]) -> None:
     """Draw the page anew once it stands open for somebody who is not there any more, or in other roles.
 
-    Or once somebody broke the glass, or that is over, since it was drawn with these ``alarms``.
+    Or once somebody broke the glass, or that is over, since it was drawn with these emergencies ``standing``.
     """
-    if not is_still_here(person) or alarms_for(person) != alarms:
+    if not is_still_here(person) or _ids(services().emergencies.standing(person)) != _ids(standing):
         st.rerun()
 
 
-def alarms_for(person: Person) -> frozenset[UUID]:
-    """Return the emergencies in force that the person is to see."""
-    return frozenset(one.id for one in services().emergencies.standing(person))
+def _ids(emergencies: Sequence[Emergency]) -> set[UUID]:
+    return {one.id for one in emergencies}
 
 
 def _secret() -> str | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from review.board import Board
+from review.bulk import Bulk
 from review.desk import ReviewDesk
 from review.emergencies import Emergencies
 from review.governance import KeyRing, PolicyBook
@@ -20,6 +21,7 @@ class Services:
 
     desk: ReviewDesk
     board: Board
+    bulk: Bulk
     records: Records
     policies: PolicyBook
     keys: KeyRing

@@ -2,13 +2,16 @@
 
 const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
 const TICK_MS = 1000;
-const AGAIN_MS = 2000; // A press that the page has not answered by then is told once more.
+const AGAIN_MS = 2000; // A press that the page has not answered by then, and no longer works on, is told once more.
 const TRIES = 10;
 const UNITS = [
   ["d", 86400],
   ["h", 3600],
   ["min", 60],
 ];
+
+// While the page runs, its answer may be on the way; a press told once more would be a run more, which closes dialogs.
+const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 
 function span(seconds) {
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];
@@ -67,18 +70,42 @@ function line(row, columns, press, anyActs) {
   if (!anyActs) return made;
   const last = element("td", "act");
   if (row.act) {
-    const button = element("button", "", row.act);
-    button.type = "button";
-    button.dataset.row = row.id;
-    button.setAttribute("aria-label", `${row.act}: ${row.name}`);
-    last.append(button);
+    last.append(pressable(row, "act"));
     made.classList.add("open");
     made.addEventListener("click", () => {
-      if (!window.getSelection()?.toString()) press(row.id);
+      if (!window.getSelection()?.toString()) press(row.id, "act");
     });
+  }
+  if (row.more) {
+    const more = pressable(row, "more");
+    more.addEventListener("click", (event) => {
+      event.stopPropagation();
+      press(row.id, "more");
+    });
+    last.append(more);
   }
   made.append(last);
   return made;
+}
+
+function pressable(row, part) {
+  const button = element("button", part, row[part]);
+  button.type = "button";
+  button.dataset.row = row.id;
+  button.setAttribute("aria-label", `${row[part]}: ${row.name}`);
+  return button;
+}
+
+// The arrows go from row to row, to the button of the same kind.
+function step(event) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const here = event.target.closest("button");
+  if (!by || !here || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const alike = [...event.currentTarget.querySelectorAll(`button.${here.className}`)];
+  const next = alike[alike.indexOf(here) + by];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
 }
 
 function heading(columns, anyActs) {
@@ -98,15 +125,16 @@ function heading(columns, anyActs) {
   return head;
 }
 
-function paint(root, data, focused) {
-  const anyActs = data.rows.some((row) => row.act);
+function paint(root, data, focused, part) {
+  const anyActs = data.rows.some((row) => row.act || row.more);
   const table = element("table");
   table.append(element("caption", "unseen", data.caption), heading(data.columns, anyActs));
   const body = element("tbody");
-  body.append(...data.rows.map((row) => line(row, data.columns, (id) => root.press(id), anyActs)));
+  body.append(...data.rows.map((row) => line(row, data.columns, (id, part) => root.press(id, part), anyActs)));
+  body.addEventListener("keydown", step);
   table.append(body);
   root.replaceChildren(table);
-  if (focused) root.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) root.querySelector(`button.${part}[data-row="${CSS.escape(focused)}"]`)?.focus();
 }
 
 export default function (component) {
@@ -115,10 +143,10 @@ export default function (component) {
   const skew = Date.parse(data.now) - Date.now();
   const tell = (press) => {
     root.untold = { ...press, tries: press.tries + 1, told: performance.now() };
-    setStateValue("pressed", { id: press.id, at: press.at, tries: press.tries });
+    setStateValue("pressed", { id: press.id, part: press.part, at: press.at, tries: press.tries });
   };
-  root.press = (id) => {
-    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, at: Date.now(), tries: 0 });
+  root.press = (id, part) => {
+    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, part, at: Date.now(), tries: 0 });
   };
   if (root.untold?.at === data.answered) root.untold = null;
 
@@ -127,12 +155,13 @@ export default function (component) {
   if (root.shown !== shown) {
     root.shown = shown;
     root.painted = performance.now();
-    paint(root, data, parentElement.activeElement?.dataset?.row);
+    const focused = parentElement.activeElement;
+    paint(root, data, focused?.dataset?.row, focused?.className);
   }
 
   const tick = () => {
     const { untold } = root;
-    if (untold && untold.tries < TRIES && performance.now() - untold.told >= AGAIN_MS) tell(untold);
+    if (untold && untold.tries < TRIES && performance.now() - untold.told >= AGAIN_MS && !isRunning()) tell(untold);
     const now = Date.now() + skew;
     for (const time of root.querySelectorAll("time.clock")) {
       const [words, tone] = told(time.dataset.kind, Date.parse(time.dateTime), now);

@@ -47,13 +47,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of a list; with ``act`` it can be pressed, and ``name`` says aloud which row that is."""
+    """A row of a list; with ``act`` it can be pressed, and ``name`` says aloud which row that is.
+
+    ``more`` is a second, quieter button in it.
+    """
 
     id: str
     name: str
     cells: Mapping[str, Cell] = field(default_factory=dict)
     act: str = ""
     is_current: bool = False
+    more: str = ""
 
 
 def show_list(
@@ -63,8 +67,11 @@ def show_list(
     *,
     caption: str,
     on_press: Callable[[str], None] | None = None,
+    on_more: Callable[[str], None] | None = None,
 ) -> None:
     """Show rows as a table, as cards where it is narrow; ``on_press`` gets the id of the row pressed.
+
+    ``on_more`` gets that of the row whose other button was pressed. The arrows go from row to row.
 
     Every text may be an agent's: it is made visible here and becomes a text node in the browser. A press that goes
     unanswered, as can happen where runs interrupt each other, is told again, and counts once.
@@ -76,8 +83,9 @@ def show_list(
         if not isinstance(told, dict) or told.get("at") == st.session_state.get(answered):
             return
         st.session_state[answered] = told.get("at")
-        if on_press is not None and str(told.get("id")) in known:
-            on_press(str(told["id"]))
+        act = on_more if told.get("part") == "more" else on_press
+        if act is not None and str(told.get("id")) in known:
+            act(str(told["id"]))
 
     shown = [_line_data(line) for line in lines]
     known = {line["id"] for line in shown}
@@ -96,6 +104,7 @@ def _line_data(line: Line) -> dict[str, Any]:
         "id": line.id,
         "name": visible(line.name),
         "act": line.act,
+        "more": line.more,
         "current": line.is_current,
         "cells": {name: _cell_data(cell) for name, cell in line.cells.items()},
     }

@@ -1,7 +1,8 @@
 """The use cases around the queues: how full they are, who is to decide what, and what sleeps until later."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from review.queues import may_work_in, queue_names
 from review.store import Reading, Store, Writing
 
 PRESENT_FOR = timedelta(days=90)
+DUE_SOON = timedelta(minutes=30)
 LONGEST_SLEEP = timedelta(days=14)
 MAX_NOTE_CHARS = 1_000
 
@@ -38,7 +40,8 @@ MAX_NOTE_CHARS = 1_000
 class QueueStanding:
     """How a queue stands: what waits in it for everybody, how much of that is overdue, and since when the oldest waits.
 
-    Counts go no further than one past COUNT_LIMIT. ``is_open`` tells whether the reader may work in it.
+    ``due_soon`` is what will be overdue within DUE_SOON; ``own`` is what the reader holds or is given of it. Counts go
+    no further than one past COUNT_LIMIT. ``is_open`` tells whether the reader may work in it.
     """
 
     queue: Queue
@@ -46,6 +49,8 @@ class QueueStanding:
     breached: int
     oldest: datetime | None
     is_open: bool
+    due_soon: int = 0
+    own: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,24 @@ class Board:
         self._desk = desk
 
     def standing(self, person: Person) -> Standing:
-        """Return how every queue stands that the policy names or that something waits in."""
+        """Return how every queue stands that the policy names, or that something waits in or is the person's."""
         person.require(Permission.SEE_ITEMS)
 
         def work(tx: Reading) -> Standing:
             policy = self._policies.in_force(person.workspace, within=tx)
             names = dict.fromkeys([*queue_names(policy.document), *tx.waiting_queues(person.workspace)])
-            queues = tuple(_standing(tx, person, policy.compiled.queue(name)) for name in names)
+            soon = tx.due_by(person.workspace, tx.now + DUE_SOON)
+            own = Counter(
+                [
+                    *tx.assigned_queues(person.workspace, person.iss, person.sub),
+                    *(item.queue for item in tx.held_by(person.workspace, person.iss, person.sub)),
+                ]
+            )
+            names |= dict.fromkeys(own)
+            queues = tuple(
+                replace(_standing(tx, person, policy.compiled.queue(name)), due_soon=soon.get(name, 0), own=own[name])
+                for name in names
+            )
             held, assigned, snoozed = (
                 tx.count_items(person.workspace, ItemFilter(statuses=(status,)))
                 for status in (Status.CLAIMED, Aside.ASSIGNED, Aside.SNOOZED)

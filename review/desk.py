@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -86,6 +87,13 @@ class Seen:
     def of(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Seen":
         """Return the look that showed the item as it stands."""
         return cls(shown_digest(item), item.epoch, dwell_ms)
+
+
+class Decided(NamedTuple):
+    """An item as a decision leaves it, and the decision's record where it counts already."""
+
+    item: ReviewItem
+    counted: DecisionRecord | None
 
 
 GENERAL = Queue(name="general")
@@ -247,24 +255,35 @@ class ReviewDesk:
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> ReviewItem:
-            item = _found(tx, person, item_id)
-            if item.status.is_final:
-                raise AlreadySettledError(item.id, item.status)
-            require_undecided(item, person)
+            item = item_of(tx, person, item_id)
+            _require_open(item, person)
             if item.claim and item.claim.is_held_by(person.iss, person.sub, tx.now):
                 return item
-            if item.claim and tx.now < item.claim.until:
-                raise ItemHeldError(item.id, item.claim.name)
-            self.require_fit(tx, item, person)
-            _require_unassigned(tx, item, person)
+            self.require_takeable(tx, item, person)
             _give_back(tx, person)
-            item = _unless_over(tx, item, person)
-            taken = lifecycle.claimed(item, Claim(person.iss, person.sub, person.name, tx.now + CLAIM_DURATION))
-            tx.save_item(taken, was=item)
-            _record(tx, taken, EventKind.ITEM_CLAIMED, person, epoch=taken.epoch)
-            return taken
+            return self.taken(tx, item, person)
 
         return self._store.write(work)
+
+    def require_takeable(self, tx: Reading, item: ReviewItem, person: Person) -> None:
+        """Return only where the person may take the item, which they do not hold, inside a transaction.
+
+        Raises ItemHeldError, ItemAssignedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
+        NotTrainedError.
+        """
+        _require_open(item, person)
+        if item.claim and tx.now < item.claim.until:
+            raise ItemHeldError(item.id, item.claim.name)
+        self.require_fit(tx, item, person)
+        _require_unassigned(tx, item, person)
+
+    def taken(self, tx: Writing, item: ReviewItem, person: Person, **data: object) -> ReviewItem:
+        """Give the person an item that they may take, inside a transaction; ``data`` is told of it besides."""
+        item = _unless_over(tx, item, person)
+        taken = lifecycle.claimed(item, Claim(person.iss, person.sub, person.name, tx.now + CLAIM_DURATION))
+        tx.save_item(taken, was=item)
+        _record(tx, taken, EventKind.ITEM_CLAIMED, person, epoch=taken.epoch, **data)
+        return taken
 
     def extend(self, person: Person, item_id: UUID, *, epoch: int) -> ReviewItem:
         """Hold the item for another full while. Raises ClaimLostError."""
@@ -284,7 +303,7 @@ class ReviewDesk:
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> None:
-            item = _found(tx, person, item_id)
+            item = item_of(tx, person, item_id)
             is_held = item.claim is not None and item.claim.is_held_by(person.iss, person.sub, tx.now)
             if item.epoch == epoch and is_held and not item.pending:
                 _release(tx, item, person)
@@ -312,42 +331,58 @@ class ReviewDesk:
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
             raise ReasonRequiredError
 
-        def work(tx: Writing) -> tuple[ReviewItem, DecisionRecord | None]:
-            item = _found(tx, person, item_id)
-            if _is_repeat(tx, item, decision, person, seen):
-                return item, None
-            _require_hold(tx, item, person, seen.epoch)
-            _require_fresh_sign_in(tx, item, person)
-            if seen.digest != shown_digest(item):
-                raise ItemChangedError(item.id)
-            self._require_fitting(tx, item, decision, reason_codes)
-            made = PendingDecision(
-                decision=decision,
-                reason_codes=reason_codes,
-                iss=person.iss,
-                sub=person.sub,
-                name=person.name,
-                digest_seen=seen.digest,
-                dwell_ms=seen.dwell_ms,
-                decided_at=tx.now,
-                # It counts when the item's time is up, at the latest: it was made in time.
-                settles_at=min(tx.now + self._undo_for, item.expires_at),
-            )
-            if not self._undo_for:
-                return self.settling.count(tx, item, made)
-            self.settling.require_countable(tx, item, made)
-            held = lifecycle.decided(item, made)
-            tx.save_item(held, was=item)
-            settles_at = made.settles_at.isoformat(timespec="microseconds")
-            _record(tx, held, EventKind.DECISION_MADE, person, **decision_data(made, held), settles_at=settles_at)
-            return held, None
+        def work(tx: Writing) -> Decided:
+            item = item_of(tx, person, item_id)
+            return self.decided(tx, item, decision, person, seen=seen, reason_codes=reason_codes)
 
-        done, counted = self._store.write(work)
-        if counted is not None:
-            self.settling.tell(counted)
-        elif done.pending is not None:
-            self.settling.expect(done.pending.settles_at - done.pending.decided_at)
-        return done
+        return self.told(self._store.write(work))
+
+    def decided(
+        self,
+        tx: Writing,
+        item: ReviewItem,
+        decision: Decision,
+        person: Person,
+        *,
+        seen: Seen,
+        reason_codes: tuple[ReasonCode, ...],
+    ) -> Decided:
+        """Decide the item inside a transaction, as `decide` does; what came of it is `told` after the commit."""
+        if is_repeat(tx, item, decision, person, seen):
+            return Decided(item, None)
+        _require_hold(tx, item, person, seen.epoch)
+        _require_fresh_sign_in(tx, item, person)
+        if seen.digest != shown_digest(item):
+            raise ItemChangedError(item.id)
+        self._require_fitting(tx, item, decision, reason_codes)
+        made = PendingDecision(
+            decision=decision,
+            reason_codes=reason_codes,
+            iss=person.iss,
+            sub=person.sub,
+            name=person.name,
+            digest_seen=seen.digest,
+            dwell_ms=seen.dwell_ms,
+            decided_at=tx.now,
+            # It counts when the item's time is up, at the latest: it was made in time.
+            settles_at=min(tx.now + self._undo_for, item.expires_at),
+        )
+        if not self._undo_for:
+            return Decided(*self.settling.count(tx, item, made))
+        self.settling.require_countable(tx, item, made)
+        held = lifecycle.decided(item, made)
+        tx.save_item(held, was=item)
+        settles_at = made.settles_at.isoformat(timespec="microseconds")
+        _record(tx, held, EventKind.DECISION_MADE, person, **decision_data(made, held), settles_at=settles_at)
+        return Decided(held, None)
+
+    def told(self, done: Decided) -> ReviewItem:
+        """Let a committed decision be counted, now or when its time comes; return the item as it stands."""
+        if done.counted is not None:
+            self.settling.tell(done.counted)
+        elif done.item.pending is not None:
+            self.settling.expect(done.item.pending.settles_at - done.item.pending.decided_at)
+        return done.item
 
     def undo(self, person: Person, item_id: UUID, *, epoch: int) -> ReviewItem:
         """Take back the decision that the person made under this claim, and return the item, which is theirs again.
@@ -358,7 +393,7 @@ class ReviewDesk:
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> ReviewItem:
-            item = _found(tx, person, item_id)
+            item = item_of(tx, person, item_id)
             if item.status.is_final:
                 raise AlreadySettledError(item.id, item.status)
             made, claim = item.pending, item.claim
@@ -389,7 +424,7 @@ class ReviewDesk:
         person.require(Permission.DECIDE)
 
         def work(tx: Writing) -> None:
-            item = _found(tx, person, item_id)
+            item = item_of(tx, person, item_id)
             if _is_open_question(tx, item, person, text):
                 return
             note = Note(author="reviewer", text=text, at=tx.now)
@@ -409,8 +444,8 @@ class ReviewDesk:
         person.require(Permission.REVEAL)
 
         def work(tx: Writing) -> None:
-            item = _found(tx, person, item_id)
-            masks = masked_args(_proposed(item).args, _schema(tx, item)).masks
+            item = item_of(tx, person, item_id)
+            masks = masked_args(_proposed(item).args, schema_of(tx, item)).masks
             if masks and item.erased_at is None:
                 places = "\n".join(mask.pointer for mask in masks)
                 _record(tx, item, EventKind.VALUES_REVEALED, person, places=places, count=len(masks))
@@ -431,7 +466,7 @@ class ReviewDesk:
             raise NoteRequiredError
 
         def work(tx: Writing) -> ReviewItem:
-            item = _found(tx, person, item_id)
+            item = item_of(tx, person, item_id)
             found = Reconciliation(
                 status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
             )
@@ -452,12 +487,12 @@ class ReviewDesk:
         person.require(Permission.SEE_ITEMS)
 
         def work(tx: Reading) -> WholeItem:
-            item = _found(tx, person, item_id)
+            item = item_of(tx, person, item_id)
             return WholeItem(
                 _as_seen_by(person, item),
                 tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
                 tuple(made for made in tx.decisions_of(item.workspace, item.id) if _may_see(item, made, person)),
-                _schema(tx, item),
+                schema_of(tx, item),
                 tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
                 self._policies.in_force(item.workspace, within=tx).compiled.queue(item.queue),
             )
@@ -540,7 +575,8 @@ def _is_open_question(tx: Reading, item: ReviewItem, person: Person, text: str) 
     return (last.note.author, last.author_name, last.note.text) == ("reviewer", person.name, text)
 
 
-def _is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
+def is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
+    """Tell whether the person has made this very decision under this claim already."""
     made = item.pending
     if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
         *(person.iss, person.sub),
@@ -553,7 +589,8 @@ def _is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person
     )
 
 
-def _found(tx: Reading, person: Person, item_id: UUID) -> ReviewItem:
+def item_of(tx: Reading, person: Person, item_id: UUID) -> ReviewItem:
+    """Return the item of the person's workspace. Raises ItemNotFoundError."""
     item = tx.item(person.workspace, item_id)
     if item is None:
         raise ItemNotFoundError(item_id)
@@ -561,7 +598,7 @@ def _found(tx: Reading, person: Person, item_id: UUID) -> ReviewItem:
 
 
 def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
-    item = _found(tx, person, item_id)
+    item = item_of(tx, person, item_id)
     _require_hold(tx, item, person, epoch)
     return item
 
@@ -571,10 +608,14 @@ def _require_fresh_sign_in(tx: Reading, item: ReviewItem, person: Person) -> Non
         raise SignInAgainError(item.id)
 
 
-def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
+def _require_open(item: ReviewItem, person: Person) -> None:
     if item.status.is_final:
         raise AlreadySettledError(item.id, item.status)
     require_undecided(item, person)
+
+
+def _require_hold(tx: Reading, item: ReviewItem, person: Person, epoch: int) -> None:
+    _require_open(item, person)
     if item.expires_at <= tx.now:  # It is closed for good, whether or not the sweep has come by.
         raise AlreadySettledError(item.id, Status.EXPIRED)
     if item.epoch != epoch or item.claim is None or not item.claim.is_held_by(person.iss, person.sub, tx.now):
@@ -600,7 +641,7 @@ def _require_fitting_args(tx: Reading, item: ReviewItem, decision: Decision) -> 
         raise InvalidArgsError([("", str(error))]) from error
     if action.name != item.request.action.name:
         raise OtherToolError(item.request.action.name)
-    schema = _schema(tx, item)
+    schema = schema_of(tx, item)
     if schema is not None and (errors := args_errors(schema, action.args)):
         raise InvalidArgsError(errors)
 
@@ -615,7 +656,8 @@ def _proposed(item: ReviewItem) -> Action:
     return item.draft or item.request.action
 
 
-def _schema(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
+def schema_of(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
+    """Return the schema that the item's arguments must fit: its own, else its tool's."""
     if item.request.args_schema is not None:
         return dict(item.request.args_schema)
     tool = tx.tool(item.workspace, item.agent, item.request.action.name)

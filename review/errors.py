@@ -180,6 +180,35 @@ class ItemChangedError(ReviewError):
         self.item_id = item_id
 
 
+class NothingAlikeError(ReviewError):
+    """No two items of this kind wait that may be decided together."""
+
+    code = "nothing_alike"
+
+    def __init__(self, tool: str, agent: str) -> None:
+        super().__init__(f"No two calls of {tool} by {agent} can be decided together now; take them one by one.")
+
+
+class TooManyTogetherError(ReviewError):
+    """Nobody looks at more items at once than this."""
+
+    code = "too_many_together"
+    status = 422
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"No more than {limit} items can be decided together.")
+
+
+class WantsItsOwnLookError(ReviewError):
+    """The item may not be decided together with others."""
+
+    code = "wants_its_own_look"
+
+    def __init__(self, item_id: UUID, why: str) -> None:
+        super().__init__(f"This item is decided by itself: {why}.")
+        self.item_id = item_id
+
+
 class DecisionNotAllowedError(ReviewError):
     """The agent or the item does not take this kind of decision."""
 

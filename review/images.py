@@ -9,6 +9,8 @@ from PIL import Image, ImageOps
 from agents.protocol import MAX_BODY_BYTES
 from review.errors import ReviewError
 
+# The media type of a picture that cannot be shown.
+UNINSPECTABLE = "application/x-uninspectable"
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 20_000_000
 MAX_SIDE = 2_048

@@ -55,7 +55,7 @@ from review.errors import (
 from review.escalation import SWEEP_LIMIT, end_assignments, escalate, wake_sleepers
 from review.governance import CACHE_SECONDS, PolicyBook, PolicyInForce
 from review.grounding import has_untrusted, provenance
-from review.images import UninspectableError, re_encoded
+from review.images import UNINSPECTABLE, UninspectableError, re_encoded
 from review.items import Aside, ItemFilter, NoteRecord, Purpose, Rejection, ReviewItem, Tool
 from review.pace import Shares
 from review.pauses import pause_of, paused_reason, require_unpaused
@@ -66,7 +66,6 @@ from review.schemas import args_errors
 from review.signing import Receipts, new_permission_id
 from review.store import FilingKey, Reading, Store, Writing
 
-UNINSPECTABLE = "application/x-uninspectable"
 AUDIT_PRIORITY = 8
 OBSERVED_PRIORITY = 9
 AUDIT_LIFE = timedelta(days=30)

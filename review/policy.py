@@ -96,7 +96,8 @@ class Queue(Part):
 
     A reviewer needs every one of ``skills``. A decision of a type in ``reasons_for`` needs one of ``reasons``, any code
     where none is named. The types in ``hides`` cannot be chosen here. An item past its ``due_in`` seconds is raised to
-    ``raise_to``, if that is more urgent, and moved to ``move_to``.
+    ``raise_to``, if that is more urgent, and moved to ``move_to``. With ``one_by_one`` no item of it is decided
+    together with others.
     """
 
     name: Name
@@ -109,6 +110,7 @@ class Queue(Part):
     raise_to: Priority | None = None
     move_to: Name | None = None
     blind: bool = False
+    one_by_one: bool = False
 
 
 class PolicyDocument(Part):
@@ -398,7 +400,8 @@ def _duplicates(names: Iterable[str]) -> list[str]:
     return [name for name, times in Counter(names).items() if times > 1]
 
 
-def _queue_problems(document: PolicyDocument) -> Iterator[str]:
+def queue_problems(document: PolicyDocument) -> Iterator[str]:
+    """Yield what is wrong with the queues and with who sends to them, each in a sentence."""
     if not document.queues:
         return
     yield from (
@@ -425,7 +428,7 @@ def compiled(document: PolicyDocument) -> "CompiledPolicy":
     problems = [f"Two rules are named {name}." for name in _duplicates(rule.name for rule in document.rules)]
     tools = _duplicates(f"{tool.tool} of {tool.agent}" for tool in document.tools)
     problems += [f"The tool {tool} stands twice in the policy." for tool in tools]
-    problems += _queue_problems(document)
+    problems += queue_problems(document)
     rules: list[_CompiledRule] = []
     for rule in document.rules:
         outcome = _compiled_rule(rule)

@@ -101,6 +101,15 @@ class Reading(Protocol):
     def oldest_waiting(self, workspace: str, queue: str) -> datetime | None:
         """Return when the oldest item that waits in the queue for everybody was submitted; None where none waits."""
 
+    def due_by(self, workspace: str, before: datetime) -> Mapping[str, int]:
+        """Return how much of each queue waits for everybody, is not overdue, and is due before then.
+
+        Counts no further than COUNT_LIMIT + 1 in all queues together.
+        """
+
+    def assigned_queues(self, workspace: str, iss: str, sub: str) -> Sequence[str]:
+        """Return the queue of each item that waits for this person alone."""
+
     def held_by(self, workspace: str, iss: str, sub: str) -> Sequence[ReviewItem]:
         """Return the items that this person holds undecided, by holds that have not lapsed, the most urgent first."""
 

@@ -15,6 +15,7 @@ from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
 from review.audit import SYSTEM
 from review.board import Board
+from review.bulk import Bulk
 from review.desk import ReviewDesk
 from review.emergencies import Emergencies
 from review.erasure import Eraser
@@ -57,6 +58,7 @@ class Console:
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
         self.board = Board(store, self.policies, self.desk)
+        self.bulk = Bulk(store, self.policies, self.desk)
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
         self.records = Records(store, self.sealer, self.anchors)
@@ -86,6 +88,7 @@ class Console:
         return Services(
             desk=self.desk,
             board=self.board,
+            bulk=self.bulk,
             records=self.records,
             policies=self.policies,
             keys=self.keys,

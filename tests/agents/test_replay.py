@@ -15,6 +15,9 @@ import pytest
 from agents.client import Client
 from agents.protocol import ActionRequest, ActionStatus, ContextKind
 from agents.replay import BadRecordError, Record, ReplayError, ReplayFile, main
+from review.audit import SYSTEM
+from review.people import Limits
+from tests.builders import WORKSPACE
 from tests.console import Console
 
 SHARED = Path(os.environ.get("SIGNOFF_REPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -433,7 +436,7 @@ def test_calls_of_one_tool_alone_can_be_sent(console: Console, written: Written)
 
 @needs_shared_data
 def test_the_shared_actions_go_through_whole(console: Console, tmp_path: Path) -> None:
-    key = console.agent_key("replayed")
+    key = console.keys.create("replayed", WORKSPACE, SYSTEM, limits=Limits(most_waiting=1_000))[1]
     state = str(tmp_path / "state.json")
 
     code = main([str(ACTIONS), "--url", console.url, "--key", key, "--rate", "0", "--state", state])

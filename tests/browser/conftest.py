@@ -73,17 +73,34 @@ def stranger(house: House, strangers: Callable[[House], Visitor]) -> Visitor:
 
 @pytest.fixture
 def people(house: House, strangers: Callable[[House], Visitor]) -> Callable[[str], Visitor]:
-    """Makes people with every role, signed in in browsers of their own."""
+    """Makes people with every role, signed in in browsers of their own, on the Review screen."""
 
     def come(name: str) -> Visitor:
-        person = Person("https://id.example.com", uuid7().hex, name, frozenset(Role))
         visitor = strangers(house)
-        visitor.page.goto(house.link(person))
+        visitor.page.goto(house.link(_anybody(name)))
         visitor.page.get_by_role("button", name="Sign in").click()
         visitor.wait()
         return visitor
 
     return come
+
+
+@pytest.fixture
+def bystanders(house: House, strangers: Callable[[House], Visitor]) -> Callable[[str, str], Visitor]:
+    """Makes people with every role who go straight to an address: no Review screen of theirs may take what comes."""
+
+    def come(name: str, address: str) -> Visitor:
+        visitor = strangers(house)
+        answer = visitor.page.request.post(house.link(_anybody(name)), headers={"Origin": house.url}, max_redirects=0)
+        assert answer.status == 303
+        visitor.open(address)
+        return visitor
+
+    return come
+
+
+def _anybody(name: str) -> Person:
+    return Person("https://id.example.com", uuid7().hex, name, frozenset(Role))
 
 
 @pytest.fixture

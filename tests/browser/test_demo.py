@@ -22,7 +22,7 @@ def test_an_item_of_a_demo_agent_comes_within_a_minute_and_its_approval_runs_it(
         visitor.page.goto(house.printed_link)
         visitor.page.get_by_role("button", name="Sign in").click()
         expect(visitor.page.get_by_role("heading", name="wants to")).to_be_visible(timeout=FIRST_ITEM_MS)
-        visitor.wait()
+        visitor.look()
         hidden = visitor.page.get_by_role("button", name="hidden characters")
         if hidden.is_visible():
             hidden.click()

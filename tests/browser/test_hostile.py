@@ -174,6 +174,7 @@ def is_text_only(visitor: Visitor) -> None:
 def test_the_review_shows_every_payload_as_text(ada: Visitor, agent: WorkingAgent) -> None:
     agent.proposes(hostile(0))
     ada.sees("wants to publish copy")
+    ada.look()
     ada.page.get_by_role("button", name="hidden characters").click()
     expect(ada.button("Approve")).to_be_enabled()
     ada.press("Reveal")
@@ -213,6 +214,7 @@ def test_three_hundred_more_payloads_are_text(ada: Visitor, agent: WorkingAgent,
         )
     )
     ada.sees("wants to publish copy")
+    ada.look()
     ada.page.get_by_role("button", name="hidden characters").click()
     expect(ada.button("Approve")).to_be_enabled()
 

@@ -355,6 +355,7 @@ def test_hidden_characters_must_be_opened_before_approving(ada: Visitor, agent: 
     ada.sees("Open the hidden characters to approve.")
     expect(ada.button("Approve")).to_be_disabled()
 
+    ada.look()
     ada.page.get_by_role("button", name="hidden characters").click()
 
     ada.sees("And we owe you 1,000,000.")

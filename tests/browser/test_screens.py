@@ -90,7 +90,7 @@ def test_an_item_is_taken_out_of_the_queue(ada: Visitor, agent: WorkingAgent) ->
     expect(row(ada, "the first cup")).to_contain_text("62%")
     ada.look()
 
-    row(ada, "the second cup").get_by_role("button").click()
+    row(ada, "the second cup").get_by_role("button", name="Take").click()
 
     ada.sees("R-0002")
     assert {item.status for item in agent.items()} == {Status.CLAIMED, Status.WAITING}
@@ -109,7 +109,7 @@ def test_an_item_that_somebody_holds_cannot_be_taken(
     grace.open("/queue")
 
     expect(row(grace, "the only cup")).to_contain_text("Ada Lovelace")
-    expect(row(grace, "the only cup").get_by_role("button")).to_have_count(0)
+    expect(row(grace, "the only cup").get_by_role("button", name="Take")).to_have_count(0)
     grace.open(f"/?item={agent.items()[0].id}")
     grace.sees("Ada Lovelace is looking at this item.")
     expect(grace.button("Approve")).to_have_count(0)

@@ -138,6 +138,11 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
     "list the assigned": (lambda tx: listed(tx, Order.URGENT, statuses=(Aside.ASSIGNED,)), {"ix_items_aside"}),
     "list the snoozed": (lambda tx: listed(tx, Order.URGENT, statuses=(Aside.SNOOZED,)), {"ix_items_aside"}),
     "what was not decided in time": (lambda tx: tx.undecided_in_time(limit=20), {"ix_items_due_at"}),
+    "what is due soon": (lambda tx: tx.due_by(WORKSPACE, tx.now + timedelta(minutes=30)), {"ix_items_due_at"}),
+    "the queues of what is assigned": (
+        lambda tx: tx.assigned_queues(WORKSPACE, ada.iss, ada.sub),
+        {"ix_items_assigned"},
+    ),
     "ended assignments": (lambda tx: tx.ended_assignments(limit=20), {"ix_items_assigned_until"}),
     "what slept enough": (lambda tx: tx.rested_items(limit=20), {"ix_items_snoozed_until"}),
     "list the urgent": (lambda tx: listed(tx, Order.URGENT, statuses=WAITING), {"ix_items_urgent"}),

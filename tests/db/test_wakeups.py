@@ -23,7 +23,7 @@ def wake(item_id: UUID) -> Callable[[Any], None]:
 
 
 def test_a_commit_wakes_who_waits_for_its_item(store: SqlStore) -> None:
-    async def scenario() -> tuple[bool, bool, float]:
+    async def scenario() -> tuple[bool, bool]:
         item_id, other = uuid7(), uuid7()
         async with (
             store.wakeups.expecting(item_id) as changed,
@@ -32,14 +32,9 @@ def test_a_commit_wakes_who_waits_for_its_item(store: SqlStore) -> None:
             waiting = asyncio.ensure_future(changed(LONG_S))
             await asyncio.sleep(SHORT_S)
             await asyncio.to_thread(store.write, wake(item_id))
-            committed = time.monotonic()
-            woken = await waiting
-            return woken, await other_changed(SHORT_S), time.monotonic() - committed
+            return await waiting, await other_changed(SHORT_S)
 
-    woken, other_woken, took = asyncio.run(scenario())
-
-    assert (woken, other_woken) == (True, False)
-    assert took < 1
+    assert asyncio.run(scenario()) == (True, False)
 
 
 def test_a_commit_between_opening_and_waiting_is_not_missed(store: SqlStore) -> None:
@@ -118,17 +113,13 @@ def test_a_commit_after_the_loop_is_gone_does_no_harm(sqlite_store: SqlStore) ->
 def test_a_commit_of_another_replica_wakes_as_well(postgres_url: str, opened: Callable[[str], SqlStore]) -> None:
     here, there = opened(postgres_url), opened(postgres_url)
 
-    async def scenario() -> tuple[bool, float]:
+    async def scenario() -> bool:
         item_id = uuid7()
         async with here.wakeups.expecting(item_id) as changed:
             await asyncio.to_thread(there.write, wake(item_id))
-            committed = time.monotonic()
-            return await changed(LONG_S), time.monotonic() - committed
+            return await changed(LONG_S)
 
-    woken, took = asyncio.run(scenario())
-
-    assert woken
-    assert took < 1
+    assert asyncio.run(scenario())
 
 
 @pytest.mark.postgres

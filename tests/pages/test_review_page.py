@@ -39,7 +39,7 @@ from pages.item_view import (
 from pages.rendering import CUT_AT
 from pages.review_page import Look, Mode
 from review.desk import WholeItem
-from review.intake import UNINSPECTABLE
+from review.images import UNINSPECTABLE
 from review.items import Purpose, ReasonCode, ReviewItem
 from tests.builders import a_claim, a_decision, a_note, a_request, ada, an_action, an_item, grace
 from tests.clock import START

@@ -130,14 +130,14 @@ def test_a_row_says_for_whom_an_item_waits_and_until_when_it_sleeps() -> None:
     lines = [queue_page.line_of(item, ada, START) for item in (given, asleep)]
 
     assert [line.cells["held"] for line in lines] == [
-        Cell("", under="waits for Lin Ming", at=until),
-        Cell("", under="asleep", at=until),
+        Cell("", under="assigned to Lin Ming", at=until),
+        Cell("", under="aside until then", at=until),
     ]
     assert [line.cells["queue"].under for line in lines] == ["", "overdue"]
 
 
 def test_a_queue_says_what_waits_in_it_and_whether_it_asks_for_training() -> None:
-    money = QueueStanding(Queue(name="money", skills=("money",)), 1001, 2, START, is_open=False)
+    money = QueueStanding(Queue(name="money", skills=("money",)), 1001, 2, START, is_open=False, due_soon=3, own=1)
     empty = QueueStanding(Queue(name="general"), 0, 0, None, is_open=True)
 
     lines = [queue_page.queue_line(standing) for standing in (money, empty)]
@@ -146,13 +146,17 @@ def test_a_queue_says_what_waits_in_it_and_whether_it_asks_for_training() -> Non
         {
             "queue": Cell("money", under="asks for training", tone="strong"),
             "waiting": Cell("1,000+"),
+            "own": Cell("1", tone="accent"),
+            "soon": Cell("3", tone="warn"),
             "breached": Cell("2", tone="bad"),
             "oldest": Cell(at=START),
         },
         {
             "queue": Cell("general", tone="strong"),
             "waiting": Cell("0"),
-            "breached": Cell("0", tone="quiet"),
+            "own": Cell(),
+            "soon": Cell(),
+            "breached": Cell(),
             "oldest": Cell("–", tone="quiet"),
         },
     ]

@@ -41,7 +41,8 @@ from review.errors import (
     ReviewError,
 )
 from review.governance import CACHE_SECONDS
-from review.intake import AUDIT_LIFE, UNINSPECTABLE, Intake, Submission
+from review.images import UNINSPECTABLE
+from review.intake import AUDIT_LIFE, Intake, Submission
 from review.items import CLAIM_DURATION, Purpose
 from review.lifecycle import EXPIRED_MESSAGE
 from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, RoutingReason, Rule

@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 
 from agents.protocol import Approve, OutcomeStatus
+from review.alike import template_of
 from review.audit import EventFilter
+from review.bulk import Kind, Look
 from review.desk import Seen
 from review.erasure import ErasurePlan
 from review.errors import NotAllowedError, ReviewError
@@ -77,6 +79,16 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         {Role.REVIEWER, Role.LEAD},
     ),
     "board.put_back": (lambda house, person, item: house.board.put_back(person, item), {Role.REVIEWER, Role.LEAD}),
+    "bulk.alike": (
+        lambda house, person, _: house.bulk.alike(person, Kind("shop", "refund_order", "general")),
+        DECIDING,
+    ),
+    "bulk.decide": (
+        lambda house, person, item: house.bulk.decide(
+            person, [Look(item, 1, Seen("", 0))], Approve(), template=template_of(an_item())
+        ),
+        DECIDING,
+    ),
     "records.label_preview": (lambda house, person, _: house.records.label_preview(person), SEEING),
     "records.labels": (lambda house, person, _: house.records.labels(person), {Role.LEAD, Role.AUDITOR}),
     "records.passages": (
@@ -141,7 +153,14 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
 OPEN_TO_ALL = {"switch.pauses", "emergencies.standing"}
 # What no person asks for: the routes open sessions with it, behind a link or a provider's word, and other use cases ask
 # it inside their own transactions.
-NOT_ASKED = {"sessions.create_link", "sessions.admit", "desk.require_fit"}
+NOT_ASKED = {
+    "sessions.create_link",
+    "sessions.admit",
+    "desk.require_fit",
+    "desk.require_takeable",
+    "desk.taken",
+    "desk.decided",
+}
 
 
 def asked_by_people() -> set[str]:

@@ -344,9 +344,7 @@ class Desk(RuleBasedStateMachine):
         person, epoch, assignee = self._person(by, expected), expected.epoch - late, self._people[to]
         step = self._model.hand_over(person, expected, epoch, to)
         holder = self._people[person]
-        self._did(
-            step, lambda: self._board.hand_over(holder, expected.id, epoch=epoch, to=assignee, note="Please."), fate
-        )
+        self._did(step, lambda: self._board.hand_over(holder, expected.id, epoch=epoch, to=assignee), fate)
 
     @precondition(lambda self: self._any(_is_undecided))
     @rule(

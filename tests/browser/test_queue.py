@@ -1,0 +1,164 @@
+"""The Queue by mouse and keyboard: items given away, put aside and found by a link, and several decided together."""
+
+import re
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Locator, expect
+from uuid_utils.compat import uuid7
+
+from agents.protocol import Impact, Reject, Status
+from review.governance import PolicyBook
+from review.people import Person, Role
+from review.policy import ToolRule
+from tests.browser.agent import WorkingAgent
+from tests.browser.house import House
+from tests.browser.visitor import Visitor
+from tests.builders import a_request, an_action
+
+pytestmark = pytest.mark.browser
+
+LEAD = Person("https://id.example.com", "lead", "Grace Hopper", frozenset(Role))
+
+
+def row(visitor: Visitor, subject: str) -> Locator:
+    return visitor.page.get_by_role("row").filter(has_text=subject)
+
+
+def proposed(agent: WorkingAgent, subject: str, order: str = "A-1") -> UUID:
+    action = an_action(order_id=order, amount="49.00", reason="arrived broken")
+    return agent.proposes(a_request(action=action, impact=Impact(amount="49.00", currency="EUR", subject=subject)))
+
+
+def opened(visitor: Visitor, subject: str) -> Locator:
+    """Open what can be done with the item, by keyboard."""
+    visitor.look()
+    row(visitor, subject).get_by_role("button", name="More").press("Enter")
+    dialog = visitor.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Link to this item")
+    visitor.look()
+    return dialog
+
+
+def test_an_item_is_given_to_a_colleague_taken_back_and_put_aside(
+    bystanders: Callable[[str, str], Visitor], agent: WorkingAgent, house: House
+) -> None:
+    name = f"Lin {uuid7().hex[-6:]}"
+    lin = bystanders(name, "/overview")
+    subject = f"cup {uuid7().hex[-8:]}"
+    item = proposed(agent, subject)
+    ada = bystanders("Ada Lovelace", "/queue")
+    ada.choose("Agent", agent.name)
+
+    opened(ada, subject)
+    ada.choose("Assign to", name)
+    ada.write("What they should know", "They speak <b>Italian</b>.")
+    ada.press("Assign")
+    expect(row(ada, subject)).to_contain_text(f"assigned to {name}")
+    expect(row(ada, subject).get_by_role("button", name="Take")).to_have_count(0)
+    lin.open(f"/queue?item={item}")
+    lin.sees("It waits for you until")
+    lin.sees("They speak <b>Italian</b>.")
+
+    opened(ada, subject)
+    ada.press("Take back for everybody")
+    expect(row(ada, subject).get_by_role("button", name="Take")).to_have_count(1)
+    dialog = opened(ada, subject)
+    dialog.get_by_role("button", name=re.compile("^1 h")).press("Enter")
+    expect(row(ada, subject)).to_contain_text("aside until then")
+
+    house.decide(item, Reject(message="Never paid."))
+    lin.open(f"/queue?item={item}")
+    lin.sees("It was settled by Grace Hopper")
+    lin.open(f"/queue?item={uuid7()}")
+    lin.sees("There is no item")
+
+
+def test_what_one_holds_is_handed_over(
+    ada: Visitor, bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
+) -> None:
+    name = f"Lin {uuid7().hex[-6:]}"
+    lin = bystanders(name, "/overview")
+    subject = f"cup {uuid7().hex[-8:]}"
+    item = proposed(agent, subject)
+    ada.open(f"/?item={item}")
+    ada.sees("A-1")
+    ada.go("Queue")
+    ada.choose("Agent", agent.name)
+
+    opened(ada, subject)
+    ada.choose("Hand over to", name)
+    ada.press("Hand over")
+
+    expect(row(ada, subject)).to_contain_text(f"assigned to {name}")
+    lin.open()
+    lin.sees(subject)
+
+
+def test_a_link_names_a_queue_and_words_find_what_waits(ada: Visitor, agent: WorkingAgent, house: House) -> None:
+    subject = f"urn{uuid7().hex[-8:]}"
+    proposed(agent, subject)
+    proposed(agent, "another")
+
+    ada.open("/queue?queue=nowhere")
+    ada.sees("The policy names no queue “nowhere”")
+    ada.choose("Queue", "general")
+    expect(ada.page).to_have_url(re.compile(r"\?queue=general$"))
+    while house.store.read(lambda tx: tx.indexed_to() < tx.last_recorded()):
+        ada.page.wait_for_timeout(50)
+    ada.write("Search", subject)
+
+    expect(row(ada, agent.name)).to_have_count(1)
+    expect(row(ada, agent.name).locator("mark")).to_have_text(subject)
+
+
+def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: WorkingAgent, house: House) -> None:
+    book = PolicyBook(house.store)
+    now = book.in_force("default")
+    document = now.document.model_copy(
+        update={"tools": (*now.document.tools, ToolRule(agent=agent.name, tool="refund_order"))}
+    )
+    saved = book.save(document, LEAD, based_on=now.number)
+    while agent.gate.client.send(agent.gate.client.policy())["number"] < saved.number:
+        ada.page.wait_for_timeout(50)
+    items = [proposed(agent, f"cup {number}", f"A-{number}") for number in range(5)]
+    ada.open("/queue")
+    ada.choose("Agent", agent.name)
+    ada.page.get_by_text("Calls that may be alike, to be decided together").click()
+    ada.look()
+    ada.page.get_by_role("button", name=f"Decide together: refund_order of {agent.name}").click()
+
+    expect(row(ada, "with the others")).to_have_count(5)
+    ada.look()
+    row(ada, "cup 0").get_by_role("button", name="Leave out").press("Enter")
+    expect(row(ada, "with the others")).to_have_count(4)
+    agent.gate.client.send(agent.gate.client.cancel(items[1]))
+    ada.look()
+    ada.page.keyboard.press("a")
+    ada.sees("3 decided, 1 not")
+    expect(row(ada, "cup 1")).to_contain_text("This item is already cancelled")
+    by_key = {item.id: item.status for item in agent.items()}
+
+    ada.press("Queue")
+    expect(row(ada, "cup 0")).to_have_count(1)
+    proposed(agent, "cup 5", "A-5")
+    ada.press("Refresh")
+    expect(row(ada, "cup 5")).to_have_count(1)
+    ada.page.get_by_text("Calls that may be alike, to be decided together").click()
+    ada.look()
+    ada.page.get_by_role("button", name=f"Decide together: refund_order of {agent.name}").click()
+    ada.press("Reject all 2")
+    ada.write("What the agent should know of each (optional with a reason)", "Never paid.")
+    ada.press("Reject all 2")
+    ada.sees("2 decided")
+
+    assert [by_key[item] for item in items] == [
+        Status.WAITING,
+        Status.CANCELLED,
+        Status.SETTLED,
+        Status.SETTLED,
+        Status.SETTLED,
+    ]
+    told = [item.decision for item in agent.items() if item.id == items[0]]
+    assert told == [Reject(message="Never paid.")]
