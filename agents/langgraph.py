@@ -19,6 +19,8 @@ from uuid import UUID
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.types import ERROR, RESUME
 from langgraph.graph import END
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
@@ -61,6 +63,8 @@ from .protocol import (
 from .protocol import Run as RunInfo
 
 MAX_STOPS = 100
+# LangGraph notes under this id an answer that names no task.
+_NO_TASK = str(UUID(int=0))
 
 _MAX_TEXT = 20_000
 _MAX_ID = 256
@@ -85,14 +89,14 @@ class ThreadStoppedError(GateError):
 
 
 class ThreadBrickedError(GateError):
-    """The thread keeps an answer that it cannot go on with, and asking anew would run other tasks again."""
+    """The thread keeps an answer that it cannot go on with, and its checkpointer does not let it be taken back."""
 
     code = "thread_bricked"
 
     def __init__(self) -> None:
         super().__init__(
-            "This thread keeps an answer that it cannot go on with. It was not repaired, because what its step has "
-            "done already, in tasks beside it or in a graph within it, would be done again."
+            "This thread keeps an answer that it cannot go on with, and where it is kept it could not be written over. "
+            "Nothing was done again."
         )
 
 
@@ -240,19 +244,15 @@ class GraphDesk:
 
     def _sound(self, config: RunnableConfig) -> _Way[StateSnapshot]:
         snapshot: StateSnapshot = yield self._look(config)
+        if _bricked_in(snapshot):
+            yield self._take_back(snapshot)
+            snapshot = yield self._look(config)
+            if _bricked_in(snapshot):
+                raise ThreadBrickedError
         for task in snapshot.tasks:
             for inner in _broken_off_in(task):
                 # What the graph says that this task asks was answered; the graph inside broke off after that.
                 return (yield from self._gone_on(config, snapshot, task, inner))
-        if _is_bricked(snapshot):
-            if any(task.result is not None for task in snapshot.tasks):
-                raise ThreadBrickedError
-            filed: list[_Filed] = yield self._ask(lambda: self._filed(snapshot))
-            yield self._ask(lambda: self._given_up(filed))
-            # A copy of the checkpoint leaves the bad answer behind; run on, it asks the same under a new id.
-            yield self._update(config, (None, "__copy__"))
-            yield self._invoke(None, config)
-            return cast(StateSnapshot, (yield self._look(config)))
         if any(task.result is None and (task.error or not task.interrupts) for task in snapshot.tasks):
             return (yield from self._cleared(config, snapshot))
         return snapshot
@@ -260,8 +260,6 @@ class GraphDesk:
     def _gone_on(
         self, config: RunnableConfig, snapshot: StateSnapshot, task: PregelTask, inner: StateSnapshot
     ) -> _Way[StateSnapshot]:
-        if _is_bricked(inner):
-            raise ThreadBrickedError
         open_calls = _open_calls(inner)
         if open_calls:
             ids = {each.id for each in task.interrupts}
@@ -475,6 +473,23 @@ class GraphDesk:
             lambda: self._graph.abulk_update_state(config, steps),
         )
 
+    def _take_back(self, snapshot: StateSnapshot) -> _Doing:
+        """Write over each answer that a task failed on: it waits again for what it asked, and nothing is done again."""
+        saver = self._graph.checkpointer
+        if not isinstance(saver, BaseCheckpointSaver):
+            raise ThreadBrickedError
+        kept = [*_bricked_in(snapshot), (snapshot.config, _NO_TASK)]
+
+        def now() -> None:
+            for place, task_id in kept:
+                saver.put_writes(place, _taken_back(saver.get_tuple(place), task_id), task_id)
+
+        async def later() -> None:
+            for place, task_id in kept:
+                await saver.aput_writes(place, _taken_back(await saver.aget_tuple(place), task_id), task_id)
+
+        return _Doing(now, later)
+
     def _ask(self, steps: Callable[[], Steps[Any]]) -> _Doing:
         client = self._gate.client
         return _Doing(lambda: client.send(steps()), lambda: client.asend(steps()))
@@ -581,12 +596,29 @@ def _open_calls(snapshot: StateSnapshot) -> dict[str, str]:
     return {id_: name for id_, name in calls.items() if id_ is not None and id_ not in closed}
 
 
-def _is_bricked(snapshot: StateSnapshot) -> bool:
+def _bricked_in(snapshot: StateSnapshot) -> list[tuple[RunnableConfig, str]]:
+    """Return which tasks keep an answer that they failed on, and in which checkpoint, the graphs inside last."""
     # LangGraph keeps an answer before the node has heard it, unless the question came with a type to check it by,
     # as those of single calls do. A node that failed on a kept answer will be given it again for ever.
-    failing = [task for task in snapshot.tasks if task.error is not None and task.interrupts]
+    found: list[tuple[RunnableConfig, str]] = []
     messages = _messages(snapshot)
-    return any(question(each, messages).shape is not Shape.PER_CALL for task in failing for each in task.interrupts)
+    for task in snapshot.tasks:
+        inside = _bricked_in(task.state) if isinstance(task.state, StateSnapshot) and task.result is None else []
+        is_failing = task.error is not None and not isinstance(task.state, StateSnapshot)
+        is_own = is_failing and any(question(each, messages).shape is not Shape.PER_CALL for each in task.interrupts)
+        if inside or is_own:
+            found += [(snapshot.config, task.id), *inside]
+    return found
+
+
+def _taken_back(kept: CheckpointTuple | None, task_id: str) -> list[tuple[str, Any]]:
+    """Return what to write over the task's error and its latest answer; earlier ones, to other questions, stay."""
+    mine = {name: value for owner, name, value in (kept.pending_writes or () if kept else ()) if owner == task_id}
+    writes: list[tuple[str, Any]] = [(ERROR, None)] if ERROR in mine else []
+    if RESUME in mine:
+        answers = mine[RESUME] if isinstance(mine[RESUME], list) else []
+        writes.append((RESUME, None if task_id == _NO_TASK else answers[:-1]))
+    return writes
 
 
 def _is_begun(item: ActionStatus) -> bool:

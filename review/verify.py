@@ -22,12 +22,17 @@ import binascii
 import csv
 import hashlib
 import io
+import itertools
 import json
+import multiprocessing
 import re
 import sys
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -54,6 +59,8 @@ _HASH = 32
 _TAIL_BYTES = 1 << 20
 _MOST_TOLD = 1_000
 MOST_TRACED = 10_000
+_AT_ONCE = 1_000  # So many rows go to a process together.
+_WORTH_SHARING = 32 << 20  # Bytes of an export below which other processes take longer to start than they save.
 _SHAPE = "the file's form was changed, as a spreadsheet does when it saves: export again, and do not save it from there"
 
 # Where a spreadsheet would begin a formula: at the start of the cell, and behind a `;`. A program set to a
@@ -181,10 +188,8 @@ def _shown(leaf: bytes, openings: str) -> _Shown:
     """Return the columns from ``id`` to ``data``. Raises ValueError for a leaf that is no event or not so opened."""
     try:
         text = leaf.decode()
-        # The keys are in order and the data comes second: its own text is shown, not another way to write it.
-        begin = text.index('"data":') + 7
-        end = _JSON.raw_decode(text, begin)[1]
-        told, data = json.loads(f"{text[:begin]}0{text[end:]}"), text[begin:end]
+        # The keys are in order, and the id follows the data: its own text is shown, not another way to write it.
+        told, data = json.loads(text), text[text.index('"data":') + 7 : text.rindex(',"id":')]
         committed = told.get("committed", {})  # Leaves of version 1 have none.
         values = opened_values(committed, openings)
         erased = len(committed) - openings.count('":["')
@@ -221,7 +226,6 @@ def _quoted(text: str) -> str:
     return _ENCODER.encode(text)
 
 
-_JSON = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
@@ -603,10 +607,19 @@ class Order:
         self._report.add(kind, told, line=None if is_cut else line, index=begin if self._is_whole else stop)
 
 
-class Verifier:
-    """Verifies one export."""
+class _Genuine(NamedTuple):
+    """What a row says that is to the letter the one that its evidence makes."""
 
-    def __init__(self, key: PublicKey) -> None:
+    leaf: int  # Its index.
+    left_out: int
+    hashed: bytes
+    erased: int
+
+
+class Verifier:
+    """Verifies one export; a large one with so many ``processes`` beside this one that look at its rows."""
+
+    def __init__(self, key: PublicKey, *, processes: int = 0) -> None:
         self.keys = Keys(key)
         self.report = Report()
         self.manifest: Manifest | None = None
@@ -614,6 +627,7 @@ class Verifier:
         self.erased = 0
         self.is_compared = True
         self._digest = hashlib.sha256()
+        self._processes = processes
 
     def verify(self, file: BinaryIO, outside: Sequence[tuple[str, str]] = ()) -> None:
         """Read the export from its beginning; ``outside`` are (name, note) of checkpoints that were kept elsewhere."""
@@ -624,7 +638,6 @@ class Verifier:
                 self.report.add("checkpoint", f"{name} is no checkpoint that the key has signed")
         known = [(name, head) for name, head in heads if head is not None]
         growth = Growth(frozenset(head.size for _, head in known))
-        file.seek(0)
         self._read_rows(file, growth)
         self._compare(known, growth)
 
@@ -654,10 +667,12 @@ class Verifier:
         tree = Tree(manifest.head.size, manifest.head.root) if manifest else None
         order = Order(self.report, is_whole=manifest.is_whole if manifest else True)
         number = 1
-        for number, raw, cells in _records(file, self.report):
+        for number, raw, cells, genuine in self._looked_at(file):
             if number == 1:
                 continue
-            if cells is None and self._is_genuine(number, raw, tree, order, growth):
+            if genuine is not None:
+                self.erased += genuine.erased
+                self._count(number, genuine.leaf, genuine.left_out, genuine.hashed, order=order, growth=growth)
                 continue
             found = cells if cells is not None else next(csv.reader([raw.decode("utf-8", "replace")]), [])
             if found and found[0] == MANIFEST:
@@ -668,25 +683,19 @@ class Verifier:
         if manifest is not None:
             self._check_totals(manifest)
 
-    def _is_genuine(self, number: int, raw: bytes, tree: Tree | None, order: Order, growth: Growth) -> bool:
-        """Tell whether the line is to the letter the one that its evidence makes; most are, and are done with."""
-        parts = raw.rsplit(b'","', 4)
-        if len(parts) != 5 or tree is None or not parts[4].startswith(_PROOF) or parts[4][-3:] != b'"\r\n':
-            return False
-        digits, _, shown = parts[0][1:].partition(b'"')
-        index, left_out = _whole_number(digits), _whole_number(parts[2])
-        openings, leaf, proof = _unurl64(parts[1]), _unurl64(parts[3]), _unurl64(parts[4][len(_PROOF) : -3])
-        if index is None or left_out is None or openings is None or leaf is None or proof is None:
-            return False
-        hashed = hashlib.sha256(b"\x00" + leaf).digest()
-        if not tree.proves(index, hashed, proof):
-            return False
-        erased = _says(leaf, openings, shown)
-        if erased is None or (left_out and self.manifest is not None and self.manifest.is_whole):
-            return False
-        self.erased += erased
-        self._count(number, index, left_out, hashed, order=order, growth=growth)
-        return True
+    def _looked_at(self, file: BinaryIO) -> Iterator[tuple[int, bytes, list[str] | None, _Genuine | None]]:
+        """Yield each row as ``_records`` does, and what it says where it is genuine."""
+        is_shared = self._processes > 1 and file.seek(0, io.SEEK_END) >= _WORTH_SHARING
+        file.seek(0)
+        batches = _batches(_records(file, self.report))
+        manifest = self.manifest
+        if manifest is None:
+            yield from ((*record, None) for record in itertools.chain.from_iterable(batches))
+            return
+        look = partial(_genuine_rows, manifest.head.size, manifest.head.root, is_whole=manifest.is_whole)
+        for batch, found in _shared(look, batches, self._processes) if is_shared else _alone(look, batches):
+            for record, genuine in zip(batch, found, strict=True):
+                yield (*record, genuine)
 
     def _count(self, number: int, index: int, left_out: int, hashed: bytes, *, order: Order, growth: Growth) -> None:
         self.rows += 1
@@ -818,6 +827,61 @@ def _records(file: BinaryIO, report: Report) -> Iterator[tuple[int, bytes, list[
         wrapped.detach()
 
 
+_Record = tuple[int, bytes, list[str] | None]
+_Batch = tuple[_Record, ...]
+_Look = Callable[[list[bytes]], list[_Genuine | None]]
+
+
+def _batches(records: Iterator[_Record]) -> Iterator[_Batch]:
+    while batch := tuple(itertools.islice(records, _AT_ONCE)):
+        yield batch
+
+
+def _raw(batch: _Batch) -> list[bytes]:
+    return [raw for _, raw, _ in batch]
+
+
+def _alone(look: _Look, batches: Iterator[_Batch]) -> Iterator[tuple[_Batch, list[_Genuine | None]]]:
+    for batch in batches:
+        yield batch, look(_raw(batch))
+
+
+def _shared(look: _Look, batches: Iterator[_Batch], processes: int) -> Iterator[tuple[_Batch, list[_Genuine | None]]]:
+    """Let processes of their own look at the rows; no more than two batches for each are read ahead."""
+    begun: deque[tuple[_Batch, Future[list[_Genuine | None]]]] = deque()
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for batch in batches:
+            begun.append((batch, pool.submit(look, _raw(batch))))
+            if len(begun) > 2 * processes:
+                first, looking = begun.popleft()
+                yield first, looking.result()
+        for batch, looking in begun:
+            yield batch, looking.result()
+
+
+def _genuine_rows(size: int, root: bytes, rows: list[bytes], *, is_whole: bool) -> list[_Genuine | None]:
+    """Return for each line what it says if it is genuine, under the tree of this size and root, and None if not."""
+    tree = Tree(size, root)
+    return [_genuine(raw, tree, is_whole=is_whole) for raw in rows]
+
+
+def _genuine(raw: bytes, tree: Tree, *, is_whole: bool) -> _Genuine | None:
+    """Return what the line says if it is to the letter the one that its evidence makes; most are, and are done with."""
+    parts = raw.rsplit(b'","', 4)
+    if len(parts) != 5 or not parts[4].startswith(_PROOF) or parts[4][-3:] != b'"\r\n':
+        return None
+    digits, _, shown = parts[0][1:].partition(b'"')
+    index, left_out = _whole_number(digits), _whole_number(parts[2])
+    openings, leaf, proof = _unurl64(parts[1]), _unurl64(parts[3]), _unurl64(parts[4][len(_PROOF) : -3])
+    if index is None or left_out is None or openings is None or leaf is None or proof is None:
+        return None
+    hashed = hashlib.sha256(b"\x00" + leaf).digest()
+    if (left_out and is_whole) or not tree.proves(index, hashed, proof):
+        return None
+    erased = _says(leaf, openings, shown)
+    return None if erased is None else _Genuine(index, left_out, hashed, erased)
+
+
 def _says(leaf: bytes, openings: bytes, columns: bytes) -> int | None:
     """Return how many values are erased, where the columns are those that the leaf and the openings make; else None."""
     try:
@@ -870,15 +934,24 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument(
         "--checkpoint", type=Path, nargs="*", action="extend", default=[], help="checkpoints kept outside"
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=multiprocessing.cpu_count(),
+        help="how many look at a large export's rows, at most",
+    )
     options = parser.parse_args(arguments)
     csv.field_size_limit(1 << 30)
     try:
-        verifier = Verifier(PublicKey.read(options.key))
+        verifier = Verifier(PublicKey.read(options.key), processes=options.processes)
         outside = [(str(path), path.read_text(encoding="utf-8")) for path in options.checkpoint]
         with options.export.open("rb") as file:
             verifier.verify(file, outside)
     except (OSError, UnicodeDecodeError, UnusableError) as error:
         say(f"Cannot verify: {error}")
+        return 2
+    except BrokenExecutor:
+        say("Cannot verify: a process that looked at the rows was ended from outside. Try again with --processes 1.")
         return 2
     return conclude(verifier, say)
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -365,15 +365,28 @@ def test_a_run_that_broke_off_in_a_tool_within_a_graph_does_not_run_it_again(
     assert executions(gate) == [Execution.UNKNOWN]
 
 
-def test_an_agent_within_a_graph_that_keeps_a_bad_answer_is_left_alone(gate: Gate, ledger: Ledger) -> None:
-    agent = stopped(within(a_part(ledger.tool(), refunds("R-1"), refunds("R-1"))))
-    with pytest.raises(ValueError, match="Number of human decisions"):
-        agent.invoke(Command(resume={"decisions": []}), THREAD)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_agent_within_graphs_that_keeps_a_bad_answer_is_repaired_and_does_nothing_again(
+    console: Console, gate: Gate, ledger: Ledger, saver: Saver, depth: int
+) -> None:
+    agent = a_part(ledger.tool(), refunds("R-1"), refunds("R-2"), AIMessage("Done."))
+    for _ in range(depth):
+        agent = within(agent, saver=saver)
+    desk = GraphDesk(gate, stopped(agent))
+    desk.file(THREAD)
+    decide_each(console, {"R-1": Approve()})
+    desk.resume(THREAD)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Number of human decisions"):
+            agent.invoke(Command(resume={"decisions": []}), THREAD)
 
-    with pytest.raises(ThreadBrickedError):
-        GraphDesk(gate, agent).run(None, THREAD)
+    desk.file(THREAD)
+    decide_each(console, {"R-2": Approve()})
+    state = desk.resume(THREAD)
 
-    assert (ledger.runs, items(gate)) == ([], ())
+    assert ledger.runs == [("R-1", "49.00"), ("R-2", "49.00")]
+    assert (set(told(state)), state["messages"][-1].content) == ({"call_R-1", "call_R-2"}, "Done.")
+    assert executions(gate) == [Execution.SUCCEEDED, Execution.SUCCEEDED]
 
 
 @by_mode
@@ -449,18 +462,73 @@ def test_a_bricked_thread_is_repaired_and_asks_anew(
 
     assert told(state) == {"call_R-1": "Refunded 49.00 on R-1."}
     assert ledger.runs == [("R-1", "49.00")]
-    assert [each.status for each in items(gate)] == [Status.SETTLED, Status.CANCELLED]
+    assert [each.status for each in items(gate)] == [Status.SETTLED]
 
 
-def test_a_bricked_thread_is_left_alone_where_its_repair_would_run_a_finished_task_again(gate: Gate) -> None:
-    runs: list[str] = []
+def test_what_was_decided_before_somebody_bricked_the_thread_still_counts(
+    console: Console, gate: Gate, ledger: Ledger, saver: Saver
+) -> None:
+    agent = stopped(an_agent(ledger.tool(), refunds("R-1"), AIMessage("Done."), saver=saver))
+    desk = GraphDesk(gate, agent)
+    desk.file(THREAD)
+    decide_each(console, {"R-1": Approve()})
+    with pytest.raises(ValueError, match="Number of human decisions"):
+        agent.invoke(Command(resume={"decisions": []}), THREAD)
+
+    desk.run(None, THREAD)
+
+    assert (ledger.runs, executions(gate)) == ([("R-1", "49.00")], [Execution.SUCCEEDED])
+
+
+def test_of_two_questions_of_one_task_only_the_one_that_was_badly_answered_is_asked_again(
+    console: Console, gate: Gate, saver: Saver
+) -> None:
+    heard: list[tuple[str, str]] = []
 
     def asks(state: Noted) -> Noted:
-        raise ValueError(interrupt({"action": {"name": "refund", "args": state}}))
-
-    def acts(state: Noted) -> Noted:
-        runs.append("acted")
+        for order in ("R-1", "R-2"):
+            said = interrupt({"action": {"name": "refund", "args": {"order_id": order}}})
+            if said == "bad":
+                raise ValueError(said)
+            heard.append((order, str(said)))
         return state
+
+    graph = StateGraph(Noted)
+    graph.add_node("asks", asks)
+    graph.add_edge(START, "asks")
+    compiled = graph.compile(checkpointer=saver)
+    compiled.invoke({"said": ""}, THREAD)
+    desk = GraphDesk(gate, compiled)
+    desk.file(THREAD)
+    decide_each(console, {"R-1": Respond(message="First.")})
+    desk.resume(THREAD)
+    with pytest.raises(ValueError, match="bad"):
+        compiled.invoke(Command(resume="bad"), THREAD)
+
+    desk.file(THREAD)
+    decide_each(console, {"R-2": Respond(message="Second.")})
+    heard.clear()
+    desk.resume(THREAD)
+
+    assert [(order, said.count("First."), said.count("Second.")) for order, said in heard] == [
+        ("R-1", 1, 0),
+        ("R-2", 0, 1),
+    ]
+    assert len(items(gate)) == 2
+
+
+def test_a_task_that_has_finished_beside_a_bricked_one_is_not_run_again(console: Console, gate: Gate) -> None:
+    runs: list[str] = []
+
+    def asks(state: Noted) -> dict[str, str]:
+        said = interrupt({"action": {"name": "refund", "args": state}})
+        if said == "bad":
+            raise ValueError(said)
+        return {}
+
+    def acts(state: Noted) -> dict[str, str]:
+        runs.append(state["said"])
+        return {}
 
     graph = StateGraph(Noted)
     graph.add_node("asks", asks)
@@ -472,10 +540,33 @@ def test_a_bricked_thread_is_left_alone_where_its_repair_would_run_a_finished_ta
     with pytest.raises(ValueError, match="bad"):
         compiled.invoke(Command(resume="bad"), THREAD)
 
-    with pytest.raises(ThreadBrickedError):
-        GraphDesk(gate, compiled).resume(THREAD)
+    desk = GraphDesk(gate, compiled)
+    asyncio.run(desk.afile(THREAD))
+    decide_each(console, {"": Reject(message="Never paid.")}, by="said")
+    asyncio.run(desk.aresume(THREAD))
 
-    assert runs == ["acted"]
+    assert (runs, compiled.get_state(THREAD).next) == ([""], ())
+
+
+class Unforgetting(InMemorySaver):
+    """Lets nobody write over what it keeps."""
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        if ("__error__", None) not in writes:
+            super().put_writes(config, writes, task_id, task_path)
+
+
+def test_a_bricked_thread_whose_answer_cannot_be_taken_back_is_left_alone(gate: Gate, ledger: Ledger) -> None:
+    agent = stopped(an_agent(ledger.tool(), refunds("R-1"), saver=Unforgetting()))
+    with pytest.raises(ValueError, match="Number of human decisions"):
+        agent.invoke(Command(resume={"decisions": []}), THREAD)
+
+    with pytest.raises(ThreadBrickedError):
+        GraphDesk(gate, agent).run(None, THREAD)
+
+    assert (ledger.runs, items(gate)) == ([], ())
 
 
 def test_a_model_that_proposes_a_rejected_call_again_is_stopped_again(

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 import random
 import re
 import shutil
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -663,6 +665,42 @@ def test_the_verifier_is_one_file_that_runs_anywhere(export: Export, tmp_path: P
 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith(f"OK: {ROWS} events")
+
+
+def test_processes_that_share_the_rows_find_what_one_finds_alone(
+    export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = export.whole
+    tampered = [
+        *(rows[0:40], rows[41:300], [rows[301], rows[300]], rows[302:500]),
+        *([forged(rows[500], kind="policy_saved")], rows[501:700], [rows[300]], rows[700:-1], rows[-1:]),
+    ]
+    alone = export.verified(list(chain(*tampered)), "--processes", "1")
+    monkeypatch.setattr(verify, "_WORTH_SHARING", 0)
+    monkeypatch.setattr(verify, "_AT_ONCE", 90)
+
+    assert export.verified(list(chain(*tampered)), "--processes", "2") == alone
+    assert (alone[0], {kind for _, _, kind in problems(alone[1])}) == (
+        1,
+        {"deleted", "edited", "out of order", "duplicated"},
+    )
+    assert export.verified(rows, "--processes", "2")[0] == 0
+
+
+def ended(*_: object, **__: object) -> None:
+    os._exit(1)
+
+
+def test_a_process_that_is_ended_meanwhile_proves_nothing(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_WORTH_SHARING", 0)
+    monkeypatch.setattr(verify, "_genuine_rows", ended)
+
+    status, said = export.verified(export.whole, "--processes", "2")
+
+    assert (status, said) == (
+        2,
+        ["Cannot verify: a process that looked at the rows was ended from outside. Try again with --processes 1."],
+    )
 
 
 def test_the_verifier_imports_nothing_but_the_standard_library_and_cryptography() -> None:
