@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages import audit_page, review_page
+from pages import agents_page, audit_page, review_page
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass, show_emergencies
 from pages.onboarding import show_hint
