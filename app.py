@@ -263,7 +263,7 @@ class Memory:
 
     def __init__(self) -> None:
         # Before anybody comes: two first visitors at once would import them side by side, one of them half.
-        for name in ("altair", "pandas", "pyarrow", "pages.screens"):
+        for name in ("pandas", "pyarrow", "pages.screens"):
             importlib.import_module(name)
         self._collected = -1
         self.settle()

@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import altair as alt
 import streamlit as st
 
 from agents.protocol import DecisionType
+from pages.charts import along, bars, channel, coloured, show_chart
 from pages.downloads import decisions_address
 from pages.rendering import draw, element, facts, show_refusal, visible
 from pages.services import services
@@ -142,7 +142,7 @@ def _show_figures(labels: Sequence[Label], *, is_cut: bool) -> None:
 def _show_counts(counts: Counts) -> None:
     chart, table = st.columns([5, 6], gap="large")
     with chart:
-        st.altair_chart(chart_of(counts), width="stretch")
+        _show_bars(counts)
     with table:
         lines = [line_of(agent, tool, made) for (agent, tool), made in counts.items()]
         show_list(f"{KEY}.counts", _COLUMNS, lines, caption="Labels by tool and decision")
@@ -158,28 +158,22 @@ def bars_of(counts: Counts) -> list[dict[str, str | int]]:
     ]
 
 
-def chart_of(counts: Counts) -> alt.Chart:
-    """Return the counts as bars, one for each tool, coloured by decision; the most decided tools alone."""
+def _show_bars(counts: Counts) -> None:
+    """Show the counts as bars, one for each tool, coloured by decision; the most decided tools alone."""
     shown = dict(list(counts.items())[:CHART_ROWS])
-    colours = alt.Scale(domain=list(_DECISIONS.values()), range=list(_COLOURS.values()))
-    chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=bars_of(shown)))
-        .mark_bar(height={"band": 0.7})
-        .encode(
-            x=alt.X("labels:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y(
-                "tool:N",
-                title=None,
-                axis=alt.Axis(labelLimit=260),
-                sort=[f"{agent} · {tool}" for agent, tool in shown],
-            ),
-            color=alt.Color("decision:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
-            order=alt.Order("place:Q"),
-            tooltip=["tool:N", "decision:N", "labels:Q"],
-        )
-        .properties(height=max(120, 30 * len(shown) + 60))
+    chart = bars(
+        bars_of(shown),
+        {
+            "x": along("labels", "Q", axis={"tickMinStep": 1, "format": "d"}),
+            "y": along("tool", "N", axis={"labelLimit": 260}, sort=[f"{agent} · {tool}" for agent, tool in shown]),
+            "color": coloured("decision", _DECISIONS.values(), _COLOURS.values(), columns=2),
+            "order": channel("place", "Q"),
+            "tooltip": [channel("tool", "N"), channel("decision", "N"), channel("labels", "Q")],
+        },
+        height={"band": 0.7},
     )
-    return chart
+    words = "Labels by tool and decision; the same is in the table beside it."
+    show_chart(chart, height=max(120, 30 * len(shown) + 60), words=words, key=f"{KEY}.chart")
 
 
 def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:

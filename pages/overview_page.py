@@ -1,12 +1,12 @@
 """The Overview screen: what the desk did of late, as charts that can be read as tables as well."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
-import altair as alt
 import streamlit as st
 
 from agents.protocol import DecisionType, Route, Status
+from pages.charts import along, bars, channel, coloured, show_chart, ticks
 from pages.rendering import draw, element, facts, span, visible
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, here_zone, show_empty, show_list
@@ -97,20 +97,19 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
     if not counts:
         _nothing()
         return
-    rows = alt.InlineData(
-        values=[{"Day": f"{day}T00:00:00", "Kind": words[kind], "Items": number} for day, kind, number in counts]
+    rows = [{"Day": f"{day}T00:00:00", "Kind": words[kind], "Items": number} for day, kind, number in counts]
+    chart = bars(
+        rows,
+        {
+            "x": along("Day", "T", axis={"format": "%d %b", "grid": False, "tickCount": 7}),
+            "y": along("Items", "Q", aggregate="sum", axis={"tickMinStep": 1, "tickCount": 4}),
+            "color": coloured("Kind", words.values()),
+            "tooltip": [channel("Day", "T"), channel("Kind", "N"), channel("Items", "Q")],
+        },
+        size=14,
     )
-    chart = (
-        alt.Chart(rows, height=HEIGHT, description=f"{title}, items a day; the same is in the table below.")
-        .mark_bar(size=14)
-        .encode(
-            x=alt.X("Day:T", title=None, axis=alt.Axis(format="%d %b", grid=False, tickCount=7)),
-            y=alt.Y("sum(Items):Q", title=None, axis=alt.Axis(tickMinStep=1, tickCount=4)),
-            color=_colour("Kind", words.values()),
-            tooltip=["Day:T", "Kind:N", "Items:Q"],
-        )
-    )
-    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.{what}")
+    told = f"{title}, items a day; the same is in the table below."
+    show_chart(chart, height=HEIGHT, words=told, key=f"{KEY}.chart.{what}")
     lines = [
         Line(str(n), f"{day}", {"day": Cell(f"{day}"), "kind": Cell(words[kind]), "count": Cell(f"{number:,}")})
         for n, (day, kind, number) in enumerate(counts)
@@ -125,31 +124,30 @@ def _show_waits(found: Sequence[Wait]) -> None:
     if not found:
         _nothing()
         return
-    rows = alt.InlineData(
-        values=[
-            {"Queue": visible(wait.queue), "Share": words, "Minutes": time.total_seconds() / 60}
-            for wait in found
-            for words, time in (("Half within", wait.median), ("Nine of ten within", wait.p90))
-        ]
+    rows = [
+        {"Queue": visible(wait.queue), "Share": words, "Minutes": time.total_seconds() / 60}
+        for wait in found
+        for words, time in (("Half within", wait.median), ("Nine of ten within", wait.p90))
+    ]
+    given = [{"Queue": visible(wait.queue), "Minutes": wait.allowed.total_seconds() / 60} for wait in found]
+    minutes = along("Minutes", "Q", axis={"tickCount": 5})
+    queue = along("Queue", "N", axis={"labelLimit": 140})
+    shares_of = ("Half within", "Nine of ten within")
+    tooltip = [channel("Queue", "N"), channel("Share", "N"), channel("Minutes", "Q", format=".1f")]
+    chart = bars(
+        rows,
+        {
+            "x": minutes,
+            "y": queue,
+            "yOffset": channel("Share", "N", sort=list(shares_of)),
+            "color": coloured("Share", shares_of),
+            "tooltip": tooltip,
+        },
     )
-    given = alt.InlineData(
-        values=[{"Queue": visible(wait.queue), "Minutes": wait.allowed.total_seconds() / 60} for wait in found]
+    told = f"{title}, by queue; the same is in the table below."
+    show_chart(
+        chart, ticks(given, {"x": minutes, "y": queue}), height={"step": 12}, words=told, key=f"{KEY}.chart.waits"
     )
-    queue = alt.Y("Queue:N", title=None, axis=alt.Axis(labelLimit=140))
-    words = f"{title}, by queue; the same is in the table below."
-    bars = (
-        alt.Chart(rows, height=alt.Step(12), description=words)
-        .mark_bar()
-        .encode(
-            x=alt.X("Minutes:Q", title=None, axis=alt.Axis(tickCount=5)),
-            y=queue,
-            yOffset=alt.YOffset("Share:N", sort=["Half within", "Nine of ten within"]),
-            color=_colour("Share", ("Half within", "Nine of ten within")),
-            tooltip=["Queue:N", "Share:N", alt.Tooltip("Minutes:Q", format=".1f")],
-        )
-    )
-    line = alt.Chart(given).mark_tick(thickness=2, color="#8c8577", size=26).encode(x="Minutes:Q", y=queue)
-    st.altair_chart(bars + line, width="stretch", key=f"{KEY}.chart.waits")
     lines = [
         Line(
             wait.queue,
@@ -182,17 +180,17 @@ def _show_load(found: Sequence[tuple[str, int]]) -> None:
     if not found:
         _nothing()
         return
-    rows = alt.InlineData(values=[{"Reviewer": visible(name), "Items": count} for name, count in found])
-    chart = (
-        alt.Chart(rows, height=alt.Step(ROW), description=f"{title}, items a person; the same is in the table below.")
-        .mark_bar(size=14)
-        .encode(
-            x=alt.X("Items:Q", title=None, axis=alt.Axis(tickMinStep=1, tickCount=5)),
-            y=alt.Y("Reviewer:N", title=None, sort="-x", axis=alt.Axis(labelLimit=140)),
-            tooltip=["Reviewer:N", "Items:Q"],
-        )
+    chart = bars(
+        [{"Reviewer": visible(name), "Items": count} for name, count in found],
+        {
+            "x": along("Items", "Q", axis={"tickMinStep": 1, "tickCount": 5}),
+            "y": along("Reviewer", "N", sort="-x", axis={"labelLimit": 140}),
+            "tooltip": [channel("Reviewer", "N"), channel("Items", "Q")],
+        },
+        size=14,
     )
-    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.load")
+    told = f"{title}, items a person; the same is in the table below."
+    show_chart(chart, height={"step": ROW}, words=told, key=f"{KEY}.chart.load")
     lines = [
         Line(str(n), name, {"name": Cell(name), "count": Cell(f"{count:,}")}) for n, (name, count) in enumerate(found)
     ]
@@ -205,30 +203,35 @@ def _show_shares(found: Sequence[Share]) -> None:
     if not found:
         _nothing()
         return
-    rows = alt.InlineData(
-        values=[
-            {
-                "Tool": visible(f"{share.agent} · {share.tool}"),
-                "Decision": _DECISIONS[share.decision],
-                "Share": share.times / share.of,
-                "Items": share.times,
-            }
-            for share in found
-        ]
+    rows = [
+        {
+            "Tool": visible(f"{share.agent} · {share.tool}"),
+            "Decision": _DECISIONS[share.decision],
+            "Share": share.times / share.of,
+            "Items": share.times,
+        }
+        for share in found
+    ]
+    tools = list(dict.fromkeys(row["Tool"] for row in rows))
+    tooltip = [
+        channel("Tool", "N"),
+        channel("Decision", "N"),
+        channel("Share", "Q", format=".0%"),
+        channel("Items", "Q"),
+    ]
+    chart = bars(
+        rows,
+        {
+            "x": along("Share", "Q", stack="zero", axis={"format": "%", "tickCount": 5}),
+            "y": along("Tool", "N", sort=tools, axis={"labelLimit": 320}),
+            "color": coloured("Decision", _DECISIONS.values()),
+            "order": channel("color_Decision_sort_index", "Q"),
+            "tooltip": tooltip,
+        },
+        size=14,
     )
-    tools = list(dict.fromkeys(visible(f"{share.agent} · {share.tool}") for share in found))
-    chart = (
-        alt.Chart(rows, height=alt.Step(ROW), description=f"{title}, in shares; the same is in the table below.")
-        .mark_bar(size=14)
-        .encode(
-            x=alt.X("Share:Q", title=None, stack="zero", axis=alt.Axis(format="%", tickCount=5)),
-            y=alt.Y("Tool:N", title=None, sort=tools, axis=alt.Axis(labelLimit=320)),
-            color=_colour("Decision", _DECISIONS.values()),
-            order=alt.Order("color_Decision_sort_index:Q"),
-            tooltip=["Tool:N", "Decision:N", alt.Tooltip("Share:Q", format=".0%"), "Items:Q"],
-        )
-    )
-    st.altair_chart(chart, width="stretch", key=f"{KEY}.chart.shares")
+    told = f"{title}, in shares; the same is in the table below."
+    show_chart(chart, height={"step": ROW}, words=told, key=f"{KEY}.chart.shares")
     lines = [
         Line(
             str(n),
@@ -257,11 +260,6 @@ def _head(title: str, unit: str) -> None:
 
 def _nothing() -> None:
     draw(element("p", "There is nothing of it in this time.", class_="so-quiet"))
-
-
-def _colour(field: str, words: Iterable[str]) -> alt.Color:
-    legend = alt.Legend(title=None, orient="top", symbolType="square", offset=4)
-    return alt.Color(f"{field}:N", sort=list(words), scale=alt.Scale(domain=list(words)), legend=legend)
 
 
 def _table(title: str, columns: Sequence[Column], lines: Sequence[Line], *, key: str) -> None:
