@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import streamlit as st
 
 from agents.protocol import Status
+from pages.onboarding import first_steps, show_first_steps
 from pages.pausing import offer_pause
 from pages.presence import act_as
 from pages.rendering import (
@@ -78,14 +80,20 @@ def page(person: Person) -> None:
     show_refusal()
     everyone = connected(*services().keys.overview(person))
     _show_fresh_key()
+    steps = first_steps(person)
+    with st.container():  # Empty or not, so that what stands below keeps its number and its state.
+        if steps is not None:
+            show_first_steps(person, steps, partial(_ask_name, person), _show_snippet)
+    # The way to a key stands on the page once.
+    may_make_keys = person.may(Permission.MANAGE_KEYS) and (steps is None or steps.has_key)
     if not everyone:
-        _show_first_steps(person)
+        _show_nobody(person, may_make_keys=may_make_keys)
         return
     _show_agents(person, everyone)
     chosen = st.session_state.get(f"{KEY}.chosen")
     shown = next((one for one in everyone if one.agent.name == chosen), everyone[0])
     _show_agent(person, shown)
-    if person.may(Permission.MANAGE_KEYS):
+    if may_make_keys:
         with st.expander("Connect another agent", icon=":material/add_link:"):
             _ask_name(person)
     _ask_to_revoke(person, everyone)
@@ -126,18 +134,12 @@ guarded = gate.guard(refund_order, confidence=0.62)  # give this one to your age
 '''
 
 
-def _show_first_steps(person: Person) -> None:
-    show_empty("Connect your first agent", "Three steps, and its first doubtful action appears on the Review screen.")
+def _show_nobody(person: Person, *, may_make_keys: bool) -> None:
+    show_empty("No agent is connected yet", "With its first key an agent stands here.")
     if not person.may(Permission.MANAGE_KEYS):
         draw(notice("Ask an admin for a key; making one is theirs to do."))
-        return
-    st.markdown("##### 1. Make a key for it")
-    _ask_name(person)
-    st.markdown("##### 2. Install the hook where the agent runs, and guard a tool")
-    st.code("pip install signoff", language=None)
-    _show_snippet()
-    st.markdown("##### 3. Let it act")
-    st.caption("When it calls the tool, the call waits on the Review screen. Approve it there, and the tool runs.")
+    elif may_make_keys:
+        _ask_name(person)
 
 
 def _show_snippet() -> None:
@@ -182,8 +184,8 @@ def _show_fresh_key() -> None:
     with place, st.container(border=True):
         draw(element("h2", f"The key of {agent}", class_="so-label"))
         draw(notice("Copy it now. It is kept nowhere, and will not be shown again.", "warn"))
-        st.code(secret, language=None)
-        st.caption("Where the agent runs, set it as SIGNOFF_KEY; then guard a tool:")
+        st.code(f"export SIGNOFF_KEY={secret}", language=None)
+        st.caption("Run this where the agent runs; then guard a tool:")
         _show_snippet()
         st.button("I have copied it", key=f"{KEY}.copied", type="primary", on_click=_forget_fresh_key)
 

@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages import audit_page, review_page
+from pages import agents_page, audit_page, review_page
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass, show_emergencies
+from pages.onboarding import show_hint
 from pages.pausing import offer_pause, show_pauses
 from pages.presence import person_here, watch
 from pages.rendering import draw, element, notice
 from pages.screens import SCREENS
 from pages.services import services
 from pages.sign_in import sign_in_path
+from pages.tables import switch_to
 from pages.theme import page_style
 from review.errors import ReviewError
 from review.people import Person
@@ -147,6 +149,8 @@ def _show() -> None:
             audit_page.show_alarm(person)
         show_emergencies(person, standing)
         show_pauses(person)
+        if chosen.url_path == "" or chosen.url_path == review_page.PATH:
+            show_hint(person, partial(switch_to, agents_page))
     chosen.run()
 
 

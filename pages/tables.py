@@ -245,10 +245,12 @@ def here_zone() -> tzinfo:
         return UTC
 
 
-def switch_to(screen: ModuleType, *, item: str) -> NoReturn:
-    """Leave for another screen, with the item in its address."""
+def switch_to(screen: ModuleType, *, item: str | None = None) -> NoReturn:
+    """Leave for another screen, with an item in its address where one is named."""
     # Streamlit knows a page by its path alone; what it draws is what the navigation was given.
-    st.switch_page(st.Page(_nothing, title=screen.TITLE, url_path=screen.PATH), query_params={"item": item})
+    st.switch_page(
+        st.Page(_nothing, title=screen.TITLE, url_path=screen.PATH), query_params={"item": item} if item else None
+    )
 
 
 def _nothing() -> None:
