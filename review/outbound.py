@@ -89,8 +89,7 @@ class Outbound:
             raise AddressRefusedError(host=parsed.host, why="it is no https address")
         if parsed.scheme == "http" and not is_loopback:
             raise AddressRefusedError(host=parsed.host, why="only https is, except to this machine")
-        if self._hosts and parsed.host not in self._hosts | self._private_hosts:
-            raise AddressRefusedError(host=parsed.host, why="it is none of the hosts in SIGNOFF_OUTBOUND_HOSTS")
+        self._require_listed(parsed.host)
         return parsed
 
     def resolved(self, host: str, port: int) -> list[Address]:
@@ -98,6 +97,7 @@ class Outbound:
 
         Raises AddressRefusedError where one of them may not, and DeliveryError where there are none.
         """
+        self._require_listed(host)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -141,6 +141,10 @@ class Outbound:
             client.stream("POST", url.copy_with(fragment=None), content=body, headers=headers) as response,
         ):
             return response.status_code
+
+    def _require_listed(self, host: str) -> None:
+        if self._hosts and host.lower() not in self._hosts | self._private_hosts:
+            raise AddressRefusedError(host=host, why="it is none of the hosts in SIGNOFF_OUTBOUND_HOSTS")
 
     def _is_loopback(self, host: str) -> bool:
         return is_loopback_host(host) and (self._allows_loopback or host in self._private_hosts)

@@ -133,6 +133,18 @@ def test_where_hosts_are_listed_no_other_is_reached(host: str, *, is_reached: bo
     assert was_reached == is_reached
 
 
+def test_a_host_that_is_not_listed_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Looked up, it would be public.
+    found = socket.getaddrinfo("93.184.216.34", 443, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    outbound = Outbound(hosts=["id.example"])
+
+    with pytest.raises(AddressRefusedError, match="none of the hosts"):
+        outbound.resolved("other.example", 443)
+
+    assert outbound.resolved("id.example", 443) == [ip_address("93.184.216.34")]
+
+
 def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [*socket.getaddrinfo("93.184.216.34", 443), *socket.getaddrinfo("10.0.0.7", 443)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
