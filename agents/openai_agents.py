@@ -25,6 +25,7 @@ from .canonical import Flaw, NotCanonicalError, action_digest, parse
 from .errors import EditRefusedError
 from .execution import Way
 from .gate import (
+    CLOSED,
     About,
     Gate,
     Permit,
@@ -36,6 +37,7 @@ from .gate import (
     request_for,
     succeeded,
     told_instead,
+    told_of_closed,
 )
 from .protocol import ActionStatus, Args
 from .protocol import Run as RunInfo
@@ -176,7 +178,10 @@ class GuardedTools:
         told = told_instead(item, call.tool)
         if told is not None:
             return told.text
-        permit: Permit = await self._gate.client.asend(self._gate.permitted(item, proposal))
+        try:
+            permit: Permit = await self._gate.client.asend(self._gate.permitted(item, proposal))
+        except CLOSED as error:
+            return told_of_closed(error, call.tool).text
         corrected = dataclasses.replace(call, args=permit.args)
         # By their digests, because to Python 1 and true are the same.
         if corrected.meaning == call.meaning:
@@ -235,7 +240,7 @@ class GuardedTools:
             ),
         )
         key = idempotency_key_for(self._about, call.args) or call.key
-        return Proposal(request, key, self._timeout, _take_any, succeeded)
+        return Proposal(request, key, self._timeout, _take_any, succeeded, is_models=True)
 
 
 def _take_any(_args: Args) -> None:

@@ -67,6 +67,8 @@ _SHAPE = "the file's form was changed, as a spreadsheet does when it saves: expo
 # locale that separates by semicolons reads `"x","a;=1"` as two cells, the second beginning with =. Spaces and
 # quotes in front do not stop it. The signs are = + - @, their full-width and small forms, and the minus sign.
 _FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u2212])")
+# An opening as it is written where nothing in the value has to be escaped.
+_PLAIN_OPENING = re.compile(r'"([a-z_]+)":\["([\w-]{22})","([ !#-\[\]-~]*)"\]', re.ASCII)
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MAY_HIDE = re.compile(r"[^ -~]")
@@ -135,18 +137,26 @@ def opened_values(committed: Mapping[str, str], text: str) -> dict[str, str]:
     values = dict.fromkeys(committed, ERASED)
     if not text:
         return values
-    found: dict[str, tuple[bytes, str]] = {}
-    for name, (encoded, value) in json.loads(text).items():
+    plain = _PLAIN_OPENING.findall(text)
+    names = [name for name, _, _ in plain]
+    is_plain = text == "{" + ",".join([f'"{name}":["{salt}","{value}"]' for name, salt, value in plain]) + "}"
+    if not (is_plain and names == sorted(set(names))):
+        plain = [(name, salt, value) for name, (salt, value) in json.loads(text).items()]
+        _require_canonical(plain, text)
+    for name, encoded, value in plain:
         salt = _unurl64(encoded.encode()) or b""
         if len(salt) != SALT_BYTES or commitment(salt, value) != committed.get(name):
             msg = f"The opening of {name} does not hash to what was committed."
             raise ValueError(msg)
-        found[name] = salt, value
         values[name] = value
+    return values
+
+
+def _require_canonical(opened: Iterable[tuple[str, str, str]], text: str) -> None:
+    found = {name: (_unurl64(salt.encode()) or b"", value) for name, salt, value in opened}
     if openings_text(found) != text:
         msg = "The openings are written in another form."
         raise ValueError(msg)
-    return values
 
 
 def erased_values(leaf: bytes, openings: str) -> int:

@@ -3,8 +3,8 @@
 The SDK's import name is ``agents``, so this runs apart from the checkout, where that name is ours, with the hook as
 ``signoff``; both are imported by name, because a type checker in the checkout sees only one of them. Arguments: the
 console's address, the agent's key, the time, the steps (JSON: a list of lists of ``[call id, arguments]``), and what
-to do with what the run stopped at (``decided``, ``restarted``, ``approved`` without asking, or ``twice``). Prints what
-happened as JSON.
+to do with what the run stopped at (``decided``, ``restarted``, ``approved`` without asking, ``twice``, or ``decided
+twice``). Prints what happened as JSON.
 """
 
 import asyncio
@@ -42,7 +42,9 @@ def scripted(steps: list[list[tuple[str, str]]]) -> Any:  # noqa: ANN401 -- a ty
         testing.ModelStep(output=[testing.function_call("refund", arguments, call_id=call) for call, arguments in step])
         for step in steps
     ]
-    return testing.ScriptedModel([*calls, testing.ModelStep(output=[testing.assistant_message("Done.")])])
+    # A run that is resumed twice ends twice.
+    ends = [testing.ModelStep(output=[testing.assistant_message("Done.")]) for _ in range(2)]
+    return testing.ScriptedModel([*calls, *ends])
 
 
 async def answered(guard: Any, agent: Any, result: Any, visit: Visit, how: str) -> Any:  # noqa: ANN401 -- types of the SDK
@@ -52,8 +54,11 @@ async def answered(guard: Any, agent: Any, result: Any, visit: Visit, how: str) 
             state.approve(interruption)
     else:
         state = await guard.decided(state, visit)
-    if how == "twice":
-        await sdk.Runner.run(agent, await again(agent, state, visit))
+    if how in ("twice", "decided twice"):
+        first = await again(agent, state, visit)
+        kept = await again(agent, result.to_state(), visit)
+        await sdk.Runner.run(agent, first)
+        state = await guard.decided(kept, visit) if how == "decided twice" else state
     return await sdk.Runner.run(agent, state)
 
 
