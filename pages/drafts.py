@@ -4,14 +4,26 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from agents.canonical import NotCanonicalError, parse
 from pages.rendering import place_name
 from review.items import Tool
-from review.policy import DEFAULT_OUTCOME_WITHIN, DEFAULT_PERMIT_FOR, HOUR, Autonomy, PolicyDocument, Rule, ToolRule
+from review.policy import (
+    DEFAULT_OUTCOME_WITHIN,
+    DEFAULT_PERMIT_FOR,
+    HOUR,
+    Autonomy,
+    Part,
+    PolicyDocument,
+    Queue,
+    ToolRule,
+    own_problems,
+)
+
+P = TypeVar("P", bound=Part)
 
 MINUTE = 60
 
@@ -82,24 +94,44 @@ def problems_of(error: ValidationError, *, of: str = "") -> list[str]:
     ]
 
 
-def moved(rules: Sequence[Rule], place: int, *, by: int) -> tuple[Rule, ...]:
-    """Return the rules with one of them moved up or down, as far as the ends."""
-    order = list(rules)
-    rule = order.pop(place)
-    order.insert(min(max(place + by, 0), len(order)), rule)
+def moved(parts: Sequence[P], place: int, *, by: int) -> tuple[P, ...]:
+    """Return the rules or queues with one of them moved up or down, as far as the ends."""
+    order = list(parts)
+    part = order.pop(place)
+    order.insert(min(max(place + by, 0), len(order)), part)
     return tuple(order)
 
 
-def put(rules: Sequence[Rule], rule: Rule, *, at: int | None) -> tuple[Rule, ...]:
-    """Return the rules with one of them replaced, or with a new one at their end."""
+def put(parts: Sequence[P], part: P, *, at: int | None) -> tuple[P, ...]:
+    """Return the rules or queues with one of them replaced, or with a new one at their end."""
     if at is None:
-        return (*rules, rule)
-    return (*rules[:at], rule, *rules[at + 1 :])
+        return (*parts, part)
+    return (*parts[:at], part, *parts[at + 1 :])
 
 
-def without(rules: Sequence[Rule], place: int) -> tuple[Rule, ...]:
-    """Return the rules without one of them."""
-    return (*rules[:place], *rules[place + 1 :])
+def without(parts: Sequence[P], place: int) -> tuple[P, ...]:
+    """Return the rules or queues without one of them."""
+    return (*parts[:place], *parts[place + 1 :])
+
+
+def queue_made(values: Mapping[str, Any], *, others: Iterable[Queue]) -> tuple[Queue | None, list[str]]:
+    """Return the queue that a form makes, its due time in minutes, or what keeps it from standing beside the others."""
+    due_in = values["due_in"]
+    named = {
+        **values,
+        "name": values["name"].strip(),
+        "guidelines": values["guidelines"].strip(),
+        "skills": tuple(dict.fromkeys(skill.strip() for skill in values["skills"])),
+        "due_in": None if due_in is None else round(due_in * MINUTE),
+    }
+    try:
+        queue = Queue.model_validate(named)
+    except ValidationError as error:
+        return None, problems_of(error)
+    problems = list(own_problems(queue))
+    if any(other.name == queue.name for other in others):
+        problems.append(f"The queue {queue.name} stands in the policy already.")
+    return (None if problems else queue), problems
 
 
 def tool_columns(tools: Sequence[ToolRule]) -> TableColumns:

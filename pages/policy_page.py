@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from pydantic import ValidationError
 
-from agents.protocol import Route
+from agents.protocol import DecisionType, Route
 from pages import drafts
 from pages.drafts import Draft
 from pages.rendering import (
@@ -25,26 +25,32 @@ from pages.rendering import (
     said,
     show_refusal,
     span,
+    visible,
 )
 from pages.services import services
 from pages.tables import Cell, CellTone, Column, Line, show_empty, show_list
 from review.errors import InvalidPolicyError, ReviewError
 from review.governance import PolicyInForce
 from review.intake import signals_of
+from review.items import ReasonCode
 from review.people import Permission, Person
 from review.policy import (
     FUNCTIONS,
     HOUR,
     VARIABLES,
     Autonomy,
+    Part,
     Policy,
     PolicyDocument,
     Preview,
     PreviewRow,
+    Queue,
     Rule,
     compiled,
     preview,
+    queue_problems,
 )
+from review.queues import queue_names
 
 TITLE = "Policy"
 ICON = ":material/rule:"
@@ -69,6 +75,12 @@ _RULE_COLUMNS = (
     Column("when", "When", "mono"),
     Column("route", "Then", "chip"),
     Column("asks", "And asks for"),
+)
+_QUEUE_COLUMNS = (
+    Column("name", "Queue"),
+    Column("skills", "Training"),
+    Column("asks", "Asks for"),
+    Column("late", "When it is late"),
 )
 _VERSION_COLUMNS = (
     Column("number", "Version", "number"),
@@ -110,16 +122,18 @@ def page(person: Person) -> None:
     draft = _kept_draft(in_force)
     _keep(draft)
     bar = st.container()
-    tabs = st.tabs(["Rules", "Tools", "Defaults", "JSON", "Versions"])
+    tabs = st.tabs(["Rules", "Tools", "Queues", "Defaults", "JSON", "Versions"])
     with tabs[0]:
         _edit_rules(draft)
     with tabs[1]:
         draft = _edited_tools(draft, person)
     with tabs[2]:
-        draft = _edited_defaults(draft)
+        _edit_queues(draft)
     with tabs[3]:
-        _edit_json(draft)
+        draft = _edited_defaults(draft)
     with tabs[4]:
+        _edit_json(draft)
+    with tabs[5]:
         _show_versions(versions, draft)
     _keep(draft)
     with bar:
@@ -281,14 +295,16 @@ def change_line(row: PreviewRow) -> Line:
 
 
 def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> None:
-    tabs = st.tabs(["Rules", "Tools", "JSON", "Versions"])
+    tabs = st.tabs(["Rules", "Tools", "Queues", "JSON", "Versions"])
     with tabs[0]:
         _show_rules(document.rules)
     with tabs[1]:
         st.dataframe(drafts.tool_columns(document.tools), column_config=_tool_config(), hide_index=True)
     with tabs[2]:
-        st.code(drafts.as_text(document), language=None)
+        _show_queues(document.queues)
     with tabs[3]:
+        st.code(drafts.as_text(document), language=None)
+    with tabs[4]:
         _show_versions(versions, None)
 
 
@@ -347,7 +363,7 @@ def _rule_dialog(place: int | None) -> None:
         _keep(draft.with_(rules=drafts.put(rules, made, at=place)))
         st.rerun()
     if rule is not None and place is not None:
-        _offer_moves(draft, place)
+        _offer_moves(draft, "rules", place)
 
 
 def _ask_rule(rule: Rule | None) -> dict[str, Any]:
@@ -410,18 +426,149 @@ def _rule_made(values: Mapping[str, Any]) -> Rule | None:
     return None
 
 
-def _offer_moves(draft: Draft, place: int) -> None:
-    rules = draft.document.rules
+def _offer_moves(draft: Draft, part: Literal["rules", "queues"], place: int) -> None:
+    rows: tuple[Part, ...] = getattr(draft.document, part)
     with st.container(horizontal=True):
         up = st.button("Move up", icon=":material/arrow_upward:", disabled=place == 0)
-        down = st.button("Move down", icon=":material/arrow_downward:", disabled=place == len(rules) - 1)
+        down = st.button("Move down", icon=":material/arrow_downward:", disabled=place == len(rows) - 1)
         removes = st.button("Remove", icon=":material/delete:", type="tertiary")
     if up or down:
-        _keep(draft.with_(rules=drafts.moved(rules, place, by=-1 if up else 1)))
+        _keep(draft.with_(**{part: drafts.moved(rows, place, by=-1 if up else 1)}))
         st.rerun()
     if removes:
-        _keep(draft.with_(rules=drafts.without(rules, place)))
+        _keep(draft.with_(**{part: drafts.without(rows, place)}))
         st.rerun()
+
+
+def _show_queues(queues: Sequence[Queue], *, on_press: Callable[[str], None] | None = None) -> None:
+    if not queues:
+        show_empty("No queues are described", "Rules and tools may send to any name then, and nothing is asked there.")
+        return
+    lines = [queue_line(number, queue, act="Edit" if on_press else "") for number, queue in enumerate(queues)]
+    show_list(f"{KEY}.queues", _QUEUE_COLUMNS, lines, caption="The queues, in their order", on_press=on_press)
+
+
+def queue_line(place: int, queue: Queue, *, act: str = "") -> Line:
+    """Return the queue's row."""
+    asks = [
+        f"a reason to {' or '.join(queue.reasons_for)}" if queue.reasons_for else "",
+        f"no {' or '.join(queue.hides)}" if queue.hides else "",
+        "blind second looks" if queue.blind else "",
+        "decisions one by one" if queue.one_by_one else "",
+    ]
+    late = [
+        f"due in {span(timedelta(seconds=queue.due_in))}" if queue.due_in else "",
+        f"then priority {queue.raise_to}" if queue.raise_to is not None else "",
+        f"then to {queue.move_to}" if queue.move_to else "",
+    ]
+    return Line(
+        id=str(place),
+        name=queue.name,
+        act=act,
+        cells={
+            "name": Cell(queue.name, under=queue.guidelines, tone="strong"),
+            "skills": Cell(", ".join(queue.skills)),
+            "asks": Cell(", ".join(filter(None, asks)), tone="quiet"),
+            "late": Cell(", ".join(filter(None, late)), tone="quiet"),
+        },
+    )
+
+
+def _edit_queues(draft: Draft) -> None:
+    st.caption("What is asked of the people who work in a queue, and what becomes of what they do not get to in time.")
+    _show_queues(draft.document.queues, on_press=_choose_queue)
+    _show_problems(list(queue_problems(draft.document)))
+    st.button("Add a queue", key=f"{KEY}.add_queue", icon=":material/add:", on_click=_choose_queue, args=(None,))
+    if f"{KEY}.opened_queue" in st.session_state:
+        place = st.session_state.pop(f"{KEY}.opened_queue")
+        _queue_dialog(place)
+
+
+def _choose_queue(place: str | None) -> None:
+    st.session_state[f"{KEY}.opened_queue"] = None if place is None else int(place)
+
+
+@st.dialog("Queue", width="large")
+def _queue_dialog(place: int | None) -> None:
+    draft: Draft = st.session_state[f"{KEY}.draft"]
+    queues = draft.document.queues
+    queue = queues[place] if place is not None and place < len(queues) else None
+    with st.form(f"{KEY}.queue.form", border=False):
+        values = _ask_queue(queue, draft.document)
+        applies = st.form_submit_button("Apply to the draft", type="primary")
+    if applies:
+        made, problems = drafts.queue_made(values, others=[each for each in queues if each is not queue])
+        _show_problems(problems)
+        if made is not None:
+            _keep(draft.with_(queues=drafts.put(queues, made, at=place)))
+            st.rerun()
+    if queue is not None and place is not None:
+        _offer_moves(draft, "queues", place)
+
+
+def _ask_queue(queue: Queue | None, document: PolicyDocument) -> dict[str, Any]:
+    known = queue or Queue(name="new")
+    first, second = st.columns(2)
+    values: dict[str, Any] = {
+        "name": first.text_input("Name", value=queue.name if queue else "", max_chars=128),
+        "skills": second.multiselect(
+            "Training that it asks for",
+            sorted({skill for each in document.queues for skill in each.skills}),
+            default=known.skills,
+            format_func=visible,
+            accept_new_options=True,
+            placeholder="none",
+            help="Only people who have every one of these can take its items. Type a new one, and give it to people "
+            "on the People screen.",
+        ),
+        "guidelines": st.text_area(
+            "Guidelines, read by whoever decides in it", value=known.guidelines, max_chars=4000, height=110
+        ),
+    }
+    hidable = [each for each in DecisionType if each is not DecisionType.REJECT or each in known.hides]
+    left, middle, right = st.columns(3)
+    values["reasons_for"] = left.multiselect(
+        "Decisions that need a reason",
+        list(DecisionType),
+        default=known.reasons_for,
+        format_func=humanised,
+        placeholder="none",
+    )
+    values["reasons"] = middle.multiselect(
+        "Reasons to choose from",
+        list(ReasonCode),
+        default=known.reasons,
+        format_func=humanised,
+        placeholder="any",
+    )
+    values["hides"] = right.multiselect(
+        "Decisions that cannot be made here", hidable, default=known.hides, format_func=humanised, placeholder="none"
+    )
+    targets = [name for name in queue_names(document) if queue is None or name != queue.name or name == queue.move_to]
+    if known.move_to and known.move_to not in targets:
+        targets.append(known.move_to)
+    due, raised, moves_to = st.columns(3)
+    values["due_in"] = due.number_input(
+        "Due in (min)",
+        min_value=0.0,
+        value=known.due_in / drafts.MINUTE if known.due_in else None,
+        step=15.0,
+        format="%.4g",
+        placeholder="as the defaults say",
+    )
+    values["raise_to"] = raised.number_input(
+        "Priority once it is late (0 first)", 0, 9, value=known.raise_to, placeholder="as it was"
+    )
+    values["move_to"] = moves_to.selectbox(
+        "Queue once it is late",
+        targets,
+        index=targets.index(known.move_to) if known.move_to else None,
+        format_func=visible,
+        placeholder="stays where it is",
+    )
+    values["blind"] = st.checkbox("Nobody sees what the others decided before the item is settled", value=known.blind)
+    values["one_by_one"] = st.checkbox("Each item is decided by itself, never several at once", value=known.one_by_one)
+    return values
 
 
 def _tool_config() -> dict[str, Any]:

@@ -417,10 +417,15 @@ def queue_problems(document: PolicyDocument) -> Iterator[str]:
         if queue is not None and queue not in known:
             yield f"{sender} sends to the queue {queue}, which the policy does not have; add it to the queues first."
     for each in document.queues:
-        if each.move_to == each.name:
-            yield f"The queue {each.name} moves what is overdue to itself."
-        if DecisionType.REJECT in each.hides:
-            yield f"The queue {each.name} hides reject; a person must always be able to say no."
+        yield from own_problems(each)
+
+
+def own_problems(queue: Queue) -> Iterator[str]:
+    """Yield what is wrong with a queue whatever stands beside it, each in a sentence."""
+    if queue.move_to == queue.name:
+        yield f"The queue {queue.name} moves what is overdue to itself."
+    if DecisionType.REJECT in queue.hides:
+        yield f"The queue {queue.name} hides reject; a person must always be able to say no."
 
 
 def compiled(document: PolicyDocument) -> "CompiledPolicy":

@@ -22,6 +22,7 @@ from agents.protocol import (
     Action,
     Approve,
     Decision,
+    DecisionType,
     Edit,
     Execution,
     Outcome,
@@ -30,7 +31,9 @@ from agents.protocol import (
     Respond,
     Status,
 )
+from review.governance import PolicyBook
 from review.items import ReasonCode
+from review.policy import Queue
 from review.verify import MANIFEST
 from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
 from tests.browser.house import House
@@ -344,6 +347,46 @@ def test_a_rule_is_written_tried_and_put_in_force(ada: Visitor, agent: WorkingAg
     assert "Letters are for people." in told
     assert not before.done()
     assert agent.runs == []
+
+
+def test_a_queue_is_described_in_a_form_and_put_in_force(ada: Visitor, house: House) -> None:
+    name = f"letters-{uuid7().hex[-8:]}"
+    ada.go("Policy")
+    ada.page.get_by_role("tab", name="Queues").click()
+    ada.press("Add a queue")
+    dialog = ada.page.get_by_role("dialog")
+    ada.write("Name", "two words", leaves=False)
+    ada.write("Guidelines, read by whoever decides in it", "Read it *aloud* once.", leaves=False)
+    for label, option in (
+        ("Decisions that need a reason", "Reject"),
+        ("Decisions that cannot be made here", "Respond"),
+    ):
+        ada.choose(label, option)
+        ada.page.keyboard.press("Tab")  # An open list of options hides the rest of the form.
+    dialog.get_by_role("spinbutton", name="Due in (min)").fill("90")
+    dialog.get_by_text("Each item is decided by itself, never several at once").click()
+
+    ada.press("Apply to the draft")
+    expect(dialog.get_by_role("alert").filter(has_text="name")).to_have_count(1)
+    ada.write("Name", name, leaves=False)
+    ada.press("Apply to the draft")
+    expect(dialog).to_have_count(0)
+    expect(row(ada, name)).to_contain_text("a reason to reject, no respond, decisions one by one")
+    ada.write("Why", "Letters have a desk of their own.")
+    ada.press("Put in force")
+
+    ada.sees("is in force.")
+    document = PolicyBook(house.store).in_force("default").document
+    assert [queue for queue in document.queues if queue.name == name] == [
+        Queue(
+            name=name,
+            guidelines="Read it *aloud* once.",
+            reasons_for=(DecisionType.REJECT,),
+            hides=(DecisionType.RESPOND,),
+            due_in=90 * 60,
+            one_by_one=True,
+        )
+    ]
 
 
 def test_every_screen_fits_a_phone(ada: Visitor, house: House, agent: WorkingAgent) -> None:

@@ -458,6 +458,62 @@ def test_a_rule_is_replaced_added_or_taken_away() -> None:
     assert drafts.without([a, b, c], 1) == (a, c)
 
 
+QUEUE = Queue(
+    name="letters",
+    guidelines="Read it aloud.",
+    skills=("french",),
+    reasons_for=(DecisionType.REJECT,),
+    reasons=(ReasonCode.UNSAFE,),
+    hides=(DecisionType.RESPOND,),
+    due_in=5400,
+    raise_to=2,
+    move_to="general",
+    blind=True,
+    one_by_one=True,
+)
+
+
+def queue_values(**changes: object) -> dict[str, object]:
+    """Return what the form of a queue holds: that of QUEUE, with changes."""
+    return {**QUEUE.model_dump(), "due_in": 90.0, **changes}
+
+
+def test_a_queue_comes_back_from_its_form() -> None:
+    typed = queue_values(name=" letters ", guidelines="Read it aloud.\n", skills=["french", "french "])
+
+    assert drafts.queue_made(typed, others=[Queue(name="general")]) == (QUEUE, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "two words"}, "name"),
+        ({"skills": [" "]}, "skills"),
+        ({"due_in": 0.001}, "due in"),
+        ({"move_to": "letters"}, "The queue letters moves what is overdue to itself."),
+        ({"hides": [DecisionType.REJECT]}, "The queue letters hides reject; a person must always be able to say no."),
+        ({"name": "general", "move_to": None}, "The queue general stands in the policy already."),
+    ],
+)
+def test_a_queue_that_cannot_stand_is_refused_with_its_problem(changes: dict[str, object], problem: str) -> None:
+    queue, problems = drafts.queue_made(queue_values(**changes), others=[Queue(name="general")])
+
+    assert queue is None
+    assert [problem in told.replace("_", " ").lower() or problem in told for told in problems] == [True]
+
+
+def test_a_queue_shows_what_it_asks_for_and_what_becomes_of_the_late() -> None:
+    cells = policy_page.queue_line(0, QUEUE).cells
+
+    assert {name: cell.text for name, cell in cells.items()} == {
+        "name": "letters",
+        "skills": "french",
+        "asks": "a reason to reject, no respond, blind second looks, decisions one by one",
+        "late": "due in 1 h 30 min, then priority 2, then to general",
+    }
+
+
 def test_a_document_comes_back_from_its_own_text() -> None:
     document = PolicyDocument(rules=(a_rule("doubtful"),), tools=TOOLS, audit_rate=0.1)
 
