@@ -26,6 +26,10 @@ const ATTRIBUTES = {
 const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
 const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
 
+// While the page runs, the answer may be on the way; what is told once more then begins the run anew, and a page that
+// takes its time would never come to its end.
+const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
+
 // What goes on with another item, and what outlives the page until it is acknowledged.
 const LEAVES = new Set(["decide", "skip"]);
 const LASTS = new Set(["decide", "skip", "ask", "extend"]);
@@ -707,7 +711,7 @@ class Surface {
 
   tick() {
     this.drawClocks();
-    if (this.outbox.length && performance.now() - this.sentAt > RESEND_MS) this.send();
+    if (this.outbox.length && performance.now() - this.sentAt > RESEND_MS && !isRunning()) this.send();
     if (this.unsaved.size) this.saveSoon();
     const count = this.outbox.length;
     const words = this.isLate() ? `${count === 1 ? "One press is" : `${count} presses are`} not confirmed yet; kept here and sent again until ${count === 1 ? "it is" : "they are"}.` : "";

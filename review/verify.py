@@ -59,7 +59,8 @@ _HASH = 32
 _TAIL_BYTES = 1 << 20
 _MOST_TOLD = 1_000
 MOST_TRACED = 10_000
-_AT_ONCE = 1_000  # So many rows go to a process together.
+_AT_ONCE = 20  # So many rows are looked at together.
+_AT_ONCE_SHARED = 1_000  # So many go to another process together.
 _WORTH_SHARING = 32 << 20  # Bytes of an export below which other processes take longer to start than they save.
 _SHAPE = "the file's form was changed, as a spreadsheet does when it saves: export again, and do not save it from there"
 
@@ -697,7 +698,7 @@ class Verifier:
         """Yield each row as ``_records`` does, and what it says where it is genuine."""
         is_shared = self._processes > 1 and file.seek(0, io.SEEK_END) >= _WORTH_SHARING
         file.seek(0)
-        batches = _batches(_records(file, self.report))
+        batches = _batches(_records(file, self.report), _AT_ONCE_SHARED if is_shared else _AT_ONCE)
         manifest = self.manifest
         if manifest is None:
             yield from ((*record, None) for record in itertools.chain.from_iterable(batches))
@@ -842,8 +843,8 @@ _Batch = tuple[_Record, ...]
 _Look = Callable[[list[bytes]], list[_Genuine | None]]
 
 
-def _batches(records: Iterator[_Record]) -> Iterator[_Batch]:
-    while batch := tuple(itertools.islice(records, _AT_ONCE)):
+def _batches(records: Iterator[_Record], size: int) -> Iterator[_Batch]:
+    while batch := tuple(itertools.islice(records, size)):
         yield batch
 
 

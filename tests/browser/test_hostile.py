@@ -11,7 +11,7 @@ from agents.protocol import Run as RunInfo
 from pages.rendering import visible
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE_MS, Visitor
 from tests.builders import a_request
 
 pytestmark = pytest.mark.browser
@@ -232,7 +232,10 @@ def test_the_forms_show_every_payload_as_text(ada: Visitor, agent: WorkingAgent)
 
     ada.press("Reveal")
     ada.press("Edit")
-    expect(ada.page.get_by_role("textbox", name="argument 1", exact=True)).to_have_value(PAYLOADS[1])
+    # Hundreds of fields: more than any tool has, and more than a busy machine draws in half a minute.
+    first = ada.page.get_by_role("textbox", name="argument 1", exact=True)
+    expect(first).to_have_value(PAYLOADS[1], timeout=4 * PATIENCE_MS)
+    ada.wait(patience_ms=4 * PATIENCE_MS)
     is_text_only(ada)
     ada.page.get_by_text("JSON", exact=True).click()
     written = ada.page.get_by_role("textbox", name="Arguments as JSON")

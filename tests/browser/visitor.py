@@ -104,10 +104,10 @@ class Visitor:
         self.page.goto(self.house.url + path)
         self.wait()
 
-    def wait(self) -> None:
+    def wait(self, *, patience_ms: float = PATIENCE_MS) -> None:
         """Wait until the page is drawn to its end."""
         idle = '[data-testid="stApp"][data-test-script-state="notRunning"]'
-        expect(self.page.locator(idle)).to_be_attached()
+        expect(self.page.locator(idle)).to_be_attached(timeout=patience_ms)
 
     def look(self) -> None:
         """Look until the page stands still as long as a press needs to count."""

@@ -677,7 +677,7 @@ def test_processes_that_share_the_rows_find_what_one_finds_alone(
     ]
     alone = export.verified(list(chain(*tampered)), "--processes", "1")
     monkeypatch.setattr(verify, "_WORTH_SHARING", 0)
-    monkeypatch.setattr(verify, "_AT_ONCE", 90)
+    monkeypatch.setattr(verify, "_AT_ONCE_SHARED", 90)
 
     assert export.verified(list(chain(*tampered)), "--processes", "2") == alone
     assert (alone[0], {kind for _, _, kind in problems(alone[1])}) == (
