@@ -161,12 +161,7 @@ def open_house(settings: Settings) -> Iterator[House]:
 
 
 def _places(settings: Settings) -> list[Place]:
-    outbound = Outbound(
-        hosts=settings.outbound_hosts,
-        private_hosts=settings.outbound_private_hosts,
-        allows_private=settings.outbound_private,
-        allows_loopback=True,
-    )
+    outbound = Outbound.allowed_by(settings, allows_loopback=True)
     return [place_at(url.get_secret_value(), outbound) for url in settings.anchors]
 
 

@@ -244,8 +244,8 @@ class GraphDesk:
 
     def _sound(self, config: RunnableConfig) -> _Way[StateSnapshot]:
         snapshot: StateSnapshot = yield self._look(config)
-        if _bricked_in(snapshot):
-            yield self._take_back(snapshot)
+        if bricked := _bricked_in(snapshot):
+            yield self._take_back([*bricked, (snapshot.config, _NO_TASK)])
             snapshot = yield self._look(config)
             if _bricked_in(snapshot):
                 raise ThreadBrickedError
@@ -473,12 +473,11 @@ class GraphDesk:
             lambda: self._graph.abulk_update_state(config, steps),
         )
 
-    def _take_back(self, snapshot: StateSnapshot) -> _Doing:
+    def _take_back(self, kept: Sequence[tuple[RunnableConfig, str]]) -> _Doing:
         """Write over each answer that a task failed on: it waits again for what it asked, and nothing is done again."""
         saver = self._graph.checkpointer
         if not isinstance(saver, BaseCheckpointSaver):
             raise ThreadBrickedError
-        kept = [*_bricked_in(snapshot), (snapshot.config, _NO_TASK)]
 
         def now() -> None:
             for place, task_id in kept:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import streamlit as st
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from agents.protocol import DecisionType, Route
 from pages import drafts
-from pages.drafts import Draft
+from pages.drafts import Draft, P
 from pages.rendering import (
     Markup,
     chip,
@@ -340,22 +341,31 @@ def rule_line(place: int, rule: Rule, *, act: str = "") -> Line:
 
 def _edit_rules(draft: Draft) -> None:
     st.caption("The first rule that holds answers. Where none holds, the autonomy of the tool does.")
-    _show_rules(draft.document.rules, on_press=_choose_rule)
-    st.button("Add a rule", key=f"{KEY}.add", icon=":material/add:", on_click=_choose_rule, args=(None,))
-    if f"{KEY}.rule" in st.session_state:
-        place = st.session_state.pop(f"{KEY}.rule")
-        _rule_dialog(place)
+    _show_rules(draft.document.rules, on_press=partial(_choose, "rule"))
+    _offer_dialog("rule", _rule_dialog)
 
 
-def _choose_rule(place: str | None) -> None:
-    st.session_state[f"{KEY}.rule"] = None if place is None else int(place)
+def _offer_dialog(part: str, dialog: Callable[[int | None], None]) -> None:
+    """Offer to add a part, a rule or a queue, and open the dialog of the one that was chosen."""
+    st.button(f"Add a {part}", key=f"{KEY}.add_{part}", icon=":material/add:", on_click=_choose, args=(part, None))
+    if f"{KEY}.opened_{part}" in st.session_state:
+        dialog(st.session_state.pop(f"{KEY}.opened_{part}"))
+
+
+def _choose(part: str, place: str | None) -> None:
+    st.session_state[f"{KEY}.opened_{part}"] = None if place is None else int(place)
+
+
+def _at(parts: Sequence[P], place: int | None) -> P | None:
+    """Return the part at the place; None where one is to be added, or it is gone by now."""
+    return parts[place] if place is not None and place < len(parts) else None
 
 
 @st.dialog("Rule", width="large")
 def _rule_dialog(place: int | None) -> None:
     draft: Draft = st.session_state[f"{KEY}.draft"]
     rules = draft.document.rules
-    rule = rules[place] if place is not None and place < len(rules) else None
+    rule = _at(rules, place)
     with st.form(f"{KEY}.rule.form", border=False):
         values = _ask_rule(rule)
         applies = st.form_submit_button("Apply to the draft", type="primary")
@@ -476,23 +486,16 @@ def queue_line(place: int, queue: Queue, *, act: str = "") -> Line:
 
 def _edit_queues(draft: Draft) -> None:
     st.caption("What is asked of the people who work in a queue, and what becomes of what they do not get to in time.")
-    _show_queues(draft.document.queues, on_press=_choose_queue)
+    _show_queues(draft.document.queues, on_press=partial(_choose, "queue"))
     _show_problems(list(queue_problems(draft.document)))
-    st.button("Add a queue", key=f"{KEY}.add_queue", icon=":material/add:", on_click=_choose_queue, args=(None,))
-    if f"{KEY}.opened_queue" in st.session_state:
-        place = st.session_state.pop(f"{KEY}.opened_queue")
-        _queue_dialog(place)
-
-
-def _choose_queue(place: str | None) -> None:
-    st.session_state[f"{KEY}.opened_queue"] = None if place is None else int(place)
+    _offer_dialog("queue", _queue_dialog)
 
 
 @st.dialog("Queue", width="large")
 def _queue_dialog(place: int | None) -> None:
     draft: Draft = st.session_state[f"{KEY}.draft"]
     queues = draft.document.queues
-    queue = queues[place] if place is not None and place < len(queues) else None
+    queue = _at(queues, place)
     with st.form(f"{KEY}.queue.form", border=False):
         values = _ask_queue(queue, draft.document)
         applies = st.form_submit_button("Apply to the draft", type="primary")

@@ -275,12 +275,7 @@ class ProviderClient:
 
 
 def _outbound() -> Outbound:
-    settings = services().settings
-    return Outbound(
-        hosts=settings.outbound_hosts,
-        private_hosts=settings.outbound_private_hosts,
-        allows_private=settings.outbound_private,
-    )
+    return Outbound.allowed_by(services().settings)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx2
 
 from review.errors import ReviewError
-from review.settings import is_loopback_host
+from review.settings import Settings, is_loopback_host
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -77,6 +77,16 @@ class Outbound:
         self._allows_private = allows_private
         self._allows_loopback = allows_loopback
         self._timeout_s = timeout_s
+
+    @classmethod
+    def allowed_by(cls, settings: Settings, *, allows_loopback: bool = False) -> "Outbound":
+        """Return one that reaches what the settings of the house allow."""
+        return cls(
+            hosts=settings.outbound_hosts,
+            private_hosts=settings.outbound_private_hosts,
+            allows_private=settings.outbound_private,
+            allows_loopback=allows_loopback,
+        )
 
     def checked(self, url: str) -> httpx2.URL:
         """Return the address, if by its form something may be posted there. Raises AddressRefusedError."""

@@ -61,6 +61,7 @@ _MOST_TOLD = 1_000
 MOST_TRACED = 10_000
 _AT_ONCE = 20  # So many rows are looked at together.
 _AT_ONCE_SHARED = 1_000  # So many go to another process together.
+_MOST_PROCESSES = 61  # More than that Windows does not wait for.
 _WORTH_SHARING = 32 << 20  # Bytes of an export below which other processes take longer to start than they save.
 _SHAPE = "the file's form was changed, as a spreadsheet does when it saves: export again, and do not save it from there"
 
@@ -860,7 +861,7 @@ def _alone(look: _Look, batches: Iterator[_Batch]) -> Iterator[tuple[_Batch, lis
 def _shared(look: _Look, batches: Iterator[_Batch], processes: int) -> Iterator[tuple[_Batch, list[_Genuine | None]]]:
     """Let processes of their own look at the rows; no more than two batches for each are read ahead."""
     begun: deque[tuple[_Batch, Future[list[_Genuine | None]]]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(processes, _MOST_PROCESSES), mp_context=multiprocessing.get_context("spawn")) as pool:
         for batch in batches:
             begun.append((batch, pool.submit(look, _raw(batch))))
             if len(begun) > 2 * processes:

@@ -141,6 +141,8 @@ def test_an_admin_gives_roles_and_ends_sessions_on_the_people_screen(
     signs_in(mary, "mary")
     mary.sees("Nothing is waiting for you")
     signs_in(grace, "grace", "/people")
+    expect(grace.page.get_by_role("button", name="Show: Mary Shelley")).to_be_visible()
+    grace.look()
     grace.page.get_by_role("button", name="Show: Mary Shelley").click()
 
     grace.press("Sign out everywhere")
