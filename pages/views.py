@@ -62,32 +62,40 @@ def offer_views(person: Person, screen: str, widgets: Widgets) -> None:
     if current is not None and current.chosen != now:
         current = None
     _tell_address(screen, current)
-    label = f"View: {visible(current.name)}" if current else "Views"
-    with st.popover(label, icon=":material/bookmarks:", key=f"{screen}.views"):
+    with st.popover("Views", icon=":material/bookmarks:", key=f"{screen}.views"):
         mine = services().views.mine(person, screen)
-        if not mine:
+        if current is not None:
+            draw(element("p", f"This is “{current.name}”. Who has the page's address opens the same."))
+        elif not mine:
             draw(element("p", "Keep what is chosen here under a name, and find it again.", class_="so-quiet so-small"))
-        for view in mine:
-            _offer(person, screen, widgets, view)
-        _ask_name(person, screen, now, current if current in mine else None)
+        if mine:
+            # No button bears the name of a view: labels are Markdown.
+            st.selectbox(
+                "Open a view",
+                mine,
+                index=None,
+                placeholder="Choose one of yours",
+                format_func=lambda view: visible(view.name),
+                key=f"{screen}.view.opened",
+                on_change=_open_chosen,
+                args=(screen, widgets),
+            )
+        own = current if current in mine else None
+        _ask_name(person, screen, now, own)
+        if own is not None:
+            st.button(
+                "Remove this view",
+                key=f"{screen}.view.remove",
+                icon=":material/delete:",
+                on_click=lambda: act_as(person, partial(_remove, view=own)),
+            )
 
 
-def _offer(person: Person, screen: str, widgets: Widgets, view: View) -> None:
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.button(
-            visible(view.name),
-            key=f"{screen}.view.open.{view.id}",
-            type="tertiary",
-            on_click=_apply,
-            args=(screen, widgets, view),
-        )
-        st.button(
-            "Remove",
-            key=f"{screen}.view.remove.{view.id}",
-            type="tertiary",
-            icon=":material/delete:",
-            on_click=lambda: act_as(person, partial(_remove, view=view)),
-        )
+def _open_chosen(screen: str, widgets: Widgets) -> None:
+    view: View | None = st.session_state[f"{screen}.view.opened"]
+    if view is not None:
+        _apply(screen, widgets, view)
+        st.session_state[f"{screen}.view.opened"] = None
 
 
 def _ask_name(person: Person, screen: str, now: Mapping[str, JsonValue], current: View | None) -> None:
@@ -102,8 +110,6 @@ def _ask_name(person: Person, screen: str, now: Mapping[str, JsonValue], current
                 st.form_submit_button(
                     "Rename it", on_click=lambda: act_as(person, partial(_rename, screen=screen, view=current))
                 )
-    if current is not None:
-        draw(element("p", "Who has this page's address opens the same view.", class_="so-quiet so-small"))
 
 
 def _keep(person: Person, *, screen: str, now: Mapping[str, JsonValue]) -> None:

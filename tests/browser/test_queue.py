@@ -120,21 +120,19 @@ def test_a_view_is_kept_opened_by_a_colleague_and_removed(
     ada, lin = bystanders("Ada Lovelace", "/queue"), bystanders("Lin", "/overview")
     ada.choose("Agent", agent.name)
     ada.choose("Sorted by", "Oldest")
-    ada.button("Views").click()
+    ada.press("Views")
     ada.write("Name", "My <b>agent</b>", leaves=False)
     ada.press("Keep this view")
-    ada.sees("View: My <b>agent</b>")
+    ada.sees("This is “My <b>agent</b>”.")
 
     lin.open(ada.page.url.removeprefix(ada.house.url))
     expect(row(lin, agent.name)).to_have_count(1)
     expect(lin.page.get_by_role("combobox", name="Sorted by")).to_have_value("Oldest")
 
     ada.choose("Sorted by", "Newest")
-    ada.button("Views").click()
-    ada.press("My <b>agent</b>")
+    ada.choose("Open a view", "My <b>agent</b>")
     expect(ada.page.get_by_role("combobox", name="Sorted by")).to_have_value("Oldest")
-    ada.button("View: My <b>agent</b>").click()
-    ada.press("Remove")
+    ada.press("Remove this view")
     ada.sees("is removed.")
 
 
