@@ -67,6 +67,7 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
+from review.views import Views
 
 HERE = Path(__file__).resolve().parent
 WORKSPACE = LOCAL_OPERATOR.workspace
@@ -116,6 +117,7 @@ class House:
             roster=self.roster,
             switch=Switch(self.store),
             emergencies=Emergencies(self.store),
+            views=Views(self.store),
             settings=self.settings,
         )
 

@@ -34,6 +34,7 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts
 from review.store import Store
+from review.views import Views
 
 START_SECONDS = 20
 
@@ -67,6 +68,7 @@ class Console:
         self.roster = Roster(store)
         self.switch = Switch(store)
         self.emergencies = Emergencies(store)
+        self.views = Views(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -97,6 +99,7 @@ class Console:
             roster=self.roster,
             switch=self.switch,
             emergencies=self.emergencies,
+            views=self.views,
             settings=settings or Settings(),
         )
 
