@@ -213,7 +213,8 @@ def _filter_unknown() -> None:
 def _ask_filter(person: Person) -> ItemFilter:
     policy = services().policies.in_force(person.workspace).document
     follow_view(person, KEY, _WIDGETS)
-    text = st.text_input(
+    top = st.container(horizontal=True, vertical_alignment="bottom")
+    text = top.text_input(
         "Search",
         placeholder="Search in what agents proposed, what they saw, and what was decided",
         icon=":material/search:",
@@ -229,6 +230,7 @@ def _ask_filter(person: Person) -> ItemFilter:
         execution = ask_one("Execution", _RAN, key=f"{KEY}.execution")
         by = ask_choice("Decided by", [person.name, "policy"], key=f"{KEY}.by", every="Anybody")
         since, until = ask_days("Submitted between", key=f"{KEY}.days")
+    with top:
         offer_views(person, KEY, _WIDGETS)
     return ItemFilter(
         statuses=(status,) if status else DECIDED,

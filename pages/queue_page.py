@@ -300,7 +300,7 @@ def _ask_filter(person: Person, policy: PolicyDocument) -> tuple[ItemFilter, Ord
             icon=":material/search:",
             key=f"{KEY}.text",
             persist_state="session",
-            width=220,
+            width=200,
         )
         order = st.selectbox(
             "Sorted by",
@@ -308,7 +308,7 @@ def _ask_filter(person: Person, policy: PolicyDocument) -> tuple[ItemFilter, Ord
             format_func=lambda value: _ORDERS[value],
             key=f"{KEY}.order",
             persist_state="session",
-            width=165,
+            width=150,
         )
         status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="All")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")

@@ -65,7 +65,7 @@ def offer_views(person: Person, screen: str, widgets: Widgets) -> None:
     with st.popover("Views", icon=":material/bookmarks:", key=f"{screen}.views"):
         mine = services().views.mine(person, screen)
         if current is not None:
-            draw(element("p", f"This is “{current.name}”. Who has the page's address opens the same."))
+            draw(element("p", f"This is “{current.name}”. Whoever has this page's address opens the same."))
         elif not mine:
             draw(element("p", "Keep what is chosen here under a name, and find it again.", class_="so-quiet so-small"))
         if mine:
