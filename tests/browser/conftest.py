@@ -26,7 +26,9 @@ FLAGS = [
 
 # A browser, a server and an agent share what is left of a busy machine: what a page did not show in time is looked for
 # once more, and the summary counts it. What was seen and is wrong is never tried again.
-TRIED_AGAIN = pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError", "(Locator|Page) expected", "strict mode violation"])
+TRIED_AGAIN = pytest.mark.flaky(
+    reruns=1, only_rerun=["TimeoutError", "(Locator|Page) expected", "strict mode violation"]
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
