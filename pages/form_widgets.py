@@ -34,6 +34,7 @@ from pages.forms import (
 )
 from pages.rendering import Place, as_text, chip, draw, element, visible
 
+_FEW = 4
 _MINUTE = timedelta(minutes=1)
 _LABEL = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{0,39}$")
 
@@ -66,8 +67,7 @@ def show_form(schema: Schema | None, args: Mapping[str, JsonValue], *, key: str)
         _show_json(base, f"{root}.json")
     else:
         page = _Page(result.errors, Sheet(base if result.args is None else result.args))
-        for member in opened(form_of(schema, base)).members:
-            _show_field(member, f"{root}{key_path(member.place)}", page)
+        _show_members(opened(form_of(schema, base)), root, page)
     if () in result.errors:
         _show_error(result.errors[()])
     return result
@@ -103,21 +103,12 @@ def _show_json(base: Args, key: str) -> None:
     )
 
 
-def _show_field(made: Field, own: str, page: _Page) -> None:
-    if opened(made).kind in (Kind.OBJECT, Kind.LIST) and not _is_counted(made):
-        # Below its name it has the whole width, however deep it stands.
-        _show_name(made)
-        _show_value(made, own, page)
-        return
-    name, widget = st.columns([1, 16] if _is_counted(made) else [3, 7], gap="small", vertical_alignment="top")
-    with name:
-        _show_name(made)
-    with widget:
-        _show_value(made, own, page)
-
-
-def _is_counted(made: Field) -> bool:
-    return bool(made.place) and isinstance(made.place[-1], int)
+def _show_members(made: Field, own: str, page: _Page) -> None:
+    # One grid, laid by the theme: columns would be three more elements a field, and a form of a hundred slow.
+    with st.container(key=f"fields.{own}", gap="small"):
+        for member in made.members:
+            _show_name(member)
+            _show_value(member, f"{own}{key_path(member.place[-1:])}", page)
 
 
 def _show_value(made: Field, own: str, page: _Page) -> None:
@@ -190,9 +181,9 @@ def _ask_standing(made: Field, own: str) -> Standing:
 
 def _show_object(made: Field, own: str, page: _Page) -> None:
     with st.container(border=True, gap="small"):
-        for member in made.members:
-            _show_field(member, f"{own}{key_path(member.place[-1:])}", page)
-        if not made.members:
+        if made.members:
+            _show_members(made, own, page)
+        else:
             draw(element("p", "It holds nothing; JSON can add to it.", class_="so-quiet so-small"))
 
 
@@ -201,8 +192,9 @@ def _show_list(made: Field, own: str, page: _Page) -> None:
     with st.container(border=True, gap="small"):
         for row, member in rows:
             with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-                with st.container():
-                    _show_field(member, f"{own}/{row}", page)
+                draw(element("p", member.name, class_="so-name so-strong so-counted"), width="content")
+                with st.container(gap="small"):
+                    _show_value(member, f"{own}/{row}", page)
                 st.button(
                     f"Remove {member.name}",
                     key=f"{own}/{row}.remove",
@@ -262,10 +254,20 @@ def _ask_boolean(made: Field, own: str) -> None:
 
 def _ask_choice(made: Field, own: str) -> None:
     choices = offered(made)
+    words = [_choice_text(choice) for choice in choices]
+    if len(words) <= _FEW and all(map(_LABEL.fullmatch, words)):
+        # Seen at a glance and taken by one press; and a browser draws a list far more slowly.
+        st.segmented_control(
+            options=range(len(words)),
+            default=initial(made),
+            format_func=lambda number: words[number],
+            **_common(made, own),
+        )
+        return
     st.selectbox(
         options=range(len(choices)),
         index=initial(made),
-        format_func=lambda number: _choice_text(choices[number]),
+        format_func=lambda number: words[number],
         placeholder="Choose",
         **_common(made, own),
     )

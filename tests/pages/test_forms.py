@@ -475,6 +475,24 @@ def test_typing_changes_one_argument() -> None:
     assert app.session_state.result == Edited(ARGS | {"amount": "400.00"})
 
 
+def test_few_plain_choices_lie_open_and_others_in_a_list() -> None:
+    app = AppTest.from_function(_choices).run()
+
+    app.segmented_control("form.0/few").set_value(1).run()
+    app.selectbox("form.0/marked").set_value(1).run()
+
+    assert app.session_state.result == Edited({"few": "web", "marked": "**b**"})
+
+
+def _choices() -> None:
+    import streamlit as st
+
+    from pages.form_widgets import show_form
+
+    schema = {"type": "object", "properties": {"few": {"enum": ["shop", "web"]}, "marked": {"enum": ["a", "**b**"]}}}
+    st.session_state.result = show_form(schema, {"few": "shop", "marked": "a"}, key="form")
+
+
 def test_rows_can_be_added_and_removed() -> None:
     app = AppTest.from_function(_form).run()
 
