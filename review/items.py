@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from agents.protocol import (
     Action,
@@ -131,6 +131,17 @@ class Rejection:
 
     item_id: UUID
     thread_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledCall:
+    """A call that was settled, as much of it as tells how like another call it is."""
+
+    item_id: UUID
+    digest: str
+    subject: str | None
+    args: dict[str, JsonValue]
+    settled_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
