@@ -14,7 +14,7 @@ from review.errors import ReviewError
 from review.people import Emergency, Person
 
 GLANCE_EVERY = timedelta(seconds=15)
-# Sooner than any fragment looks again, and longer than a page takes to be drawn.
+# Longer than a page takes to be drawn, and soon enough over that nothing is missed for long.
 _JUST_S = 1.0
 
 
@@ -32,7 +32,7 @@ def is_still_here(person: Person) -> bool:
 
 
 def was_just_drawn(drawn_at: float) -> bool:
-    """Tell whether a page drawn at this time (``time.monotonic()``) is being drawn still, and has just looked itself.
+    """Tell whether a page that was drawn at this time (``time.monotonic()``) has looked a moment ago itself.
 
     A fragment also runs with its page; what it looks for again by itself, the page has found out then.
     """

@@ -85,6 +85,8 @@ PERMISSION = Permission.DECIDE
 
 SETTLING = timedelta(milliseconds=SETTLING_MS)
 LOOK_EVERY = timedelta(seconds=2)
+# Whoever has something to decide is in no hurry to hear of what else there is; with many people it is half of all work.
+LOOK_AFTER_HELD_EVERY = timedelta(seconds=5)
 LOOKED_THROUGH = 50
 COUNTED = 500
 
@@ -272,7 +274,7 @@ def _stamps(items: Sequence[ReviewItem]) -> frozenset[tuple[object, ...]]:
     return frozenset((item.id, item.version, item.epoch, item.notes) for item in items)
 
 
-@st.fragment(run_every=LOOK_EVERY)
+@st.fragment(run_every=LOOK_AFTER_HELD_EVERY)
 def _watch_held(
     person: Person, stamps: frozenset[tuple[object, ...]], known: frozenset[UUID] | None, drawn_at: float
 ) -> None:
