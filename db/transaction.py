@@ -366,6 +366,7 @@ REMOVE_OPENINGS = (
 _SAVE_KEY = update(tables.agent_keys).where(
     tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
 )
+_FORGET_ASSERTIONS = delete(tables.assertions).where(tables.assertions.c.expires_at < bindparam("until"))
 _SAVE_SESSION = update(tables.sessions).where(tables.sessions.c.id == bindparam("was_id"))
 _REMOVE_PAUSE = delete(tables.pauses).where(
     tables.pauses.c.workspace == bindparam("of_workspace"),
@@ -510,6 +511,7 @@ class _Inserts:
         self.policy = unless_known(tables.policies, "workspace", "number")
         self.agent = unless_known(tables.agents, "workspace", "name")
         self.pause = unless_known(tables.pauses, "workspace", "agent", "tool")
+        self.assertion = unless_known(tables.assertions, "workspace", "prefix", "id")
         member = insert_into(tables.members)
         key = ("workspace", "iss", "sub")
         self.member: Insert = member.on_conflict_do_update(
@@ -1171,10 +1173,15 @@ class WriteTransaction(ReadTransaction):
                 "expires_at": key.expires_at,
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
-                "per_minute": key.per_minute,
-                "most_waiting": key.most_waiting,
+                **rows.limit_values(key.limits),
             },
         )
+
+    def use_assertion(self, key: AgentKey, assertion_id: str, *, until: datetime) -> bool:
+        """Keep that the key's agent used the assertion, and forget what has expired; False where it was used before."""
+        self._connection.execute(_FORGET_ASSERTIONS, {"until": self.now})
+        values = {"workspace": key.workspace, "prefix": key.prefix, "id": assertion_id, "expires_at": until}
+        return self._write(self._inserts.assertion, values)
 
     def add_session(self, session: Session) -> None:
         """Keep a new session."""

@@ -383,6 +383,9 @@ class Writing(Reading, Protocol):
     def save_key(self, key: AgentKey) -> None:
         """Replace the key's expiry, revocation, last use and limits."""
 
+    def use_assertion(self, key: AgentKey, assertion_id: str, *, until: datetime) -> bool:
+        """Keep that the key's agent used the assertion, and forget what has expired; False where it was used before."""
+
     def add_session(self, session: Session) -> None:
         """Keep a new session."""
 
