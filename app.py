@@ -68,6 +68,7 @@ from review.settings import Settings
 from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
 from review.tokens import Tokens
+from review.views import Views
 
 HERE = Path(__file__).resolve().parent
 WORKSPACE = LOCAL_OPERATOR.workspace
@@ -117,6 +118,7 @@ class House:
             roster=self.roster,
             switch=Switch(self.store),
             emergencies=Emergencies(self.store),
+            views=Views(self.store),
             settings=self.settings,
         )
 

@@ -37,6 +37,7 @@ from review.items import (
     Rejection,
     ReviewItem,
     Tool,
+    View,
 )
 from review.people import Agent, AgentKey, Emergency, Limits, Member, Pause, Person, Role, Session, SignInLink
 from review.policy import Policy, PolicyDocument
@@ -672,6 +673,18 @@ def emergency_values(emergency: Emergency) -> Values:
 def emergency_from(row: Row[Any]) -> Emergency:
     """Return the emergency in a row of all columns."""
     return Emergency(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+
+
+def view_values(view: View) -> Values:
+    """Return the row of a view."""
+    values = {column.name: getattr(view, column.name) for column in tables.views.c}
+    return {**values, "chosen": documents.written_under("chosen", dict(view.chosen))}
+
+
+def view_from(row: Row[Any]) -> View:
+    """Return the view in a row of all columns."""
+    values = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    return View(**{**values, "chosen": documents.read_under("chosen", values["chosen"])})
 
 
 def pause_values(pause: Pause) -> Values:

@@ -463,6 +463,23 @@ class EmergencyRow(Base):
     __table_args__ = (Index("ix_emergencies_until", "workspace", "until"),)
 
 
+class ViewRow(Base):
+    """What a person chose on a screen, kept under a name."""
+
+    __tablename__ = "views"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    screen: Mapped[str]
+    name: Mapped[str] = mapped_column(FreeText)
+    chosen: Mapped[str]
+    saved_at: Mapped[datetime]
+
+    __table_args__ = (Index("ux_views_name", "workspace", "iss", "sub", "screen", "name", unique=True),)
+
+
 class PauseRow(Base):
     """A hold on new permissions; an empty agent or tool stands for every one."""
 
@@ -516,5 +533,6 @@ links = table(LinkRow)
 members = table(MemberRow)
 pauses = table(PauseRow)
 emergencies = table(EmergencyRow)
+views = table(ViewRow)
 item_words = table(ItemWordsRow)
 index_marks = table(IndexMarkRow)

@@ -66,6 +66,7 @@ from review.items import (
     Rejection,
     ReviewItem,
     Tool,
+    View,
 )
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
@@ -322,6 +323,19 @@ _EMERGENCY = select(*tables.emergencies.c).where(
     tables.emergencies.c.workspace == bindparam("workspace"), tables.emergencies.c.id == bindparam("id")
 )
 _EMERGENCY_LOCKED = _EMERGENCY.with_for_update()
+_VIEWS = (
+    select(*tables.views.c)
+    .where(
+        tables.views.c.workspace == bindparam("workspace"),
+        tables.views.c.iss == bindparam("iss"),
+        tables.views.c.sub == bindparam("sub"),
+        tables.views.c.screen == bindparam("screen"),
+    )
+    .order_by(tables.views.c.name)
+)
+_OF_VIEW = and_(tables.views.c.workspace == bindparam("of_workspace"), tables.views.c.id == bindparam("of_id"))
+_VIEW = select(*tables.views.c).where(_OF_VIEW)
+_REMOVE_VIEW = delete(tables.views).where(_OF_VIEW)
 _PAUSES = (
     select(*tables.pauses.c)
     .where(tables.pauses.c.workspace == bindparam("workspace"))
@@ -522,6 +536,11 @@ class _Inserts:
         changing = ("ended_at", "reviewed_by", "reviewed_at", "finding")
         self.emergency: Insert = emergency.on_conflict_do_update(
             index_elements=["workspace", "id"], set_={name: emergency.excluded[name] for name in changing}
+        )
+        view = insert_into(tables.views)
+        self.view: Insert = view.on_conflict_do_update(
+            index_elements=["workspace", "id"],
+            set_={name: view.excluded[name] for name in ("name", "chosen", "saved_at")},
         )
         draft = insert_into(tables.drafts)
         self.draft: Insert = draft.on_conflict_do_update(
@@ -857,6 +876,16 @@ class ReadTransaction:
             statement = statement.where(tables.emergencies.c.until > until_after)
         found = self._connection.execute(statement, {"workspace": workspace, "limit": limit})
         return [rows.emergency_from(row) for row in found]
+
+    def view(self, workspace: str, view_id: UUID) -> View | None:
+        """Return a view of anybody in the workspace."""
+        row = self._connection.execute(_VIEW, {"of_workspace": workspace, "of_id": view_id}).one_or_none()
+        return None if row is None else rows.view_from(row)
+
+    def views(self, person: Person, screen: str) -> Sequence[View]:
+        """Return the person's views of the screen, by name."""
+        asked = {"workspace": person.workspace, "iss": person.iss, "sub": person.sub, "screen": screen}
+        return [rows.view_from(row) for row in self._connection.execute(_VIEWS, asked)]
 
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
@@ -1204,6 +1233,15 @@ class WriteTransaction(ReadTransaction):
     def keep_emergency(self, emergency: Emergency) -> None:
         """Keep an emergency as it is now."""
         self._write(self._inserts.emergency, rows.emergency_values(emergency))
+
+    def keep_view(self, view: View) -> None:
+        """Keep the view as it is now."""
+        self._write(self._inserts.view, rows.view_values(view))
+
+    def remove_view(self, view: View) -> None:
+        """Remove the view."""
+        asked = {"of_workspace": view.workspace, "of_id": view.id}
+        self.wrote = bool(self._connection.execute(_REMOVE_VIEW, asked).rowcount) or self.wrote
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

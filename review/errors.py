@@ -150,6 +150,36 @@ class DraftTooLargeError(ReviewError):
         )
 
 
+class ViewNotFoundError(ReviewError):
+    """There is no such view, or it is another's."""
+
+    code = "view_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such view any more; whoever kept it may have removed it.")
+
+
+class ViewFault(StrEnum):
+    """Why a view cannot be kept, in the words of whoever tried."""
+
+    NAMELESS = "A view needs a name, of up to 80 characters."
+    TAKEN = "You have another view of that name."
+    LARGE = "What is chosen is too much to keep; search for fewer words."
+    MANY = "You have a hundred views of this screen; remove one first."
+
+
+class ViewRefusedError(ReviewError):
+    """A view cannot be kept so."""
+
+    code = "view_refused"
+    status = 422
+
+    def __init__(self, fault: ViewFault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
 class UndoTooLateError(ReviewError):
     """The decision counts by now, so that it cannot be taken back any more."""
 

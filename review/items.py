@@ -1,12 +1,13 @@
 """The review item, from proposal to outcome, and what may be asked about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from agents.protocol import (
     Action,
@@ -337,6 +338,20 @@ class Page(Generic[T]):
 
     rows: tuple[T, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person chose on a screen (filters, order, search words), kept under a name; ``chosen`` is the screen's."""
+
+    workspace: str
+    id: UUID
+    iss: str
+    sub: str
+    screen: str
+    name: str
+    chosen: Mapping[str, JsonValue]
+    saved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from review.settings import Settings
 from review.signing import Receipts
 from review.store import Store
 from review.tokens import Tokens
+from review.views import Views
 
 START_SECONDS = 20
 
@@ -68,6 +69,7 @@ class Console:
         self.roster = Roster(store)
         self.switch = Switch(store)
         self.emergencies = Emergencies(store)
+        self.views = Views(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -98,6 +100,7 @@ class Console:
             roster=self.roster,
             switch=self.switch,
             emergencies=self.emergencies,
+            views=self.views,
             settings=settings or Settings(),
         )
 

@@ -152,6 +152,12 @@ class Visitor:
         field.press("Enter")
         self.wait()
 
+    def reads_title(self, text: str) -> None:
+        """Expect the text in the screen's one title; while a view gives way to another, two stand there."""
+        titles = self.page.get_by_role("heading", level=1)
+        expect(titles).to_have_count(1)
+        expect(titles.first).to_contain_text(text)
+
     def sees(self, text: str) -> None:
         """Expect the text on the screen."""
         expect(self.page.get_by_text(text).first).to_be_visible()
