@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
+from agents.credentials import PrivateKeyJwt
 from agents.protocol import Approve, Decision, Status
 from app import COMMAND_LINE, WORKSPACE, House, Memory, _lifespan, main, make_app, open_house
 from review import verify
