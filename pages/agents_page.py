@@ -205,7 +205,7 @@ def _ask_public_key(person: Person) -> None:
             placeholder="-----BEGIN PUBLIC KEY-----",
             key=f"{KEY}.register.public_key",
             max_chars=20_000,
-            help="PEM, JWK or JWK set: Ed25519, P-256, P-384, P-521, or RSA of 2,048 bits and more",
+            help="PEM, JWK or JWK set: Ed25519, P-256, P-384, P-521, or RSA of 3,072 bits and more",
         )
         st.form_submit_button("Register it", type="primary", icon=":material/key:", on_click=_register, args=(person,))
     st.caption(

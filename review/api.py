@@ -69,6 +69,7 @@ QUICK_BYTES = 32 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _JSON = re.compile(r"^application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 16
 _NO_STORE = {"Cache-Control": "no-store"}
 _log = logging.getLogger("signoff.api")
 
@@ -345,6 +346,7 @@ def _add_public_routes(api: FastAPI, doors: Doors) -> None:
 _TOKEN_BODY = {
     "type": "object",
     "required": ["grant_type", "client_assertion_type", "client_assertion"],
+    "maxProperties": MOST_FIELDS,
     "properties": {
         "grant_type": {"const": GRANT_TYPE},
         "client_assertion_type": {"const": ASSERTION_TYPE},
@@ -352,6 +354,7 @@ _TOKEN_BODY = {
         "client_id": {"type": "string", "description": "the key's prefix; where given, the assertion's iss"},
         "scope": {"const": SCOPE},
     },
+    "additionalProperties": {"type": "string"},
 }
 
 
@@ -380,7 +383,7 @@ async def _form(request: Request) -> dict[str, str]:
         raise RequestRefusedError(415, "not_a_form", f"Send the body as Content-Type: {_FORM}.")
     try:
         fields = parse_qsl(
-            (await _body(request)).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=16
+            (await _body(request)).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MOST_FIELDS
         )
     except ValueError as error:
         raise TokenRefusedError(TokenFault.REQUEST) from error

@@ -31,7 +31,8 @@ MOST_PUBLIC_KEYS = 5
 
 _KINDS: dict[str, type[OKPKey | ECKey | RSAKey]] = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}
 _CURVES = frozenset({"Ed25519", "P-256", "P-384", "P-521"})
-_RSA_BITS = range(2048, 8193)
+# Fewer bits than 3,072 are not as strong as the other kinds are.
+_RSA_BITS = range(3072, 8193)
 _TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -173,7 +174,7 @@ def _pem_as_jwk(text: str) -> object:
     raise PublicKeyRefusedError(why=_WRONG_KIND)
 
 
-_WRONG_KIND = "it is none of Ed25519, P-256, P-384, P-521 and RSA of 2,048 to 8,192 bits"
+_WRONG_KIND = "it is none of Ed25519, P-256, P-384, P-521 and RSA of 3,072 to 8,192 bits"
 
 
 def _from_jwk(member: object) -> PublicKey:

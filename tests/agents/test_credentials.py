@@ -34,7 +34,7 @@ OF_EACH_KIND: dict[str, Signing] = {
     "Ed25519": KEY,
     "P-256": ECKey.generate_key("P-256"),
     "P-521": ECKey.generate_key("P-521"),
-    "RSA": RSAKey.generate_key(2048),
+    "RSA": RSAKey.generate_key(3072),
 }
 
 MINE = PrivateKeyJwt("0123456789ab", KEY.as_pem(private=True))
