@@ -67,6 +67,8 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
+from review.tokens import Tokens
+from review.views import Views
 
 HERE = Path(__file__).resolve().parent
 WORKSPACE = LOCAL_OPERATOR.workspace
@@ -115,6 +117,7 @@ class House:
             roster=self.roster,
             switch=Switch(self.store),
             emergencies=Emergencies(self.store),
+            views=Views(self.store),
             settings=self.settings,
         )
 
@@ -141,7 +144,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             store=store,
             receipts=receipts,
             policies=policies,
-            keys=KeyRing(store),
+            keys=KeyRing(store, Tokens(receipts, settings.origins)),
             intake=Intake(store, receipts, policies, shares=Shares(store, most_waiting=settings.most_waiting)),
             desk=desk,
             board=Board(store, policies, desk),
@@ -428,6 +431,16 @@ def key_create(settings: Settings, options: argparse.Namespace) -> None:
         _say(f"Key of {key.agent}, good until {key.expires_at:%Y-%m-%d}, shown this once: {text}")
 
 
+def key_register(settings: Settings, options: argparse.Namespace) -> None:
+    """Register an agent's public key (PEM, JWK or JWK set), and print its client id as the last word."""
+    with open_house(settings) as house:
+        public_key = options.public_key.read_text(encoding="utf-8")
+        key = house.keys.register(
+            options.agent, options.workspace, COMMAND_LINE, public_key=public_key, limits=_limits(options)
+        )
+        _say(f"Public key of {key.agent}, good until {key.expires_at:%Y-%m-%d}; its client id: {key.prefix}")
+
+
 def key_renew(settings: Settings, options: argparse.Namespace) -> None:
     """Print the successor of a key, as the last word; the key itself stays good for the overlap."""
     with open_house(settings) as house:
@@ -443,8 +456,9 @@ def key_limit(settings: Settings, options: argparse.Namespace) -> None:
     """Hold a key to limits of its own; to those of the installation where none are given."""
     with open_house(settings) as house:
         key = house.keys.limit(options.prefix, options.workspace, COMMAND_LINE, limits=_limits(options))
-        pace = f"{key.per_minute or settings.submits_per_minute} submissions a minute"
-        _say(f"The key {key.prefix} of {key.agent}: {pace}, {key.most_waiting or settings.most_waiting} items waiting.")
+        pace = f"{key.limits.per_minute or settings.submits_per_minute} submissions a minute"
+        waiting = f"{key.limits.most_waiting or settings.most_waiting} items waiting"
+        _say(f"The key {key.prefix} of {key.agent}: {pace}, {waiting}.")
 
 
 def _limits(options: argparse.Namespace) -> Limits:
@@ -457,7 +471,8 @@ def key_list(settings: Settings, options: argparse.Namespace) -> None:
         for key in house.keys.keys(options.workspace):
             state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}"
             used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-            _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}")
+            form = "  public key" if key.is_public else ""
+            _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}{form}")
 
 
 def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
@@ -610,6 +625,9 @@ def _commands() -> argparse.ArgumentParser:
         _in_workspace(giving)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
     _with_limits(_in_workspace(_command(keys, key_create, "create"))).add_argument("agent")
+    registering = _with_limits(_in_workspace(_command(keys, key_register, "register")))
+    registering.add_argument("agent")
+    registering.add_argument("--public-key", type=Path, required=True, help="a file: PEM, JWK or JWK set")
     _with_limits(_in_workspace(_command(keys, key_limit, "limit"))).add_argument("prefix")
     _in_workspace(_command(keys, key_list, "list"))
     _in_workspace(_command(keys, key_revoke, "revoke")).add_argument("prefix")

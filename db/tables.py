@@ -371,7 +371,7 @@ class ToolRow(Base):
 
 
 class KeyRow(Base):
-    """An agent's bearer key: its prefix and the SHA-256 of its secret."""
+    """What an agent is let in by: a prefix with the SHA-256 of a secret, or with a document of public keys."""
 
     __tablename__ = "agent_keys"
 
@@ -387,6 +387,20 @@ class KeyRow(Base):
     last_used_at: Mapped[datetime | None]
     per_minute: Mapped[int | None]
     most_waiting: Mapped[int | None]
+    public_keys: Mapped[str | None]
+
+
+class AssertionRow(Base):
+    """An assertion that an agent proved itself by, until it could not be used again anyway."""
+
+    __tablename__ = "assertions"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_assertions_expires_at", "expires_at"),)
 
 
 class SessionRow(Base):
@@ -449,6 +463,23 @@ class EmergencyRow(Base):
     __table_args__ = (Index("ix_emergencies_until", "workspace", "until"),)
 
 
+class ViewRow(Base):
+    """What a person chose on a screen, kept under a name."""
+
+    __tablename__ = "views"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    iss: Mapped[str] = mapped_column(FreeText)
+    sub: Mapped[str] = mapped_column(FreeText)
+    screen: Mapped[str]
+    name: Mapped[str] = mapped_column(FreeText)
+    chosen: Mapped[str]
+    saved_at: Mapped[datetime]
+
+    __table_args__ = (Index("ux_views_name", "workspace", "iss", "sub", "screen", "name", unique=True),)
+
+
 class PauseRow(Base):
     """A hold on new permissions; an empty agent or tool stands for every one."""
 
@@ -496,10 +527,12 @@ policies = table(PolicyRow)
 agents = table(AgentRow)
 tools = table(ToolRow)
 agent_keys = table(KeyRow)
+assertions = table(AssertionRow)
 sessions = table(SessionRow)
 links = table(LinkRow)
 members = table(MemberRow)
 pauses = table(PauseRow)
 emergencies = table(EmergencyRow)
+views = table(ViewRow)
 item_words = table(ItemWordsRow)
 index_marks = table(IndexMarkRow)

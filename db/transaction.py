@@ -67,6 +67,7 @@ from review.items import (
     ReviewItem,
     SettledCall,
     Tool,
+    View,
 )
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
@@ -327,6 +328,19 @@ _EMERGENCY = select(*tables.emergencies.c).where(
     tables.emergencies.c.workspace == bindparam("workspace"), tables.emergencies.c.id == bindparam("id")
 )
 _EMERGENCY_LOCKED = _EMERGENCY.with_for_update()
+_VIEWS = (
+    select(*tables.views.c)
+    .where(
+        tables.views.c.workspace == bindparam("workspace"),
+        tables.views.c.iss == bindparam("iss"),
+        tables.views.c.sub == bindparam("sub"),
+        tables.views.c.screen == bindparam("screen"),
+    )
+    .order_by(tables.views.c.name)
+)
+_OF_VIEW = and_(tables.views.c.workspace == bindparam("of_workspace"), tables.views.c.id == bindparam("of_id"))
+_VIEW = select(*tables.views.c).where(_OF_VIEW)
+_REMOVE_VIEW = delete(tables.views).where(_OF_VIEW)
 _PAUSES = (
     select(*tables.pauses.c)
     .where(tables.pauses.c.workspace == bindparam("workspace"))
@@ -371,6 +385,7 @@ REMOVE_OPENINGS = (
 _SAVE_KEY = update(tables.agent_keys).where(
     tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
 )
+_FORGET_ASSERTIONS = delete(tables.assertions).where(tables.assertions.c.expires_at < bindparam("until"))
 _SAVE_SESSION = update(tables.sessions).where(tables.sessions.c.id == bindparam("was_id"))
 _REMOVE_PAUSE = delete(tables.pauses).where(
     tables.pauses.c.workspace == bindparam("of_workspace"),
@@ -515,6 +530,7 @@ class _Inserts:
         self.policy = unless_known(tables.policies, "workspace", "number")
         self.agent = unless_known(tables.agents, "workspace", "name")
         self.pause = unless_known(tables.pauses, "workspace", "agent", "tool")
+        self.assertion = unless_known(tables.assertions, "workspace", "prefix", "id")
         member = insert_into(tables.members)
         key = ("workspace", "iss", "sub")
         self.member: Insert = member.on_conflict_do_update(
@@ -525,6 +541,11 @@ class _Inserts:
         changing = ("ended_at", "reviewed_by", "reviewed_at", "finding")
         self.emergency: Insert = emergency.on_conflict_do_update(
             index_elements=["workspace", "id"], set_={name: emergency.excluded[name] for name in changing}
+        )
+        view = insert_into(tables.views)
+        self.view: Insert = view.on_conflict_do_update(
+            index_elements=["workspace", "id"],
+            set_={name: view.excluded[name] for name in ("name", "chosen", "saved_at")},
         )
         draft = insert_into(tables.drafts)
         self.draft: Insert = draft.on_conflict_do_update(
@@ -872,6 +893,16 @@ class ReadTransaction:
         found = self._connection.execute(statement, {"workspace": workspace, "limit": limit})
         return [rows.emergency_from(row) for row in found]
 
+    def view(self, workspace: str, view_id: UUID) -> View | None:
+        """Return a view of anybody in the workspace."""
+        row = self._connection.execute(_VIEW, {"of_workspace": workspace, "of_id": view_id}).one_or_none()
+        return None if row is None else rows.view_from(row)
+
+    def views(self, person: Person, screen: str) -> Sequence[View]:
+        """Return the person's views of the screen, by name."""
+        asked = {"workspace": person.workspace, "iss": person.iss, "sub": person.sub, "screen": screen}
+        return [rows.view_from(row) for row in self._connection.execute(_VIEWS, asked)]
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
         return [rows.pause_from(row) for row in self._connection.execute(_PAUSES, {"workspace": workspace})]
@@ -1187,10 +1218,15 @@ class WriteTransaction(ReadTransaction):
                 "expires_at": key.expires_at,
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
-                "per_minute": key.per_minute,
-                "most_waiting": key.most_waiting,
+                **rows.limit_values(key.limits),
             },
         )
+
+    def use_assertion(self, key: AgentKey, assertion_id: str, *, until: datetime) -> bool:
+        """Keep that the key's agent used the assertion, and forget what has expired; False where it was used before."""
+        self._connection.execute(_FORGET_ASSERTIONS, {"until": self.now})
+        values = {"workspace": key.workspace, "prefix": key.prefix, "id": assertion_id, "expires_at": until}
+        return self._write(self._inserts.assertion, values)
 
     def add_session(self, session: Session) -> None:
         """Keep a new session."""
@@ -1213,6 +1249,15 @@ class WriteTransaction(ReadTransaction):
     def keep_emergency(self, emergency: Emergency) -> None:
         """Keep an emergency as it is now."""
         self._write(self._inserts.emergency, rows.emergency_values(emergency))
+
+    def keep_view(self, view: View) -> None:
+        """Keep the view as it is now."""
+        self._write(self._inserts.view, rows.view_values(view))
+
+    def remove_view(self, view: View) -> None:
+        """Remove the view."""
+        asked = {"of_workspace": view.workspace, "of_id": view.id}
+        self.wrote = bool(self._connection.execute(_REMOVE_VIEW, asked).rowcount) or self.wrote
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

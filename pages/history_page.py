@@ -44,6 +44,7 @@ from pages.tables import (
     show_list,
     show_pager,
 )
+from pages.views import Chosen, days, follow_view, offer_views
 from review.audit import AuditEvent, EventFilter
 from review.desk import WholeItem
 from review.items import (
@@ -98,6 +99,16 @@ _RAN = {
     Execution.PERMITTED: "Not begun yet",
 }
 _UNKNOWN = ItemFilter(execution=Execution.UNKNOWN)
+_WIDGETS = {
+    "text": Chosen(""),
+    "status": Chosen(None, Status),
+    "decision": Chosen(None, DecisionType),
+    "agent": Chosen(None),
+    "tool": Chosen(None),
+    "execution": Chosen(None, Execution),
+    "by": Chosen(None),
+    "days": Chosen([], days),
+}
 _COLUMNS = (
     Column("action", "Action"),
     Column("subject", "Concerns"),
@@ -201,7 +212,9 @@ def _filter_unknown() -> None:
 
 def _ask_filter(person: Person) -> ItemFilter:
     policy = services().policies.in_force(person.workspace).document
-    text = st.text_input(
+    follow_view(person, KEY, _WIDGETS)
+    top = st.container(horizontal=True, vertical_alignment="bottom")
+    text = top.text_input(
         "Search",
         placeholder="Search in what agents proposed, what they saw, and what was decided",
         icon=":material/search:",
@@ -217,6 +230,8 @@ def _ask_filter(person: Person) -> ItemFilter:
         execution = ask_one("Execution", _RAN, key=f"{KEY}.execution")
         by = ask_choice("Decided by", [person.name, "policy"], key=f"{KEY}.by", every="Anybody")
         since, until = ask_days("Submitted between", key=f"{KEY}.days")
+    with top:
+        offer_views(person, KEY, _WIDGETS)
     return ItemFilter(
         statuses=(status,) if status else DECIDED,
         agent=agent,

@@ -27,6 +27,7 @@ from pages.tables import (
     show_pager,
     switch_to,
 )
+from pages.views import Chosen, follow_view, offer_views
 from review.board import DUE_SOON, QueueStanding, Standing
 from review.bulk import Kind
 from review.items import DEFAULT_PRIORITY, Aside, ItemFilter, ItemSummary, Order, Purpose
@@ -52,6 +53,7 @@ _STATUSES: dict[Status | Aside, str] = {
     Aside.ASSIGNED: "Assigned",
     Aside.SNOOZED: "Aside until later",
 }
+_STATUS_OF = {status.value: status for status in _STATUSES}
 _QUEUE_COLUMNS = (
     Column("queue", "Queue"),
     Column("waiting", "Waiting", "number"),
@@ -62,6 +64,15 @@ _QUEUE_COLUMNS = (
 )
 _PURPOSES = {Purpose.GATE: "An agent waits", Purpose.AUDIT: "Ran already", Purpose.SHADOW: "Observed"}
 _ORDERS = {Order.URGENT: "Most urgent", Order.OLDEST: "Oldest", Order.NEWEST: "Newest"}
+_WIDGETS = {
+    "text": Chosen(""),
+    "order": Chosen(Order.URGENT, Order),
+    "status": Chosen(None, lambda value: _STATUS_OF[value]),
+    "agent": Chosen(None),
+    "tool": Chosen(None),
+    "queue": Chosen(None),
+    "purpose": Chosen(None, Purpose),
+}
 _COLUMNS = (
     Column("action", "Action"),
     Column("subject", "Concerns"),
@@ -88,7 +99,7 @@ def page(person: Person) -> None:
     show_refusal()
     _show_standing(person)
     policy = services().policies.in_force(person.workspace).document
-    where, order = _ask_filter(policy)
+    where, order = _ask_filter(person, policy)
     found = page_of(
         KEY,
         (where, order),
@@ -279,7 +290,8 @@ def _standing(item: ItemSummary) -> str:
     return ", ".join(part for part in ("overdue" if item.breached_at else "", urgent) if part)
 
 
-def _ask_filter(policy: PolicyDocument) -> tuple[ItemFilter, Order]:
+def _ask_filter(person: Person, policy: PolicyDocument) -> tuple[ItemFilter, Order]:
+    follow_view(person, KEY, _WIDGETS)
     _follow_the_address()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = st.text_input(
@@ -288,7 +300,7 @@ def _ask_filter(policy: PolicyDocument) -> tuple[ItemFilter, Order]:
             icon=":material/search:",
             key=f"{KEY}.text",
             persist_state="session",
-            width=220,
+            width=200,
         )
         order = st.selectbox(
             "Sorted by",
@@ -296,13 +308,14 @@ def _ask_filter(policy: PolicyDocument) -> tuple[ItemFilter, Order]:
             format_func=lambda value: _ORDERS[value],
             key=f"{KEY}.order",
             persist_state="session",
-            width=165,
+            width=150,
         )
         status = ask_one("Status", _STATUSES, key=f"{KEY}.status", every="All")
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
         tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
         queue = ask_choice("Queue", queue_names(policy), key=f"{KEY}.queue")
         purpose = ask_one("Purpose", _PURPOSES, key=f"{KEY}.purpose")
+        offer_views(person, KEY, _WIDGETS)
     _tell_the_address(queue)
     where = ItemFilter(
         statuses=(status,) if status else UNDECIDED,

@@ -13,6 +13,7 @@ from review.records import Records
 from review.roster import Roster
 from review.sessions import Sessions
 from review.settings import Settings
+from review.views import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Services:
     roster: Roster
     switch: Switch
     emergencies: Emergencies
+    views: Views
     settings: Settings
 
 

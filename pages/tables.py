@@ -200,7 +200,7 @@ def ask_choice(label: str, options: Iterable[str], *, key: str, every: str = "Al
         accept_new_options=True,
         key=key,
         persist_state="session",
-        width=165,
+        width=150,
     )
 
 
@@ -217,13 +217,13 @@ def ask_one(label: str, words: Mapping[E, str], *, key: str, every: str = "All")
         format_func=lambda value: words[value],
         key=key,
         persist_state="session",
-        width=165,
+        width=150,
     )
 
 
 def ask_days(label: str, *, key: str) -> tuple[datetime | None, datetime | None]:
     """Ask for a first and a last day in the reader's time zone; return the moments between which they lie."""
-    chosen = st.date_input(label, value=[], key=key, persist_state="session", format="YYYY-MM-DD", width=230)
+    chosen = st.date_input(label, value=[], key=key, persist_state="session", format="YYYY-MM-DD", width=265)
     return days_between(tuple(chosen), here_zone())
 
 

@@ -1,5 +1,6 @@
 """The review item, from proposal to outcome, and what may be asked about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -348,6 +349,20 @@ class Page(Generic[T]):
 
     rows: tuple[T, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a person chose on a screen (filters, order, search words), kept under a name; ``chosen`` is the screen's."""
+
+    workspace: str
+    id: UUID
+    iss: str
+    sub: str
+    screen: str
+    name: str
+    chosen: Mapping[str, JsonValue]
+    saved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

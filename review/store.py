@@ -30,6 +30,7 @@ from review.items import (
     ReviewItem,
     SettledCall,
     Tool,
+    View,
 )
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
@@ -274,6 +275,12 @@ class Reading(Protocol):
     def emergencies(self, workspace: str, *, limit: int, until_after: datetime | None = None) -> Sequence[Emergency]:
         """Return the latest emergencies, newest first; with ``until_after`` those that last beyond that time."""
 
+    def view(self, workspace: str, view_id: UUID) -> View | None:
+        """Return a view of anybody in the workspace."""
+
+    def views(self, person: Person, screen: str) -> Sequence[View]:
+        """Return the person's views of the screen, by name."""
+
     def pauses(self, workspace: str) -> Sequence[Pause]:
         """Return what is paused in the workspace, the oldest pause first."""
 
@@ -387,6 +394,9 @@ class Writing(Reading, Protocol):
     def save_key(self, key: AgentKey) -> None:
         """Replace the key's expiry, revocation, last use and limits."""
 
+    def use_assertion(self, key: AgentKey, assertion_id: str, *, until: datetime) -> bool:
+        """Keep that the key's agent used the assertion, and forget what has expired; False where it was used before."""
+
     def add_session(self, session: Session) -> None:
         """Keep a new session."""
 
@@ -398,6 +408,12 @@ class Writing(Reading, Protocol):
 
     def keep_emergency(self, emergency: Emergency) -> None:
         """Keep an emergency as it is now."""
+
+    def keep_view(self, view: View) -> None:
+        """Keep the view as it is now."""
+
+    def remove_view(self, view: View) -> None:
+        """Remove the view."""
 
     def add_pause(self, pause: Pause) -> None:
         """Keep a pause; one of the same agent and tool stands."""

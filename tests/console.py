@@ -34,6 +34,8 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts
 from review.store import Store
+from review.tokens import Tokens
+from review.views import Views
 
 START_SECONDS = 20
 
@@ -54,7 +56,7 @@ class Console:
         self.signing_key = OKPKey.generate_key("Ed25519")
         self.receipts = Receipts(self.signing_key, issuer=issuer)
         self.policies = PolicyBook(store)
-        self.keys = KeyRing(store)
+        self.keys = KeyRing(store, Tokens(self.receipts))
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
         self.board = Board(store, self.policies, self.desk)
@@ -67,6 +69,7 @@ class Console:
         self.roster = Roster(store)
         self.switch = Switch(store)
         self.emergencies = Emergencies(store)
+        self.views = Views(store)
         self.person: Person = LOCAL_OPERATOR
         self.pace = Pace(store, per_minute=1_000_000)
 
@@ -97,6 +100,7 @@ class Console:
             roster=self.roster,
             switch=self.switch,
             emergencies=self.emergencies,
+            views=self.views,
             settings=settings or Settings(),
         )
 

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
+from agents.credentials import PrivateKeyJwt
 from agents.protocol import Approve, Decision, Status
 from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
@@ -261,6 +262,23 @@ def test_keys_are_listed_without_their_secret_and_revoked(
     with open_house(settings) as house:
         actors = {event.actor.id for event in recorded(house)}
     assert actors == {"signoff:local#command-line"}
+
+
+def test_a_public_key_is_registered_from_a_file_and_lets_its_agent_in(
+    settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pair, file = OKPKey.generate_key("Ed25519"), tmp_path / "agent.pub"
+    file.write_bytes(pair.as_pem(private=False))
+
+    answer = told(capsys, "key", "register", "support", "--public-key", str(file), "--per-minute", "30")
+
+    client_id = answer.split()[-1]
+    assert told(capsys, "key", "list").split()[-2:] == ["public", "key"]
+    with open_house(settings) as house:
+        assertion = PrivateKeyJwt(client_id, pair.as_pem(private=True)).assertion(settings.issuer)
+        token = house.keys.exchange(assertion, admit=house.doors().pace.require)
+        known = house.keys.recognise(token.access_token)
+    assert (known.agent, known.limits) == ("support", Limits(per_minute=30))
 
 
 def test_the_limits_of_a_key_are_set_and_taken_back(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

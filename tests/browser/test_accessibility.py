@@ -9,11 +9,13 @@ from playwright.sync_api import Page, expect
 from agents.protocol import Approve
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import A_LOOK_MS, Visitor
 from tests.builders import a_request
 
 SCREENS = ("", "queue", "overview", "history", "labels", "audit", "agents", "policy", "people")
 GRAVE = ("serious", "critical")
+# A page that is drawn anew while axe reads it is faded for a moment.
+TIMES = 5
 # What Streamlit draws itself and lets nobody name: its elements, by rule.
 STOCK = {
     "aria-allowed-attr": ('data-testid="stFileUploaderDropzone"',),
@@ -23,7 +25,14 @@ OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag
 
 
 def grave_faults(page: Page) -> list[str]:
-    found: list[dict[str, Any]] = Axe().run(page, options=OPTIONS).response["violations"]
+    """Return what axe holds against the page as it stands; one that moved meanwhile is asked again."""
+    found: list[dict[str, Any]] = []
+    for _ in range(TIMES):
+        looked_at = page.evaluate("performance.now()")
+        found = Axe().run(page, options=OPTIONS).response["violations"]
+        if page.evaluate("window.stillSince") < looked_at:
+            break
+        page.wait_for_timeout(A_LOOK_MS)
     return [
         f"{fault['id']}: {node['html'][:200]} {node['any'][0]['message'] if node['any'] else ''}"
         for fault in found

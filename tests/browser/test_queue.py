@@ -113,6 +113,29 @@ def test_a_link_names_a_queue_and_words_find_what_waits(ada: Visitor, agent: Wor
     expect(row(ada, agent.name).locator("mark")).to_have_text(subject)
 
 
+def test_a_view_is_kept_opened_by_a_colleague_and_removed(
+    bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
+) -> None:
+    proposed(agent, "urn")
+    ada, lin = bystanders("Ada Lovelace", "/queue"), bystanders("Lin", "/overview")
+    ada.choose("Agent", agent.name)
+    ada.choose("Sorted by", "Oldest")
+    ada.press("Views")
+    ada.write("Name", "My <b>agent</b>", leaves=False)
+    ada.press("Keep this view")
+    ada.sees("This is “My <b>agent</b>”.")
+
+    lin.open(ada.page.url.removeprefix(ada.house.url))
+    expect(row(lin, agent.name)).to_have_count(1)
+    expect(lin.page.get_by_role("combobox", name="Sorted by")).to_have_value("Oldest")
+
+    ada.choose("Sorted by", "Newest")
+    ada.choose("Open a view", "My <b>agent</b>")
+    expect(ada.page.get_by_role("combobox", name="Sorted by")).to_have_value("Oldest")
+    ada.press("Remove this view")
+    ada.sees("is removed.")
+
+
 def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: WorkingAgent, house: House) -> None:
     book = PolicyBook(house.store)
     now = book.in_force("default")
