@@ -67,6 +67,7 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts, adopt_successor, load_former_keys, load_signing_key, load_successor
 from review.store import Store
+from review.tokens import Tokens
 from review.views import Views
 
 HERE = Path(__file__).resolve().parent
@@ -77,7 +78,6 @@ SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
 INDEX_EVERY = 1.0
 BUSY_EVERY = 1.0
-SETTLE_EVERY = 20.0
 _log = logging.getLogger("signoff")
 
 
@@ -144,7 +144,7 @@ def open_house(settings: Settings) -> Iterator[House]:
             store=store,
             receipts=receipts,
             policies=policies,
-            keys=KeyRing(store),
+            keys=KeyRing(store, Tokens(receipts, settings.origins)),
             intake=Intake(store, receipts, policies, shares=Shares(store, most_waiting=settings.most_waiting)),
             desk=desk,
             board=Board(store, policies, desk),
@@ -232,7 +232,7 @@ def make_app(house: House) -> App:
 async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
-    memory = Memory()
+    _put_out_of_the_collectors_sight()
     tasks = [
         asyncio.create_task(_again_and_again(step, every=every, busy=BUSY_EVERY, trouble=trouble))
         for step, every, trouble in (
@@ -242,7 +242,6 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
             (house.desk.drafts.tick, EXPIRE_EVERY, "what was typed on closed items could not be removed"),
             (house.search.tick, INDEX_EVERY, "what items say could not be made findable"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
-            (memory.settle, SETTLE_EVERY, "memory could not be settled"),
         )
     ]
     try:
@@ -257,31 +256,17 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
         REGISTRY.unregister(collector)
 
 
-class Memory:
-    """Keeps what lives long out of the garbage collector's sight: Streamlit collects, whole, after every run of a page.
+def _put_out_of_the_collectors_sight() -> None:
+    """Import what pages need, and let the garbage collector never look through it again: it is there to stay.
 
-    What was put out of its sight is looked through once in a while, so that nothing is kept that nobody needs.
+    Before anybody comes: two first visitors at once would import the screens side by side, one of them half.
     """
-
-    def __init__(self) -> None:
-        # Before anybody comes: two first visitors at once would import them side by side, one of them half.
-        for name in ("pandas", "pyarrow", "pages.screens"):
-            importlib.import_module(name)
-        self._collected = -1
-        self.settle()
-
-    def settle(self) -> int:
-        """Collect, and put out of sight what is left, if anything was collected since; return 0: it is not pressing."""
-        if self._collections() != self._collected:
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            self._collected = self._collections()
-        return 0
-
-    @staticmethod
-    def _collections() -> int:
-        return int(gc.get_stats()[-1]["collections"])
+    for name in ("pandas", "pyarrow", "pages.screens"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    # A page makes and drops thousands of objects; looking after every 700, as Python does, finds nothing most times.
+    gc.set_threshold(20_000)
 
 
 async def _again_and_again(step: Callable[[], int], *, every: float, busy: float, trouble: str) -> None:
@@ -446,6 +431,16 @@ def key_create(settings: Settings, options: argparse.Namespace) -> None:
         _say(f"Key of {key.agent}, good until {key.expires_at:%Y-%m-%d}, shown this once: {text}")
 
 
+def key_register(settings: Settings, options: argparse.Namespace) -> None:
+    """Register an agent's public key (PEM, JWK or JWK set), and print its client id as the last word."""
+    with open_house(settings) as house:
+        public_key = options.public_key.read_text(encoding="utf-8")
+        key = house.keys.register(
+            options.agent, options.workspace, COMMAND_LINE, public_key=public_key, limits=_limits(options)
+        )
+        _say(f"Public key of {key.agent}, good until {key.expires_at:%Y-%m-%d}; its client id: {key.prefix}")
+
+
 def key_renew(settings: Settings, options: argparse.Namespace) -> None:
     """Print the successor of a key, as the last word; the key itself stays good for the overlap."""
     with open_house(settings) as house:
@@ -461,8 +456,9 @@ def key_limit(settings: Settings, options: argparse.Namespace) -> None:
     """Hold a key to limits of its own; to those of the installation where none are given."""
     with open_house(settings) as house:
         key = house.keys.limit(options.prefix, options.workspace, COMMAND_LINE, limits=_limits(options))
-        pace = f"{key.per_minute or settings.submits_per_minute} submissions a minute"
-        _say(f"The key {key.prefix} of {key.agent}: {pace}, {key.most_waiting or settings.most_waiting} items waiting.")
+        pace = f"{key.limits.per_minute or settings.submits_per_minute} submissions a minute"
+        waiting = f"{key.limits.most_waiting or settings.most_waiting} items waiting"
+        _say(f"The key {key.prefix} of {key.agent}: {pace}, {waiting}.")
 
 
 def _limits(options: argparse.Namespace) -> Limits:
@@ -475,7 +471,8 @@ def key_list(settings: Settings, options: argparse.Namespace) -> None:
         for key in house.keys.keys(options.workspace):
             state = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}"
             used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-            _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}")
+            form = "  public key" if key.is_public else ""
+            _say(f"{key.prefix}  {key.agent:32}  {state:18}  {used}{form}")
 
 
 def key_revoke(settings: Settings, options: argparse.Namespace) -> None:
@@ -628,6 +625,9 @@ def _commands() -> argparse.ArgumentParser:
         _in_workspace(giving)
     keys = commands.add_parser("key", help="Create, list and revoke agents' keys.").add_subparsers(required=True)
     _with_limits(_in_workspace(_command(keys, key_create, "create"))).add_argument("agent")
+    registering = _with_limits(_in_workspace(_command(keys, key_register, "register")))
+    registering.add_argument("agent")
+    registering.add_argument("--public-key", type=Path, required=True, help="a file: PEM, JWK or JWK set")
     _with_limits(_in_workspace(_command(keys, key_limit, "limit"))).add_argument("prefix")
     _in_workspace(_command(keys, key_list, "list"))
     _in_workspace(_command(keys, key_revoke, "revoke")).add_argument("prefix")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .cards import Card, CardField, Format
+from .credentials import PrivateKeyJwt
 from .errors import (
     AlreadyConsumedError,
     AnswerUnreadableError,
@@ -46,6 +47,7 @@ __all__ = [
     "KeySetError",
     "NotPermittedError",
     "PermissionOverError",
+    "PrivateKeyJwt",
     "Rate",
     "ReceiptClaimError",
     "ReceiptDigestError",

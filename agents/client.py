@@ -25,6 +25,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from .canonical import NotCanonicalError, canonical, parse
+from .credentials import PrivateKeyJwt, TokenAuth
 from .errors import AnswerUnreadableError, GateError, RequestInvalidError, ServerAwayError, ServerRefusedError
 from .protocol import (
     MAX_BODY_BYTES,
@@ -110,25 +111,30 @@ Steps = Generator[Step, Any, T]
 
 
 class Client:
-    """A console's address and an agent's key; its calls are safe to repeat, and tried ``attempts`` times.
+    """A console's address and an agent's key, or its `PrivateKeyJwt`; calls are tried ``attempts`` times.
 
     Repeating is safe because a submission is known by its idempotency key and a receipt is consumed once.
     """
 
-    def __init__(self, url: str, key: str, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, url: str, key: str | PrivateKeyJwt, *, attempts: int = ATTEMPTS) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             message = f"{url!r} is not the http or https address of a console"
             raise ValueError(message)
-        if not _VISIBLE_ASCII.fullmatch(key):
+        if isinstance(key, str) and not _VISIBLE_ASCII.fullmatch(key):
             message = "an agent's key is visible ASCII characters, without spaces or line ends"
             raise ValueError(message)
         self.url = url.rstrip("/")
         self._attempts = attempts
-        self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
+        self._headers = {"Accept": "application/json"}
+        self._auth: TokenAuth | None = None
+        if isinstance(key, str):
+            self._headers["Authorization"] = f"Bearer {key}"
+        else:
+            self._auth = TokenAuth(self.url, key)
         # Making the TLS context costs some 20 ms: once, and only where it is needed.
         self._verify = httpx2.create_ssl_context() if parts.scheme == "https" else False
-        self._http = httpx2.Client(headers=self._headers, verify=self._verify)
+        self._http = httpx2.Client(headers=self._headers, auth=self._auth, verify=self._verify)
         self._closer = weakref.finalize(self, self._http.close)
 
     def __enter__(self) -> Self:
@@ -229,7 +235,7 @@ class Client:
 
         The connection lives as long as the call: an async client belongs to one event loop, a gate to none.
         """
-        async with httpx2.AsyncClient(headers=self._headers, verify=self._verify) as http:
+        async with httpx2.AsyncClient(headers=self._headers, auth=self._auth, verify=self._verify) as http:
             answer: Any = None
             error: BaseException | None = None
             while True:

@@ -25,6 +25,7 @@ from .canonical import NotCanonicalError, action_digest, canonical
 from .cards import Card
 from .client import ATTEMPTS, Client, Pause, Run, Steps, body_of, may_be_taken_later
 from .courier import Courier, outcome_report
+from .credentials import PrivateKeyJwt
 from .errors import (
     AlreadyConsumedError,
     EditRefusedError,
@@ -170,6 +171,8 @@ class Told:
 class Gate:
     """One agent's gate: the console's address, the agent's key, and the keys that receipts are signed with.
 
+    In place of a key that it shows, an agent may have a key pair of its own (`PrivateKeyJwt`).
+
     ``trusted_keys`` are the thumbprints (RFC 7638) of the console's keys, or its JWK set; where it is None
     the set is fetched at first use and trusted for the life of this object. A receipt of any other key keeps
     the gate shut, so after the console's key was changed a gate without pinned thumbprints is made anew.
@@ -186,7 +189,7 @@ class Gate:
     def __init__(  # noqa: PLR0913 -- the settings of a gate, all but the first two with a default
         self,
         url: str,
-        key: str,
+        key: str | PrivateKeyJwt,
         *,
         trusted_keys: Iterable[str] | Mapping[str, Any] | None = None,
         agent: str | None = None,

@@ -36,10 +36,11 @@ from review.items import (
     Reconciliation,
     Rejection,
     ReviewItem,
+    SettledCall,
     Tool,
     View,
 )
-from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Role, Session, SignInLink
+from review.people import Agent, AgentKey, Emergency, Limits, Member, Pause, Person, Role, Session, SignInLink
 from review.policy import Policy, PolicyDocument
 
 Values = dict[str, Any]
@@ -495,6 +496,13 @@ def note_record_from(row: Row[Any]) -> NoteRecord:
     )
 
 
+def settled_call_from(row: Sequence[Any]) -> SettledCall:
+    """Return the call in a row of (id, digest, subject, settled_by, request), read no further than that takes."""
+    id_, digest, subject, settled_by, request = row
+    args = documents.read_under("action", request)["args"]
+    return SettledCall(id_, digest, subject, args, settled_by)
+
+
 def rejection_from(row: Sequence[Any]) -> Rejection:
     """Return the rejection in a row of (id, request)."""
     id_, request = row
@@ -594,12 +602,25 @@ def tool_from(row: Row[Any]) -> Tool:
 
 def key_values(key: AgentKey) -> Values:
     """Return the row of an agent key."""
-    return {column.name: getattr(key, column.name) for column in tables.agent_keys.c}
+    apart = {**limit_values(key.limits), "public_keys": None}
+    values = {column.name: getattr(key, column.name) for column in tables.agent_keys.c if column.name not in apart}
+    if key.is_public:
+        apart["public_keys"] = documents.written_under("keys", [dict(one) for one in key.public_keys])
+    return {**values, **apart}
+
+
+def limit_values(limits: Limits) -> Values:
+    """Return the columns that keep a key's limits."""
+    return {"per_minute": limits.per_minute, "most_waiting": limits.most_waiting}
 
 
 def key_from(row: Row[Any]) -> AgentKey:
     """Return the key in a row of all columns."""
-    return AgentKey(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    values = dict(row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for it
+    limits = Limits(values.pop("per_minute"), values.pop("most_waiting"))
+    kept = values.pop("public_keys")
+    public_keys = () if kept is None else tuple(documents.read_under("keys", kept))
+    return AgentKey(**values, limits=limits, public_keys=public_keys)
 
 
 def session_values(session: Session) -> Values:

@@ -371,7 +371,7 @@ class ToolRow(Base):
 
 
 class KeyRow(Base):
-    """An agent's bearer key: its prefix and the SHA-256 of its secret."""
+    """What an agent is let in by: a prefix with the SHA-256 of a secret, or with a document of public keys."""
 
     __tablename__ = "agent_keys"
 
@@ -387,6 +387,20 @@ class KeyRow(Base):
     last_used_at: Mapped[datetime | None]
     per_minute: Mapped[int | None]
     most_waiting: Mapped[int | None]
+    public_keys: Mapped[str | None]
+
+
+class AssertionRow(Base):
+    """An assertion that an agent proved itself by, until it could not be used again anyway."""
+
+    __tablename__ = "assertions"
+
+    workspace: Mapped[str] = mapped_column(primary_key=True)
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_assertions_expires_at", "expires_at"),)
 
 
 class SessionRow(Base):
@@ -513,6 +527,7 @@ policies = table(PolicyRow)
 agents = table(AgentRow)
 tools = table(ToolRow)
 agent_keys = table(KeyRow)
+assertions = table(AssertionRow)
 sessions = table(SessionRow)
 links = table(LinkRow)
 members = table(MemberRow)

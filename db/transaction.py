@@ -65,6 +65,7 @@ from review.items import (
     Page,
     Rejection,
     ReviewItem,
+    SettledCall,
     Tool,
     View,
 )
@@ -91,6 +92,9 @@ _openings = tables.openings
 
 _WHOLE_ITEM = select(*rows.ITEM_COLUMNS)
 _ITEM = _WHOLE_ITEM.where(_items.c.workspace == bindparam("workspace"), _items.c.id == bindparam("id"))
+_ITEMS = _WHOLE_ITEM.where(
+    _items.c.workspace == bindparam("workspace"), _items.c.id.in_(bindparam("ids", expanding=True))
+)
 _ITEM_LOCKED = _ITEM.with_for_update()
 # A range of one, in order: see `db.filings` for what PostgreSQL does otherwise before it has statistics.
 _ITEM_BY_KEY = (
@@ -196,7 +200,8 @@ _REJECTIONS = (
     .limit(REJECTIONS_SEEN)
 )
 _SETTLED_ALIKE = (
-    _WHOLE_ITEM.where(
+    select(_items.c.id, _items.c.digest, _items.c.subject, _items.c.settled_by, _items.c.request)
+    .where(
         text(JUDGED),
         _items.c.workspace == bindparam("workspace"),
         _items.c.agent == bindparam("agent"),
@@ -380,6 +385,7 @@ REMOVE_OPENINGS = (
 _SAVE_KEY = update(tables.agent_keys).where(
     tables.agent_keys.c.workspace == bindparam("was_workspace"), tables.agent_keys.c.id == bindparam("was_id")
 )
+_FORGET_ASSERTIONS = delete(tables.assertions).where(tables.assertions.c.expires_at < bindparam("until"))
 _SAVE_SESSION = update(tables.sessions).where(tables.sessions.c.id == bindparam("was_id"))
 _REMOVE_PAUSE = delete(tables.pauses).where(
     tables.pauses.c.workspace == bindparam("of_workspace"),
@@ -524,6 +530,7 @@ class _Inserts:
         self.policy = unless_known(tables.policies, "workspace", "number")
         self.agent = unless_known(tables.agents, "workspace", "name")
         self.pause = unless_known(tables.pauses, "workspace", "agent", "tool")
+        self.assertion = unless_known(tables.assertions, "workspace", "prefix", "id")
         member = insert_into(tables.members)
         key = ("workspace", "iss", "sub")
         self.member: Insert = member.on_conflict_do_update(
@@ -578,6 +585,17 @@ class ReadTransaction:
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item."""
         return self._item(_ITEM, workspace=workspace, id=item_id)
+
+    def items_named(self, names: Sequence[tuple[str, UUID]]) -> Sequence[ReviewItem]:
+        """Return those of the items (workspace and id) that are there, in no order; none of them is locked."""
+        of_each: dict[str, list[UUID]] = {}
+        for workspace, item_id in names:
+            of_each.setdefault(workspace, []).append(item_id)
+        return [
+            rows.item_from(row)
+            for workspace, ids in of_each.items()
+            for row in self._connection.execute(_ITEMS, {"workspace": workspace, "ids": ids})
+        ]
 
     def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
         """Return the item that this agent submitted under the key."""
@@ -666,10 +684,10 @@ class ReadTransaction:
         asked = {"workspace": workspace, "agent": agent, "digest": digest}
         return [rows.rejection_from(row) for row in self._connection.execute(_REJECTIONS, asked)]
 
-    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[ReviewItem]:
+    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[SettledCall]:
         """Return what people settled last of this agent's calls of this tool, latest first; nothing erased."""
         asked = {"workspace": workspace, "agent": agent, "tool": tool, "limit": limit}
-        return [rows.item_from(row) for row in self._connection.execute(_SETTLED_ALIKE, asked)]
+        return [rows.settled_call_from(row) for row in self._connection.execute(_SETTLED_ALIKE, asked)]
 
     def decided(
         self,
@@ -1200,10 +1218,15 @@ class WriteTransaction(ReadTransaction):
                 "expires_at": key.expires_at,
                 "revoked_at": key.revoked_at,
                 "last_used_at": key.last_used_at,
-                "per_minute": key.per_minute,
-                "most_waiting": key.most_waiting,
+                **rows.limit_values(key.limits),
             },
         )
+
+    def use_assertion(self, key: AgentKey, assertion_id: str, *, until: datetime) -> bool:
+        """Keep that the key's agent used the assertion, and forget what has expired; False where it was used before."""
+        self._connection.execute(_FORGET_ASSERTIONS, {"until": self.now})
+        values = {"workspace": key.workspace, "prefix": key.prefix, "id": assertion_id, "expires_at": until}
+        return self._write(self._inserts.assertion, values)
 
     def add_session(self, session: Session) -> None:
         """Keep a new session."""

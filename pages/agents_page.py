@@ -30,7 +30,8 @@ from pages.tables import Cell, Column, Line, count_words, show_empty, show_list
 from review.cards import card_of
 from review.governance import KEY_LIFE, KEY_OVERLAP
 from review.items import ItemFilter, Tool
-from review.people import Agent, AgentKey, Permission, Person
+from review.people import Agent, AgentKey, Limits, Permission, Person
+from review.tokens import TOKEN_LIFE
 
 TITLE = "Agents"
 ICON = ":material/smart_toy:"
@@ -53,6 +54,7 @@ _KEY_COLUMNS = (
     Column("created", "Created", "ago"),
     Column("expires", "Expires", "due"),
     Column("used", "Last used", "ago"),
+    Column("limits", "Held to"),
 )
 
 
@@ -80,6 +82,7 @@ def page(person: Person) -> None:
     show_refusal()
     everyone = connected(*services().keys.overview(person))
     _show_fresh_key()
+    _show_registered()
     steps = first_steps(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         if steps is not None:
@@ -96,7 +99,9 @@ def page(person: Person) -> None:
     if may_make_keys:
         with st.expander("Connect another agent", icon=":material/add_link:"):
             _ask_name(person)
-    _ask_to_revoke(person, everyone)
+        with st.expander("Let an agent in by its own key pair", icon=":material/verified_user:"):
+            _ask_public_key(person)
+    _ask_about_key(person, everyone)
 
 
 def connected(agents: Sequence[Agent], keys: Sequence[AgentKey], tools: Sequence[Tool]) -> list[Connected]:
@@ -131,6 +136,17 @@ def refund_order(order_id: str, amount: str) -> str:
     return f"refunded {{amount}} on {{order_id}}"  # your own code
 
 guarded = gate.guard(refund_order, confidence=0.62)  # give this one to your agent
+'''
+
+
+def key_pair_snippet(url: str, client_id: str) -> str:
+    """Return the lines that let an agent in by its own key pair."""
+    return f'''import os
+
+from signoff import Gate, PrivateKeyJwt
+
+mine = PrivateKeyJwt("{client_id}", os.environ["PRIVATE_KEY"])  # the PEM of the private half
+gate = Gate("{url}", mine)
 '''
 
 
@@ -173,6 +189,60 @@ def _create(person: Person) -> None:
         st.session_state[f"{KEY}.name"] = ""
 
     act_as(person, create)
+
+
+def _ask_public_key(person: Person) -> None:
+    with st.form(f"{KEY}.register", border=False):
+        st.text_input(
+            "Who holds the private half",
+            placeholder="customer_service",
+            key=f"{KEY}.register.name",
+            max_chars=128,
+            help="The agent's name: letters, digits and _ . : / -",
+        )
+        st.text_area(
+            "Its public key",
+            placeholder="-----BEGIN PUBLIC KEY-----",
+            key=f"{KEY}.register.public_key",
+            max_chars=20_000,
+            help="PEM, JWK or JWK set: Ed25519, P-256, P-384, P-521, or RSA of 3,072 bits and more",
+        )
+        st.form_submit_button("Register it", type="primary", icon=":material/key:", on_click=_register, args=(person,))
+    st.caption(
+        f"The agent signs with the private half, which it never shows, and is let in by access tokens of "
+        f"{TOKEN_LIFE // timedelta(minutes=1)} minutes. The public key counts for {KEY_LIFE.days} days."
+    )
+
+
+def _register(person: Person) -> None:
+    name, public_key = (
+        str(st.session_state.get(f"{KEY}.register.{field}", "")).strip() for field in ("name", "public_key")
+    )
+
+    def register(here: Person) -> None:
+        key = services().keys.register_by(here, name, public_key)
+        st.session_state[f"{KEY}.registered"] = (key.agent, key.prefix)
+        st.session_state[f"{KEY}.chosen"] = key.agent
+        st.session_state[f"{KEY}.register.name"] = st.session_state[f"{KEY}.register.public_key"] = ""
+
+    act_as(person, register)
+
+
+def _show_registered() -> None:
+    registered = st.session_state.get(f"{KEY}.registered")
+    place = st.container()  # Empty or not, so that what stands below keeps its number and its state.
+    if registered is None:
+        return
+    agent, client_id = registered
+    with place, st.container(border=True):
+        draw(element("h2", f"The client id of {agent} is {client_id}", class_="so-label"))
+        st.caption("It is no secret. Where the agent runs:")
+        st.code(key_pair_snippet(services().settings.issuer, client_id), language=None)
+        st.button("Done", key=f"{KEY}.noted", type="primary", on_click=_forget_registered)
+
+
+def _forget_registered() -> None:
+    st.session_state.pop(f"{KEY}.registered", None)
 
 
 def _show_fresh_key() -> None:
@@ -239,13 +309,13 @@ def _show_agent(person: Person, one: Connected) -> None:
 
 def _show_keys(person: Person, keys: Sequence[AgentKey]) -> None:
     now = datetime.now(UTC)
-    may_revoke = person.may(Permission.MANAGE_KEYS)
-    lines = [key_line(key, now, may_revoke=may_revoke) for key in keys]
+    may_change = person.may(Permission.MANAGE_KEYS)
+    lines = [key_line(key, now, may_change=may_change) for key in keys]
     show_list(f"{KEY}.keys", _KEY_COLUMNS, lines, caption="The agent's keys", on_press=_choose_key)
 
 
-def key_line(key: AgentKey, now: datetime, *, may_revoke: bool) -> Line:
-    """Return the key's row; it can be pressed to revoke a key that still lets its agent in."""
+def key_line(key: AgentKey, now: datetime, *, may_change: bool) -> Line:
+    """Return the key's row; it can be pressed to limit, renew or revoke a key that still lets its agent in."""
     live = is_live(key, now)
     state = Cell("revoked", tone="bad") if key.revoked_at else Cell("live", tone="good")
     if not live and key.revoked_at is None:
@@ -253,15 +323,31 @@ def key_line(key: AgentKey, now: datetime, *, may_revoke: bool) -> Line:
     return Line(
         id=key.prefix,
         name=key.prefix,
-        act="Renew or revoke" if live and may_revoke else "",
+        act="Change" if live and may_change else "",
         cells={
-            "prefix": Cell(f"sgn_{key.prefix}_…", under=f"by {key.created_by}"),
+            "prefix": Cell(shown_as(key), under=f"{'public key, ' if key.is_public else ''}by {key.created_by}"),
             "state": state,
             "created": Cell(at=key.created_at),
             "expires": Cell(at=key.expires_at) if live else Cell(),
             "used": Cell(at=key.last_used_at) if key.last_used_at else Cell("never", tone="quiet"),
+            "limits": Cell(limits_in_words(key.limits), tone="" if key.limits != Limits() else "quiet"),
         },
     )
+
+
+def shown_as(key: AgentKey) -> str:
+    """Return what a key is known by: how its text begins, or the client id that goes with a public key."""
+    return key.prefix if key.is_public else f"sgn_{key.prefix}_…"
+
+
+def limits_in_words(limits: Limits) -> str:
+    """Return what a key is held to, as far as it differs from the installation's own limits."""
+    told = []
+    if limits.per_minute is not None:
+        told.append(f"{limits.per_minute:,} a minute")
+    if limits.most_waiting is not None:
+        told.append(f"{limits.most_waiting:,} waiting")
+    return ", ".join(told) or "the usual"
 
 
 def _show_tools(tools: Sequence[Tool]) -> None:
@@ -280,43 +366,82 @@ def _tool_fold(tool: Tool) -> Markup:
 
 
 def _choose_key(prefix: str) -> None:
-    st.session_state[f"{KEY}.revoking"] = prefix
+    st.session_state[f"{KEY}.changing"] = prefix
 
 
-def _ask_to_revoke(person: Person, everyone: Sequence[Connected]) -> None:
-    prefix = st.session_state.pop(f"{KEY}.revoking", None)
+def _ask_about_key(person: Person, everyone: Sequence[Connected]) -> None:
+    prefix = st.session_state.pop(f"{KEY}.changing", None)
     for one in everyone:
         for key in one.keys:
             if key.prefix == prefix:
-                _revoke_dialog(person, key)
+                _key_dialog(person, key)
 
 
-@st.dialog("Renew or revoke this key?")
-def _revoke_dialog(person: Person, key: AgentKey) -> None:
-    draw(facts([("Agent", key.agent), ("Key", f"sgn_{key.prefix}_…"), ("Last used", moment(key.last_used_at))]))
-    plain(
-        f"Renewed, it stays good for {KEY_OVERLAP // timedelta(hours=1)} hours beside its successor. "
-        "Revoked, it turns the agent away from its next call on, and never comes back."
+@st.dialog("Limit, renew or revoke this key")
+def _key_dialog(person: Person, key: AgentKey) -> None:
+    draw(facts([("Agent", key.agent), ("Key", shown_as(key)), ("Last used", moment(key.last_used_at))]))
+    pressed = _ask_limits(person, key)
+    renewing = (
+        "For its next key pair register the new public key, then revoke this one. "
+        if key.is_public
+        else f"Renewed, it stays good for {KEY_OVERLAP // timedelta(hours=1)} hours beside its successor. "
     )
+    plain(f"{renewing}Revoked, it turns the agent away from its next call on, and never comes back.")
     with st.container(horizontal=True):
-        pressed = st.button(
+        pressed |= st.button(
             "Revoke it",
             type="primary",
             key=f"{KEY}.revoke.{key.prefix}",
             on_click=_revoke,
             args=(person, key),
         )
-        pressed = st.button("Renew it", key=f"{KEY}.renew.{key.prefix}", on_click=_renew, args=(person, key)) or pressed
-        pressed = st.button("Keep it", key=f"{KEY}.keep.{key.prefix}") or pressed
+        if not key.is_public:
+            pressed |= st.button("Renew it", key=f"{KEY}.renew.{key.prefix}", on_click=_renew, args=(person, key))
+        pressed |= st.button("Keep it", key=f"{KEY}.keep.{key.prefix}")
     if pressed:
         st.rerun()  # A press in a dialog redraws the dialog alone.
+
+
+def _ask_limits(person: Person, key: AgentKey) -> bool:
+    settings = services().settings
+    asked = (
+        ("per_minute", "Submissions a minute", key.limits.per_minute, settings.submits_per_minute),
+        ("most_waiting", "Items waiting at once", key.limits.most_waiting, settings.most_waiting),
+    )
+    with st.form(f"{KEY}.limits.{key.prefix}", border=False):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            for name, label, value, usual in asked:
+                st.number_input(
+                    label,
+                    min_value=1,
+                    max_value=10_000_000,
+                    value=value,
+                    step=1,
+                    placeholder=f"{usual:,}, as usual",
+                    key=f"{KEY}.{name}.{key.prefix}",
+                    width=200,
+                )
+        return st.form_submit_button("Hold it to these", on_click=_limit, args=(person, key))
+
+
+def _limit(person: Person, key: AgentKey) -> None:
+    limits = Limits(
+        per_minute=st.session_state.get(f"{KEY}.per_minute.{key.prefix}"),
+        most_waiting=st.session_state.get(f"{KEY}.most_waiting.{key.prefix}"),
+    )
+
+    def limit(here: Person) -> None:
+        services().keys.limit_by(here, key.prefix, limits)
+        said(f"The key {shown_as(key)} of {key.agent} is held to: {limits_in_words(limits)}.")
+
+    act_as(person, limit)
 
 
 def _renew(person: Person, key: AgentKey) -> None:
     def renew(here: Person) -> None:
         _, new, secret = services().keys.renew_by(here, key.prefix)
         st.session_state[f"{KEY}.fresh"] = (new.agent, secret)
-        said(f"The key sgn_{key.prefix}_… of {key.agent} has a successor.")
+        said(f"The key {shown_as(key)} of {key.agent} has a successor.")
 
     act_as(person, renew)
 
@@ -324,6 +449,6 @@ def _renew(person: Person, key: AgentKey) -> None:
 def _revoke(person: Person, key: AgentKey) -> None:
     def revoke(here: Person) -> None:
         services().keys.revoke_by(here, key.prefix)
-        said(f"The key sgn_{key.prefix}_… of {key.agent} is revoked.")
+        said(f"The key {shown_as(key)} of {key.agent} is revoked.")
 
     act_as(person, revoke)

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import fastapi_offline
@@ -27,6 +28,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from agents.canonical import NotCanonicalError, parse
+from agents.credentials import ASSERTION_TYPE, GRANT_TYPE
 from agents.protocol import (
     MAX_BODY_BYTES,
     MAX_WAIT_SECONDS,
@@ -41,6 +43,7 @@ from agents.protocol import (
     Status,
 )
 from review.anchors import Anchors
+from review.assertions import client_of
 from review.errors import (
     ComeBackLaterError,
     IdempotencyKeyMissingError,
@@ -49,6 +52,8 @@ from review.errors import (
     NoCheckpointError,
     RequestRefusedError,
     ReviewError,
+    TokenFault,
+    TokenRefusedError,
 )
 from review.governance import KeyRing
 from review.intake import Intake, Submission, request_hash
@@ -57,11 +62,15 @@ from review.people import DEFAULT_WORKSPACE, AgentKey
 from review.sealer import heartbeat
 from review.signing import Receipts
 from review.store import Store
+from review.tokens import SCOPE, AccessToken
 
 PROBLEM_JSON = "application/problem+json"
 QUICK_BYTES = 32 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 _JSON = re.compile(r"^application/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 16
+_NO_STORE = {"Cache-Control": "no-store"}
 _log = logging.getLogger("signoff.api")
 
 # What the protocol foresees; everything else is a bug.
@@ -82,6 +91,14 @@ class PolicyAnswer(BaseModel):
 
     number: int
     document: dict[str, JsonValue]
+
+
+class OAuthRefusal(BaseModel):
+    """Why no access token is given (RFC 6749, section 5.2), with the stable code that refusals have here."""
+
+    error: str
+    error_description: str
+    code: str
 
 
 class KeySet(BaseModel):
@@ -169,6 +186,7 @@ def make_api(doors: Doors) -> FastAPI:
     _add_item_routes(api, doors)
     _add_execution_routes(api, doors)
     _add_public_routes(api, doors)
+    _add_token_route(api, doors)
     _add_docs(api)
     return api
 
@@ -325,6 +343,75 @@ def _add_public_routes(api: FastAPI, doors: Doors) -> None:
         return PlainTextResponse(head.note, headers=headers)
 
 
+_TOKEN_BODY = {
+    "type": "object",
+    "required": ["grant_type", "client_assertion_type", "client_assertion"],
+    "maxProperties": MOST_FIELDS,
+    "properties": {
+        "grant_type": {"const": GRANT_TYPE},
+        "client_assertion_type": {"const": ASSERTION_TYPE},
+        "client_assertion": {"type": "string", "description": "a JWT that the agent's private key signed"},
+        "client_id": {"type": "string", "description": "the key's prefix; where given, the assertion's iss"},
+        "scope": {"const": SCOPE},
+    },
+    "additionalProperties": {"type": "string"},
+}
+
+
+def _add_token_route(api: FastAPI, doors: Doors) -> None:
+    refusals = {code: {"model": OAuthRefusal} for code in (400, 401, 413, 415, 429)}
+    takes = {"required": True, "content": {_FORM: {"schema": _TOKEN_BODY}}}
+
+    @api.post(
+        "/v1/oauth/token",
+        response_model=AccessToken,
+        responses=refusals,  # type: ignore[arg-type]  # codes are whole numbers to FastAPI as well
+        openapi_extra={"requestBody": takes},
+    )
+    async def issue_token(request: Request) -> Response:
+        """Give an agent with a key pair of its own an access token (RFC 7523), each assertion once."""
+        try:
+            assertion = _asserted(await _form(request))
+            token = await run_in_threadpool(lambda: doors.keys.exchange(assertion, admit=doors.pace.require))
+        except ReviewError as error:
+            return _oauth_refusal(error)
+        return _answer(token, headers=_NO_STORE)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise RequestRefusedError(415, "not_a_form", f"Send the body as Content-Type: {_FORM}.")
+    try:
+        fields = parse_qsl(
+            (await _body(request)).decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=MOST_FIELDS
+        )
+    except ValueError as error:
+        raise TokenRefusedError(TokenFault.REQUEST) from error
+    if len(dict(fields)) < len(fields):
+        raise TokenRefusedError(TokenFault.REQUEST)
+    return dict(fields)
+
+
+def _asserted(form: dict[str, str]) -> str:
+    if (form.get("grant_type"), form.get("client_assertion_type")) != (GRANT_TYPE, ASSERTION_TYPE):
+        raise TokenRefusedError(TokenFault.GRANT)
+    if form.get("scope", SCOPE) != SCOPE:
+        raise TokenRefusedError(TokenFault.SCOPE)
+    assertion = form.get("client_assertion", "")
+    if "client_id" in form and form["client_id"] != client_of(assertion):
+        raise TokenRefusedError(TokenFault.UNVERIFIED)
+    return assertion
+
+
+def _oauth_refusal(error: ReviewError) -> Response:
+    word = error.error if isinstance(error, TokenRefusedError) else "invalid_request"
+    headers = dict(_NO_STORE)
+    if isinstance(error, ComeBackLaterError):
+        word, headers["Retry-After"] = "temporarily_unavailable", str(error.retry_after)
+    refusal = OAuthRefusal(error=word, error_description=str(error), code=error.code)
+    return _answer(refusal, status_code=error.status, headers=headers)
+
+
 async def _called(doors: Doors, request: Request, use_case: Callable[[AgentKey], BaseModel]) -> Response:
     bearer = _bearer(request)
     return _answer(await run_in_threadpool(lambda: use_case(doors.keys.recognise(bearer))))
@@ -362,6 +449,10 @@ async def _strict_json(request: Request) -> Any:  # noqa: ANN401 -- any JSON val
 async def _json_body(request: Request) -> bytes:
     if not _JSON.match(request.headers.get("content-type", "")):
         raise RequestRefusedError(415, "not_json", "Send the body as Content-Type: application/json.")
+    return await _body(request)
+
+
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -506,7 +597,9 @@ def _add_docs(api: FastAPI) -> None:
             components.setdefault("schemas", {}).update(schemas["$defs"])
             request = components["schemas"][ActionRequest.__name__]["properties"]
             request["allowed_decisions"]["contains"] = {"const": DecisionType.REJECT.value}
-            components["securitySchemes"] = {"agentKey": {"type": "http", "scheme": "bearer"}}
+            components["securitySchemes"] = {
+                "agentKey": {"type": "http", "scheme": "bearer", "description": "an agent key, or an access token"}
+            }
             api.openapi_schema = document
         return api.openapi_schema
 

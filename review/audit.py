@@ -61,6 +61,7 @@ class EventKind(StrEnum):
     KEY_RENEWED = "key_renewed"
     KEY_REVOKED = "key_revoked"
     KEY_LIMITED = "key_limited"
+    TOKEN_ISSUED = "token_issued"  # noqa: S105 -- a word, and no secret
     LINK_CREATED = "link_created"
     SIGNED_IN = "signed_in"
     SIGNED_OUT = "signed_out"

@@ -297,7 +297,7 @@ class KeyFault(StrEnum):
     """Why a key is refused."""
 
     MISSING = "send it as Authorization: Bearer sgn_…"
-    MALFORMED = "it does not look like sgn_<prefix>_<secret>"
+    MALFORMED = "it is neither sgn_<prefix>_<secret> nor an access token from here"
     UNKNOWN = "it is unknown"
     EXPIRED = "it has expired"
     REVOKED = "it was revoked"
@@ -330,6 +330,79 @@ class KeyOverError(ReviewError):
 
     def __init__(self, prefix: str) -> None:
         super().__init__(f"The key {prefix} is revoked or has expired. Make a new one.")
+
+
+class KeyNotRenewableError(ReviewError):
+    """The key is a public one: its agent has the private half, and only a new pair is a successor."""
+
+    code = "key_not_renewable"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(
+            f"The key {prefix} is a public one. Register the agent's next public key, then revoke this one."
+        )
+
+
+class PublicKeyRefusedError(ReviewError):
+    """What was to be registered is no public key that an agent can prove itself by."""
+
+    code = "public_key_refused"
+    status = 422
+
+    def __init__(self, *, why: str) -> None:
+        super().__init__(f"The public key was refused: {why}.")
+
+
+class TokenFault(StrEnum):
+    """Why no access token is given: a stable code."""
+
+    REQUEST = "token_request_malformed"
+    GRANT = "grant_unsupported"
+    SCOPE = "scope_unknown"
+    MALFORMED = "assertion_malformed"
+    ALGORITHM = "assertion_algorithm"
+    UNVERIFIED = "assertion_unverified"
+    AUDIENCE = "assertion_audience"
+    LONG = "assertion_too_long"
+    EARLY = "assertion_early"
+    EXPIRED = "assertion_expired"
+    USED = "assertion_used"
+    CLIENT_REVOKED = "client_revoked"
+    CLIENT_EXPIRED = "client_expired"
+
+
+_TOKEN_FAULTS = {
+    TokenFault.REQUEST: "Send a form with grant_type, client_assertion_type and client_assertion, each once.",
+    TokenFault.GRANT: "Only client_credentials with a jwt-bearer assertion is offered.",
+    TokenFault.SCOPE: "The only scope is actions.",
+    TokenFault.MALFORMED: "The assertion is no JWT with iss, sub, aud, iat, exp and jti.",
+    TokenFault.ALGORITHM: "The assertion's algorithm is not accepted for this key.",
+    TokenFault.UNVERIFIED: "No key that is registered for this client verifies the assertion.",
+    TokenFault.AUDIENCE: "The assertion is not for here: aud is the console's address, or its token endpoint.",
+    TokenFault.LONG: "The assertion lasts longer than 5 minutes.",
+    TokenFault.EARLY: "The assertion is dated in the future.",
+    TokenFault.EXPIRED: "The assertion has expired.",
+    TokenFault.USED: "The assertion was used before: each needs a jti of its own.",
+    TokenFault.CLIENT_REVOKED: "The client's key was revoked.",
+    TokenFault.CLIENT_EXPIRED: "The client's key has expired.",
+}
+_OAUTH_ERRORS = {
+    TokenFault.REQUEST: "invalid_request",
+    TokenFault.GRANT: "unsupported_grant_type",
+    TokenFault.SCOPE: "invalid_scope",
+}
+
+
+class TokenRefusedError(ReviewError):
+    """No access token is given; ``error`` is the word for it in RFC 6749, section 5.2."""
+
+    code = "token_refused"
+
+    def __init__(self, fault: TokenFault) -> None:
+        super().__init__(_TOKEN_FAULTS[fault])
+        self.code = fault.value
+        self.error = _OAUTH_ERRORS.get(fault, "invalid_client")
+        self.status = 401 if self.error == "invalid_client" else 400
 
 
 class InvalidNameError(ReviewError):

@@ -5,29 +5,35 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from typing import Any
 
 from uuid_utils.compat import uuid7
 
 from agents.protocol import Status
-from review.audit import Actor, AuditEvent, EventKind, person_actor
+from review.assertions import client_of, proven, public_keys, thumbprint
+from review.audit import Actor, AuditEvent, EventKind, agent_actor, person_actor
 from review.errors import (
     InvalidNameError,
     InvalidPolicyError,
     KeyFault,
     KeyNotFoundError,
+    KeyNotRenewableError,
     KeyOverError,
     KeyRefusedError,
     PolicyChangedError,
+    TokenFault,
+    TokenRefusedError,
 )
 from review.items import Aside, ItemFilter, Purpose, ReviewItem, Tool
 from review.people import Agent, AgentKey, Limits, Pause, Permission, Person, hash_of
 from review.policy import CompiledPolicy, Policy, PolicyDocument, compiled, default_policy
 from review.queues import queue_names
 from review.store import Reading, Store, Writing
+from review.tokens import AccessToken, Tokens
 
 KEY_LIFE = timedelta(days=90)
 KEY_OVERLAP = timedelta(hours=24)
@@ -35,6 +41,7 @@ CACHE_SECONDS = 1.0
 _USED_EVERY = timedelta(minutes=5)
 _UNDECIDED = (Status.WAITING, Status.CLAIMED, *Aside)
 _KEY_FORM = re.compile(r"^sgn_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
+_PREFIX_FORM = re.compile(r"[0-9a-f]{12}")
 _NAME_FORM = re.compile(r"^[A-Za-z0-9_.:/-]{1,128}$")
 
 
@@ -151,30 +158,77 @@ def _require_no_orphans(tx: Reading, workspace: str, was: PolicyDocument, docume
         raise InvalidPolicyError(problems)
 
 
-class KeyRing:
-    """The agents' bearer keys: made, listed, revoked, and recognised at the door."""
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What an agent shows at the door: the secret of a key, or an access token of ours, which ends."""
 
-    def __init__(self, store: Store) -> None:
+    prefix: str
+    secret: str = ""
+    ends_at: int | None = None
+
+    def opens(self, key: AgentKey) -> bool:
+        if self.ends_at is not None:
+            return key.is_public
+        return not key.is_public and hmac.compare_digest(key.secret_hash, hash_of(self.secret))
+
+    def is_over(self, now: datetime) -> bool:
+        return self.ends_at is not None and now.timestamp() >= self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key as it was found, and when: by this process's clock, and by the database's."""
+
+    at: float
+    key: AgentKey
+    now: datetime
+
+
+class KeyRing:
+    """The agents' keys: made, registered, listed, revoked, and recognised at the door.
+
+    Without ``tokens`` nobody is let in by an access token.
+    """
+
+    def __init__(self, store: Store, tokens: Tokens | None = None) -> None:
         self._store = store
-        self._known: dict[str, tuple[float, AgentKey]] = {}
+        self._tokens = tokens
+        self._known: dict[str, _Known] = {}
 
     def create(self, agent: str, workspace: str, actor: Actor, *, limits: Limits | None = None) -> tuple[AgentKey, str]:
         """Make a key for the agent and return it with its secret text, which is kept nowhere."""
+        secret = secrets.token_urlsafe(32)
+        key = self._add(agent, workspace, actor, {"limits": limits or Limits(), "secret_hash": hash_of(secret)})
+        return key, f"sgn_{key.prefix}_{secret}"
+
+    def register(
+        self, agent: str, workspace: str, actor: Actor, *, public_key: str, limits: Limits | None = None
+    ) -> AgentKey:
+        """Let the agent in by access tokens that it gets for what a private half of the public key has signed.
+
+        The text is a PEM, a JWK or a JWK set. Raises InvalidNameError, PublicKeyRefusedError.
+        """
+        return self._add(
+            agent, workspace, actor, {"limits": limits or Limits(), "public_keys": public_keys(public_key)}
+        )
+
+    def _add(self, agent: str, workspace: str, actor: Actor, given: dict[str, Any]) -> AgentKey:
         if not _NAME_FORM.fullmatch(agent):
             raise InvalidNameError(agent)
+        made = partial(_made, workspace=workspace, agent=agent, by=actor.name)
 
-        def work(tx: Writing, key: AgentKey) -> AgentKey:
+        def work(tx: Writing) -> AgentKey:
+            key = replace(made(tx.now), **given)
             tx.keep_agent(Agent(workspace, agent, tx.now))
             tx.add_key(key)
-            data = {"agent": agent, "prefix": key.prefix, "expires_at": key.expires_at.isoformat(), **_told(limits)}
+            data: dict[str, Any] = {"agent": agent, "prefix": key.prefix, "expires_at": key.expires_at.isoformat()}
+            if key.is_public:
+                data["public_keys"] = [thumbprint(one) for one in key.public_keys]
+            data |= _told(key.limits)
             tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_CREATED, actor, workspace=workspace, **data))
             return key
 
-        prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        made = partial(_made, workspace=workspace, agent=agent, prefix=prefix, secret=secret, by=actor.name)
-        held_to = {} if limits is None else asdict(limits)
-        key = self._store.write(lambda tx: work(tx, replace(made(tx.now), **held_to)))
-        return key, f"sgn_{prefix}_{secret}"
+        return self._store.write(work)
 
     def limit(self, prefix: str, workspace: str, actor: Actor, *, limits: Limits) -> AgentKey:
         """Hold the key to these limits from now on; the same again changes nothing. Raises KeyNotFoundError."""
@@ -185,7 +239,7 @@ class KeyRing:
                 raise KeyNotFoundError(prefix)
             if key.limits == limits:
                 return key
-            limited = replace(key, **asdict(limits))
+            limited = replace(key, limits=limits)
             tx.save_key(limited)
             data = {"agent": key.agent, "prefix": prefix, **_told(limits)}
             tx.record(AuditEvent.at_large(tx.now, EventKind.KEY_LIMITED, actor, workspace=workspace, **data))
@@ -200,9 +254,9 @@ class KeyRing:
     ) -> tuple[AgentKey, AgentKey, str]:
         """Make the key's successor, while the key stays good for the overlap; return both, and the new secret text.
 
-        A key never lasts longer by it than it would have. Raises KeyNotFoundError, KeyOverError.
+        A key never lasts longer by it than it would have. Raises KeyNotFoundError, KeyOverError, KeyNotRenewableError.
         """
-        fresh, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        secret = secrets.token_urlsafe(32)
 
         def work(tx: Writing) -> tuple[AgentKey, AgentKey]:
             old = tx.key(prefix)
@@ -210,14 +264,16 @@ class KeyRing:
                 raise KeyNotFoundError(prefix)
             if old.revoked_at or tx.now >= old.expires_at:
                 raise KeyOverError(prefix)
-            new = _made(tx.now, workspace=workspace, agent=old.agent, prefix=fresh, secret=secret, by=actor.name)
-            new = replace(new, **asdict(old.limits))
+            if old.is_public:
+                raise KeyNotRenewableError(prefix)
+            new = _made(tx.now, workspace=workspace, agent=old.agent, by=actor.name)
+            new = replace(new, secret_hash=hash_of(secret), limits=old.limits)
             ending = replace(old, expires_at=min(old.expires_at, tx.now + overlap))
             tx.add_key(new)
             tx.save_key(ending)
             data = {
                 "agent": old.agent,
-                "prefix": fresh,
+                "prefix": new.prefix,
                 "expires_at": new.expires_at.isoformat(),
                 "replaces": prefix,
                 "replaces_until": ending.expires_at.isoformat(),
@@ -227,7 +283,7 @@ class KeyRing:
 
         ending, new = self._store.write(work)
         self._known.pop(prefix, None)
-        return ending, new, f"sgn_{fresh}_{secret}"
+        return ending, new, f"sgn_{new.prefix}_{secret}"
 
     def renew_by(self, person: Person, prefix: str) -> tuple[AgentKey, AgentKey, str]:
         """Renew a key as a person who may manage keys."""
@@ -238,6 +294,16 @@ class KeyRing:
         """Make a key as a person who may manage keys."""
         person.require(Permission.MANAGE_KEYS)
         return self.create(agent, person.workspace, person_actor(person))
+
+    def register_by(self, person: Person, agent: str, public_key: str) -> AgentKey:
+        """Register an agent's public key as a person who may manage keys."""
+        person.require(Permission.MANAGE_KEYS)
+        return self.register(agent, person.workspace, person_actor(person), public_key=public_key)
+
+    def limit_by(self, person: Person, prefix: str, limits: Limits) -> AgentKey:
+        """Hold a key to limits as a person who may manage keys."""
+        person.require(Permission.MANAGE_KEYS)
+        return self.limit(prefix, person.workspace, person_actor(person), limits=limits)
 
     def keys(self, workspace: str) -> Sequence[AgentKey]:
         """Return the workspace's keys, newest first."""
@@ -276,34 +342,77 @@ class KeyRing:
         person.require(Permission.MANAGE_KEYS)
         return self.revoke(prefix, person.workspace, person_actor(person))
 
+    def exchange(self, assertion: str, *, admit: Callable[[AgentKey], object]) -> AccessToken:
+        """Return an access token for an assertion of an agent whose public key is registered (RFC 7523), once.
+
+        ``admit`` is asked before anything is kept, and raises where this agent asks too often. Raises
+        TokenRefusedError.
+        """
+        if self._tokens is None:
+            raise TokenRefusedError(TokenFault.GRANT)
+        tokens, prefix = self._tokens, client_of(assertion)
+        if not _PREFIX_FORM.fullmatch(prefix):
+            raise TokenRefusedError(TokenFault.UNVERIFIED)
+        known, now = self._store.read(lambda tx: (tx.key(prefix), tx.now))
+        if known is None:
+            raise TokenRefusedError(TokenFault.UNVERIFIED)
+        found = proven(assertion, known.public_keys, client=prefix, audiences=tokens.audiences, now=now)
+        _require_in_force(known, now)
+        admit(known)
+
+        def work(tx: Writing) -> AccessToken:
+            key = tx.key(prefix) or known
+            _require_in_force(key, tx.now)
+            if not tx.use_assertion(key, hash_of(found.id), until=found.ends_at):
+                raise TokenRefusedError(TokenFault.USED)
+            answer, claims = tokens.issue(key, tx.now)
+            tx.save_key(replace(key, last_used_at=tx.now))
+            data = {"prefix": prefix, "kid": found.kid, "jti": str(claims.jti), "expires_in": answer.expires_in}
+            actor = agent_actor(key.agent)
+            tx.record(AuditEvent.at_large(tx.now, EventKind.TOKEN_ISSUED, actor, workspace=key.workspace, **data))
+            return answer
+
+        return self._store.write(work)
+
     def recognise(self, bearer: str) -> AgentKey:
         """Return the key behind a bearer text, at most a second old. Raises KeyRefusedError."""
-        form = _KEY_FORM.match(bearer)
-        if form is None:
-            raise KeyRefusedError(KeyFault.MALFORMED)
-        return self._at_hand(*form.groups()) or self._looked_up(*form.groups())
+        shown = self._shown(bearer)
+        return self._at_hand(shown) or self._looked_up(shown)
 
     def at_hand(self, bearer: str) -> AgentKey | None:
-        """Return the key where no look into the store is needed; None where ``recognise`` has to be asked."""
+        """Return the key where no look into the store is needed; None where ``recognise`` has to be asked.
+
+        Raises KeyRefusedError.
+        """
+        return self._at_hand(self._shown(bearer))
+
+    def _shown(self, bearer: str) -> _Shown:
         form = _KEY_FORM.match(bearer)
-        return self._at_hand(*form.groups()) if form else None
+        if form is not None:
+            return _Shown(form[1], secret=form[2])
+        if self._tokens is None:
+            raise KeyRefusedError(KeyFault.MALFORMED)
+        claims = self._tokens.read(bearer)
+        return _Shown(claims.client_id, ends_at=claims.exp)
 
-    def _at_hand(self, prefix: str, secret: str) -> AgentKey | None:
-        known = self._known.get(prefix)
-        is_fresh = known is not None and time.monotonic() - known[0] < CACHE_SECONDS
-        return known[1] if known and is_fresh and _opens(known[1], secret) else None
+    def _at_hand(self, shown: _Shown) -> AgentKey | None:
+        known = self._known.get(shown.prefix)
+        if known is None or time.monotonic() - known.at >= CACHE_SECONDS:
+            return None
+        return known.key if shown.opens(known.key) and not shown.is_over(known.now) else None
 
-    def _looked_up(self, prefix: str, secret: str) -> AgentKey:
+    def _looked_up(self, shown: _Shown) -> AgentKey:
+        prefix = shown.prefix
         key, now = self._store.read(lambda tx: (tx.key(prefix), tx.now))
-        if key is None or not _opens(key, secret):
+        if key is None or not shown.opens(key):
             raise KeyRefusedError(KeyFault.UNKNOWN)
         if key.revoked_at:
             raise KeyRefusedError(KeyFault.REVOKED)
-        if now >= key.expires_at:
+        if now >= key.expires_at or shown.is_over(now):
             raise KeyRefusedError(KeyFault.EXPIRED)
         if key.last_used_at is None or now - key.last_used_at > _USED_EVERY:
             self._touch(prefix)
-        self._known[prefix] = (time.monotonic(), key)
+        self._known[prefix] = _Known(time.monotonic(), key, now)
         return key
 
     def _touch(self, prefix: str) -> None:
@@ -315,22 +424,25 @@ class KeyRing:
         self._store.write(work)
 
 
-def _made(now: datetime, *, workspace: str, agent: str, prefix: str, secret: str, by: str) -> AgentKey:
+def _made(now: datetime, *, workspace: str, agent: str, by: str) -> AgentKey:
     return AgentKey(
         id=uuid7(),
         workspace=workspace,
         agent=agent,
-        prefix=prefix,
-        secret_hash=hash_of(secret),
+        prefix=secrets.token_hex(6),
+        secret_hash="",
         created_at=now,
         expires_at=now + KEY_LIFE,
         created_by=by,
     )
 
 
-def _told(limits: Limits | None) -> dict[str, int]:
-    return {name: value for name, value in asdict(limits or Limits()).items() if value is not None}
+def _require_in_force(key: AgentKey, now: datetime) -> None:
+    if key.revoked_at:
+        raise TokenRefusedError(TokenFault.CLIENT_REVOKED)
+    if now >= key.expires_at:
+        raise TokenRefusedError(TokenFault.CLIENT_EXPIRED)
 
 
-def _opens(key: AgentKey, secret: str) -> bool:
-    return hmac.compare_digest(key.secret_hash, hash_of(secret))
+def _told(limits: Limits) -> dict[str, int]:
+    return {name: value for name, value in asdict(limits).items() if value is not None}

@@ -83,7 +83,7 @@ class Pace:
         raise TooManyRequestsError(max(1, math.ceil(ahead)))
 
     def _allowed(self, caller: AgentKey) -> int:
-        return caller.per_minute or self._per_minute
+        return caller.limits.per_minute or self._per_minute
 
 
 class Shares:
@@ -137,4 +137,4 @@ class Shares:
             raise TooManyWaitingError(caller.agent, most=most, retry_after=_SHARE_RETRY_S)
 
     def _allowed(self, caller: AgentKey) -> int:
-        return caller.most_waiting or self._most_waiting
+        return caller.limits.most_waiting or self._most_waiting

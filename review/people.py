@@ -240,8 +240,23 @@ class SignInLink:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How many submissions a key may make in a minute, and how many of its agent's items may wait for people at once.
+
+    None is as the installation says.
+    """
+
+    per_minute: int | None = None
+    most_waiting: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentKey:
-    """An agent's bearer key as stored: never the secret, only its SHA-256."""
+    """What an agent is let in by, as stored: of a bearer key the SHA-256 of its secret, never the secret.
+
+    With ``public_keys`` (JWKs, RFC 7517) it has no secret: the agent proves that it holds a private half of one of
+    them, under ``prefix`` as its OAuth client id, and is let in by the access token that it gets for that.
+    """
 
     id: UUID
     workspace: str
@@ -253,24 +268,13 @@ class AgentKey:
     created_by: str
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
-    per_minute: int | None = None
-    most_waiting: int | None = None
+    limits: Limits = Limits()
+    public_keys: tuple[Mapping[str, str], ...] = ()
 
     @property
-    def limits(self) -> "Limits":
-        """Return what the key is held to."""
-        return Limits(self.per_minute, self.most_waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many submissions a key may make in a minute, and how many of its agent's items may wait for people at once.
-
-    None is as the installation says.
-    """
-
-    per_minute: int | None = None
-    most_waiting: int | None = None
+    def is_public(self) -> bool:
+        """Tell whether the agent proves itself with a private key of its own, and shows no secret."""
+        return bool(self.public_keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class SigningKeyError(ValueError):
         super().__init__("The signing key is not a private Ed25519 key. Put one there, or let Signoff make a new one.")
 
 
+class ForeignDocumentError(ValueError):
+    """What was signed is a document of another type, or names another key."""
+
+
 def load_signing_key(path: Path) -> OKPKey:
     """Return the Ed25519 key kept in the PEM file; make one, readable by its owner alone, where there is none."""
     if not path.exists():
@@ -168,7 +172,7 @@ class Receipts:
             epoch=item.epoch,
             checkpoint=self.carried(item.workspace),
         )
-        return self._sign(claims)
+        return self.sign(claims.model_dump_json(), RECEIPT_TYPE)
 
     def renewed(self, item: ReviewItem, now: datetime) -> str | None:
         """Return the item's receipt with a fresh expiry, or as it is while it still has half its life to go."""
@@ -179,7 +183,7 @@ class Receipts:
             return item.receipt
         fresh: dict[str, Any] = {"iat": int(now.timestamp()), "exp": _expiry(item, now)}
         fresh["checkpoint"] = self.carried(item.workspace) or claims.checkpoint
-        return self._sign(claims.model_copy(update=fresh))
+        return self.sign(claims.model_copy(update=fresh).model_dump_json(), RECEIPT_TYPE)
 
     def recognise(self, token: str, *, workspace: str, agent: str, item_id: UUID, now: datetime) -> ReceiptClaims:
         """Return the claims of a receipt that is ours, for this agent and item. Raises ReceiptRefusedError."""
@@ -192,17 +196,24 @@ class Receipts:
             raise ReceiptRefusedError(ReceiptFault.EXPIRED)
         return claims
 
-    def _sign(self, claims: ReceiptClaims) -> str:
-        header = {"alg": RECEIPT_ALGORITHM, "typ": RECEIPT_TYPE, "kid": self._kid}
-        return jws.serialize_compact(header, claims.model_dump_json(), self._key, algorithms=[RECEIPT_ALGORITHM])
+    def sign(self, payload: str, typ: str) -> str:
+        """Return the payload signed as a document of this type (JWS)."""
+        header = {"alg": RECEIPT_ALGORITHM, "typ": typ, "kid": self._kid}
+        return jws.serialize_compact(header, payload, self._key, algorithms=[RECEIPT_ALGORITHM])
+
+    def opened(self, token: str, typ: str) -> bytes:
+        """Return what was signed here as a document of this type. Raises JoseError, ValueError."""
+        found, key = self._opened(token)
+        header = found.headers()
+        if (header.get("typ"), header.get("kid")) != (typ, key.thumbprint()):
+            raise ForeignDocumentError
+        return found.payload or b""
 
     def _claims(self, token: str) -> ReceiptClaims:
         try:
-            found, key = self._opened(token)
-            header = found.headers()
-            if (header.get("typ"), header.get("kid")) != (RECEIPT_TYPE, key.thumbprint()):
-                raise ReceiptRefusedError(ReceiptFault.FOREIGN)
-            return ReceiptClaims.model_validate_json(found.payload or b"")
+            return ReceiptClaims.model_validate_json(self.opened(token, RECEIPT_TYPE))
+        except ForeignDocumentError as error:
+            raise ReceiptRefusedError(ReceiptFault.FOREIGN) from error
         except (JoseError, ValidationError, ValueError) as error:
             raise ReceiptRefusedError(ReceiptFault.FORGED) from error
 

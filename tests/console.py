@@ -34,6 +34,7 @@ from review.sessions import LOCAL_OPERATOR, Sessions
 from review.settings import Settings
 from review.signing import Receipts
 from review.store import Store
+from review.tokens import Tokens
 from review.views import Views
 
 START_SECONDS = 20
@@ -55,7 +56,7 @@ class Console:
         self.signing_key = OKPKey.generate_key("Ed25519")
         self.receipts = Receipts(self.signing_key, issuer=issuer)
         self.policies = PolicyBook(store)
-        self.keys = KeyRing(store)
+        self.keys = KeyRing(store, Tokens(self.receipts))
         self.intake = Intake(store, self.receipts, self.policies, draw=lambda: 1.0)
         self.desk = ReviewDesk(store, self.receipts, self.policies, undo_for=undo_for)
         self.board = Board(store, self.policies, self.desk)

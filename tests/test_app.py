@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import gc
 import io
 import json
 import os
@@ -10,7 +9,6 @@ import pty
 import subprocess
 import sys
 import termios
-import weakref
 import zipfile
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
@@ -25,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
+from agents.credentials import PrivateKeyJwt
 from agents.protocol import Approve, Decision, Status
-from app import COMMAND_LINE, WORKSPACE, House, Memory, _lifespan, main, make_app, open_house
+from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead
 from review.desk import Seen
@@ -263,6 +262,23 @@ def test_keys_are_listed_without_their_secret_and_revoked(
     with open_house(settings) as house:
         actors = {event.actor.id for event in recorded(house)}
     assert actors == {"signoff:local#command-line"}
+
+
+def test_a_public_key_is_registered_from_a_file_and_lets_its_agent_in(
+    settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pair, file = OKPKey.generate_key("Ed25519"), tmp_path / "agent.pub"
+    file.write_bytes(pair.as_pem(private=False))
+
+    answer = told(capsys, "key", "register", "support", "--public-key", str(file), "--per-minute", "30")
+
+    client_id = answer.split()[-1]
+    assert told(capsys, "key", "list").split()[-2:] == ["public", "key"]
+    with open_house(settings) as house:
+        assertion = PrivateKeyJwt(client_id, pair.as_pem(private=True)).assertion(settings.issuer)
+        token = house.keys.exchange(assertion, admit=house.doors().pace.require)
+        known = house.keys.recognise(token.access_token)
+    assert (known.agent, known.limits) == ("support", Limits(per_minute=30))
 
 
 def test_the_limits_of_a_key_are_set_and_taken_back(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -679,23 +695,3 @@ async def _served_until(house: House, is_done: Callable[[], bool]) -> None:
             if is_done():
                 return
             await asyncio.sleep(0.05)
-
-
-def test_what_was_put_out_of_the_collectors_sight_goes_once_nobody_needs_it() -> None:
-    class Node:
-        itself: object = None
-
-    node = Node()
-    node.itself = node
-    seen = weakref.ref(node)
-    memory = Memory()
-    try:
-        del node
-        gc.collect()
-        assert seen() is not None
-
-        memory.settle()
-
-        assert seen() is None
-    finally:
-        gc.unfreeze()

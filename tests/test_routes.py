@@ -12,11 +12,13 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from joserfc.jwk import OKPKey
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from uuid_utils.compat import uuid7
 
+from agents.credentials import PrivateKeyJwt
 from agents.protocol import Approve, ContextEntry, ContextKind
 from app import COMMAND_LINE, House, console_routes, open_house
 from pages import services, sign_in
@@ -52,12 +54,14 @@ class Who(StrEnum):
     OWNER = "the item's agent"
     OTHER = "another agent"
     FOREIGN = "an agent elsewhere"
+    PROVEN = "the item's agent by its own key pair"
     REVOKED = "a revoked key"
+    ENDED = "an access token of a revoked key"
     SMUGGLED = "an agent's key as a cookie"
 
 
 EVERYBODY = frozenset(Who)
-AGENTS = frozenset({Who.OWNER, Who.OTHER, Who.FOREIGN})
+AGENTS = frozenset({Who.OWNER, Who.PROVEN, Who.OTHER, Who.FOREIGN})
 SEEING = frozenset({Who.REVIEWER, Who.LEAD, Who.AUDITOR})
 SIGNED_IN = frozenset({Who.NO_ROLE, Who.REVIEWER, Who.LEAD, Who.AUDITOR, Who.ADMIN, Who.STRANGER})
 
@@ -98,6 +102,8 @@ TABLE = (
     Row("POST", f"{ACTION}/outcome", AGENTS, NOT_OWN, {"status": "succeeded"}),
     Row("GET", "/api/v1/policy", AGENTS),
     Row("GET", "/api/v1/.well-known/jwks.json", EVERYBODY),
+    # What is asked here proves by itself who asks: `tests/review/test_tokens.py`.
+    Row("POST", "/api/v1/oauth/token", EVERYBODY),
     Row("GET", "/api/v1/checkpoint", EVERYBODY),
     Row("GET", "/api/v1/openapi.json", EVERYBODY),
     Row("GET", "/api/v1/docs", EVERYBODY),
@@ -191,6 +197,8 @@ def _shown(house: House, who: Who) -> tuple[dict[str, str], dict[str, str]]:
         Who.REVOKED: (AGENT, WORKSPACE),
         Who.SMUGGLED: (AGENT, WORKSPACE),
     }
+    if who in (Who.PROVEN, Who.ENDED):
+        return {"Authorization": f"Bearer {_access_token(house, is_ended=who is Who.ENDED)}"}, {}
     if who in keys:
         key, bearer = house.keys.create(*keys[who], COMMAND_LINE)
         if who is Who.REVOKED:
@@ -205,6 +213,16 @@ def _shown(house: House, who: Who) -> tuple[dict[str, str], dict[str, str]]:
     workspace = ELSEWHERE if who is Who.STRANGER else WORKSPACE
     person = Person(ISSUER, who.value, who.value.title(), known, workspace)
     return {}, {cookie_name(is_secure=False): house.sessions.admit(person, SignInProof(None))}
+
+
+def _access_token(house: House, *, is_ended: bool) -> str:
+    pair = OKPKey.generate_key("Ed25519")
+    client = house.keys.register(AGENT, WORKSPACE, COMMAND_LINE, public_key=pair.as_pem(private=False).decode())
+    mine = PrivateKeyJwt(client.prefix, pair.as_pem(private=True))
+    token = house.keys.exchange(mine.assertion(house.settings.issuer), admit=lambda _: None).access_token
+    if is_ended:
+        house.keys.revoke(client.prefix, WORKSPACE, COMMAND_LINE)
+    return token
 
 
 def ask(site: Site, who: Who, row: Row) -> httpx2.Response:

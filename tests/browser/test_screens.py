@@ -17,7 +17,7 @@ from joserfc.jwk import OKPKey
 from playwright.sync_api import Locator, expect
 from uuid_utils.compat import uuid7
 
-from agents import Gate, ServerRefusedError
+from agents import Gate, PrivateKeyJwt, ServerRefusedError
 from agents.protocol import (
     Action,
     Approve,
@@ -300,6 +300,29 @@ def test_a_key_made_on_the_page_lets_the_agent_in_until_it_is_revoked(ada: Visit
 
         with pytest.raises(ServerRefusedError, match="revoked"):
             gate.client.send(gate.client.items())
+
+
+def test_an_agent_is_let_in_by_its_own_key_pair_and_held_to_limits(ada: Visitor) -> None:
+    name, pair = f"made_{uuid7().hex[-8:]}", OKPKey.generate_key("Ed25519")
+    ada.house.agent_key("known")  # Before the first key of all, another one is asked for.
+    ada.go("Agents")
+    ada.page.get_by_text("Let an agent in by its own key pair").click()
+    ada.write("Who holds the private half", name, leaves=False)
+    ada.write("Its public key", pair.as_pem(private=False).decode())
+    ada.press("Register it")
+    ada.sees(f"The client id of {name} is")
+    client_id = ada.page.get_by_text(f"The client id of {name} is").inner_text().split()[-1]
+
+    with Gate(ada.house.url, PrivateKeyJwt(client_id, pair.as_pem(private=True))) as gate:
+        assert gate.client.send(gate.client.items()).items == ()
+    ada.press("Done")
+    ada.look()
+    row(ada, client_id).get_by_role("button").click()
+    ada.page.get_by_role("spinbutton", name="Items waiting at once").fill("7")
+    ada.press("Hold it to these")
+
+    ada.sees("is held to: 7 waiting.")
+    expect(row(ada, client_id)).to_contain_text("7 waiting")
 
 
 def test_an_agent_is_not_given_a_name_that_is_none(ada: Visitor) -> None:

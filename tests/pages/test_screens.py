@@ -28,7 +28,7 @@ from review.audit import EventFilter, EventKind
 from review.board import QueueStanding
 from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
 from review.labels import Label, label_of
-from review.people import Permission
+from review.people import Limits, Permission
 from review.policy import (
     Autonomy,
     PolicyDocument,
@@ -277,15 +277,46 @@ def test_an_agent_stands_with_its_own_keys_and_tools() -> None:
 @pytest.mark.parametrize(
     ("fields", "state", "act"),
     [
-        ({}, "live", "Renew or revoke"),
+        ({}, "live", "Change"),
         ({"revoked_at": START}, "revoked", ""),
         ({"expires_at": START}, "expired", ""),
     ],
 )
-def test_only_a_live_key_can_be_revoked(fields: dict[str, object], state: str, act: str) -> None:
-    line = agents_page.key_line(a_key(**fields), START, may_revoke=True)
+def test_only_a_live_key_can_be_changed(fields: dict[str, object], state: str, act: str) -> None:
+    line = agents_page.key_line(a_key(**fields), START, may_change=True)
 
     assert (line.cells["state"].text, line.act) == (state, act)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(), "the usual"),
+        (Limits(per_minute=1_200), "1,200 a minute"),
+        (Limits(most_waiting=1), "1 waiting"),
+        (Limits(60, 20), "60 a minute, 20 waiting"),
+    ],
+)
+def test_a_keys_limits_stand_beside_it_in_words(limits: Limits, words: str) -> None:
+    line = agents_page.key_line(a_key(limits=limits), START, may_change=True)
+
+    assert line.cells["limits"].text == words
+
+
+def test_a_public_key_is_known_by_its_client_id() -> None:
+    key = a_key(public_keys=({"kty": "OKP"},))
+
+    line = agents_page.key_line(key, START, may_change=True)
+
+    assert (line.cells["prefix"].text, line.cells["prefix"].under) == (key.prefix, f"public key, by {key.created_by}")
+
+
+def test_the_key_pair_snippet_is_python_that_names_this_console_and_client() -> None:
+    snippet = agents_page.key_pair_snippet("https://desk.example.com", "0123456789ab")
+
+    compile(snippet, "snippet.py", "exec")
+    assert 'PrivateKeyJwt("0123456789ab"' in snippet
+    assert 'Gate("https://desk.example.com", mine)' in snippet
 
 
 def test_the_hook_snippet_is_python_that_names_this_console() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc.jwk import OKPKey
 from sqlalchemy import text
 
+from agents.credentials import PrivateKeyJwt
 from agents.protocol import Approve, Outcome, OutcomeStatus, Reject, Respond, Route
 from db.store import SqlStore
 from review.audit import SYSTEM, EventFilter, EventKind
@@ -25,6 +27,8 @@ from tests.console import Console
 from tests.review.steps import a_document, all_rows, an_edit, caller, claim, decide, events, kept, submit
 
 ARGS = a_request().action.args
+KEY = OKPKey.generate_key("Ed25519")
+PUBLIC_KEY = KEY.as_pem(private=False).decode()
 RETENTION = timedelta(days=180)
 SECRETS = (
     "A-1001",
@@ -219,6 +223,12 @@ def _revoked(scene: Scene) -> Callable[[], object]:
     return lambda: scene.house.keys.revoke_by(LOCAL_OPERATOR, key.prefix)
 
 
+def _proving(scene: Scene) -> Callable[[], object]:
+    client = scene.house.keys.register("another", WORKSPACE, SYSTEM, public_key=PUBLIC_KEY)
+    mine = PrivateKeyJwt(client.prefix, KEY.as_pem(private=True), clock=client.created_at.timestamp)
+    return lambda: scene.house.keys.exchange(mine.assertion(scene.house.url), admit=scene.house.pace.require)
+
+
 def _erasing(scene: Scene, item: ReviewItem) -> Callable[[], object]:
     plan = scene.house.eraser.plan_item(root, item.id)
     return lambda: scene.house.eraser.erase(root, plan)
@@ -359,6 +369,11 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         lambda scene: lambda: scene.house.keys.renew_by(root, scene.agent.prefix),
         [K.KEY_RENEWED],
     ),
+    "register a public key": (
+        lambda scene: lambda: scene.house.keys.register_by(root, "new", PUBLIC_KEY),
+        [K.KEY_CREATED],
+    ),
+    "prove an agent": (_proving, [K.TOKEN_ISSUED]),
     "limit a key": (
         lambda scene: lambda: scene.house.keys.limit(scene.agent.prefix, WORKSPACE, SYSTEM, limits=Limits(5, 5)),
         [K.KEY_LIMITED],

@@ -260,6 +260,10 @@ CONTENT_TYPES: dict[str, str | None] = {
     "two": "text/plain, application/json",
 }
 
+_OF_ANOTHER_HOUSE = jws.serialize_compact(
+    {"alg": "Ed25519", "typ": "at+jwt"}, "{}", OKPKey.generate_key("Ed25519"), algorithms=["Ed25519"]
+)
+
 BEARERS: dict[str, str | None] = {
     "missing": None,
     "empty": "",
@@ -270,6 +274,8 @@ BEARERS: dict[str, str | None] = {
     "with a quote in it": "Bearer sgn_0123456789ab_' OR 1=1 --",
     "in other letters": "Bearer sgn_0123456789ab_" + "\xfc" * 43,
     "of 8,000 characters": "Bearer " + "x" * 8_000,
+    "an access token of nobody": "Bearer eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.eyJpc3MiOiJ4In0.",
+    "an access token of another house": f"Bearer {_OF_ANOTHER_HOUSE}",
 }
 
 OF_AN_ITEM: dict[str, tuple[str, Any]] = {
@@ -287,6 +293,7 @@ ASTRAY: dict[str, tuple[str, str, int, str]] = {
     "an id with NUL": ("GET", f"{ACTIONS}/%00", 422, "invalid_request"),
     "an unknown route": ("GET", "/api/v1/items", 404, "no_such_route"),
     "an unknown version": ("GET", "/api/v2/actions", 404, "no_such_route"),
+    "asking for a token by GET": ("GET", "/api/v1/oauth/token", 405, "method_not_allowed"),
     "a route of the desk": ("POST", f"{ACTIONS}/{NOWHERE}/decide", 404, "no_such_route"),
     "a slash at the end": ("GET", f"{ACTIONS}/", 404, "no_such_route"),
     "deleting": ("DELETE", ACTIONS, 405, "method_not_allowed"),

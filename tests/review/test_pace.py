@@ -114,7 +114,7 @@ def test_many_threads_together_get_no_more(pace: Pace, house: Console) -> None:
 
 
 def test_a_key_may_have_a_pace_of_its_own(pace: Pace, house: Console) -> None:
-    agent = replace(caller(house), per_minute=2)
+    agent = replace(caller(house), limits=Limits(per_minute=2))
 
     admissions = admitted(pace, agent, 3)
 
@@ -185,7 +185,7 @@ def test_what_nobody_has_to_let_run_needs_no_room(crowded: Console) -> None:
 
 
 def test_an_agent_may_have_a_share_of_its_own(crowded: Console) -> None:
-    agent = replace(caller(crowded), most_waiting=2)
+    agent = replace(caller(crowded), limits=Limits(most_waiting=2))
 
     assert filed(crowded, agent, 3) == [True, True, False]
 
