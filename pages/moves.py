@@ -216,7 +216,7 @@ def _offer_sleep(person: Person, item: ReviewItem, now: datetime) -> None:
         return
     zone = here_zone()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        draw(element("span", "Put aside for", class_="so-quiet so-small"))
+        draw(element("span", "Put aside for", class_="so-quiet so-small"), width="content")
         for number, (name, until) in enumerate(naps(now, zone, item.expires_at)):
             st.button(
                 name,
@@ -224,7 +224,9 @@ def _offer_sleep(person: Person, item: ReviewItem, now: datetime) -> None:
                 on_click=_moving(person, partial(_snooze, item=item, until=until)),
             )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen = st.datetime_input("Put aside until", value=None, key=f"queue.move.{item.id}.until", width=240)
+        chosen = st.datetime_input(
+            "Put aside until", value=None, key=f"queue.move.{item.id}.until", format="YYYY-MM-DD", width=240
+        )
         at = chosen.replace(tzinfo=zone).astimezone(UTC) if chosen else now
         st.button(
             "Put aside",

@@ -225,7 +225,7 @@ def _focus_view(person: Person) -> None:
         st.rerun()  # It came after the page had asked; now it is held.
     calm = _calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
     show_focus(Surface(person, (), state="empty", calm=calm, gone=_gone(person, ())), _answer(person))
-    _watch(person, known, time.monotonic())
+    _watch(person, known | _held_ids(person), time.monotonic())
 
 
 def _held_items(person: Person) -> list[ReviewItem]:
@@ -956,21 +956,25 @@ def _show_nothing(person: Person) -> None:
     if known and services().desk.claim(person) is not None:
         st.rerun()  # It came after the page had asked; now it is held.
     draw(_calm(person, "Nothing is waiting for you", "The next item appears here by itself."))
-    _watch(person, known, time.monotonic())
+    _watch(person, known | _held_ids(person), time.monotonic())
 
 
 @st.fragment(run_every=LOOK_EVERY)
 def _watch(person: Person, known: frozenset[UUID], drawn_at: float) -> None:
     if was_just_drawn(drawn_at):
         return
-    # What already waits was not for this person; only something new is worth a claim.
-    if not is_still_here(person) or not _waiting_ids(person) <= known:
+    # What already waits was not for this person; only something new is worth a claim, or what another tab took.
+    if not is_still_here(person) or not _waiting_ids(person) | _held_ids(person) <= known:
         st.rerun()
 
 
 def _waiting_ids(person: Person) -> frozenset[UUID]:
     rows = services().desk.items(person, _WAITING, order=Order.URGENT, limit=LOOKED_THROUGH).rows
     return frozenset(row.id for row in rows)
+
+
+def _held_ids(person: Person) -> frozenset[UUID]:
+    return frozenset(item.id for item in services().desk.held(person))
 
 
 def _calm(person: Person, title: str, text: str) -> Markup:

@@ -4,6 +4,8 @@ const SETTLE_MS = 300; // A press this soon after painting was meant for what st
 const TICK_MS = 1000;
 const AGAIN_MS = 2000; // A press that the page has not answered by then, and no longer works on, is told once more.
 const TRIES = 10;
+const OPENS_MS = 10000; // A press that has opened no dialog by then opened none.
+const LOOK_MS = 100;
 const UNITS = [
   ["d", 86400],
   ["h", 3600],
@@ -108,6 +110,24 @@ function step(event) {
   next.focus();
 }
 
+// A dialog gives the focus back to what had it before, and takes the whole list for it: the button is found here.
+function giveBack(root, id, part) {
+  const until = performance.now() + OPENS_MS;
+  let opened = false;
+  clearInterval(root.returning);
+  root.returning = setInterval(() => {
+    const isOpen = Boolean(document.querySelector('[role="dialog"]'));
+    opened ||= isOpen;
+    if (isOpen || (!opened && root.isConnected && performance.now() < until)) return;
+    clearInterval(root.returning);
+    if (opened && root.isConnected && document.activeElement === document.body) focusOn(root, id, part);
+  }, LOOK_MS);
+}
+
+function focusOn(root, id, part) {
+  root.querySelector(`button.${part}[data-row="${CSS.escape(id)}"]`)?.focus();
+}
+
 function heading(columns, anyActs) {
   const head = element("thead");
   const titles = element("tr");
@@ -134,7 +154,7 @@ function paint(root, data, focused, part) {
   body.addEventListener("keydown", step);
   table.append(body);
   root.replaceChildren(table);
-  if (focused) root.querySelector(`button.${part}[data-row="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) focusOn(root, focused, part);
 }
 
 export default function (component) {
@@ -146,7 +166,9 @@ export default function (component) {
     setStateValue("pressed", { id: press.id, part: press.part, at: press.at, tries: press.tries });
   };
   root.press = (id, part) => {
-    if (performance.now() - root.painted >= SETTLE_MS) tell({ id, part, at: Date.now(), tries: 0 });
+    if (performance.now() - root.painted < SETTLE_MS) return;
+    tell({ id, part, at: Date.now(), tries: 0 });
+    giveBack(root, id, part);
   };
   if (root.untold?.at === data.answered) root.untold = null;
 

@@ -1,5 +1,6 @@
 """Accessibility: axe-core finds nothing serious or critical of ours on any screen, in light and in dark."""
 
+import re
 from typing import Any, Literal
 
 import pytest
@@ -13,6 +14,7 @@ from tests.browser.visitor import A_LOOK_MS, Visitor
 from tests.builders import a_request
 
 SCREENS = ("", "queue", "overview", "history", "labels", "audit", "agents", "policy", "people")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 GRAVE = ("serious", "critical")
 # A page that is drawn anew while axe reads it is faded for a moment.
 TIMES = 5
@@ -42,7 +44,7 @@ def grave_faults(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_screen_keeps_anybody_out(
     ada: Visitor, stranger: Visitor, agent: WorkingAgent, house: House, scheme: Literal["light", "dark"]
 ) -> None:
@@ -63,3 +65,28 @@ def test_no_screen_keeps_anybody_out(
     faults["door"] = grave_faults(stranger.page)
 
     assert {screen: found for screen, found in faults.items() if found} == {}
+
+
+def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.page.emulate_media(reduced_motion="reduce")
+    agent.proposes(a_request())
+    faults = {}
+
+    for screen, part in (("queue", "More: "), ("agents", "Change: "), ("policy", "Add a rule")):
+        ada.open(f"/{screen}")
+        button = ada.page.get_by_role("button", name=re.compile(f"^{part}")).first
+        expect(button).to_be_visible()
+        ada.look()
+        button.press("Enter")
+        dialog = ada.page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        ada.look()
+        expect(ada.page.locator('[role="dialog"]:focus-within')).to_be_attached()
+        for scheme in SCHEMES:
+            ada.page.emulate_media(color_scheme=scheme)
+            faults[screen, scheme] = grave_faults(ada.page)
+        ada.page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+        expect(button).to_be_focused()
+
+    assert {at: found for at, found in faults.items() if found} == {}

@@ -113,6 +113,23 @@ def test_a_link_names_a_queue_and_words_find_what_waits(ada: Visitor, agent: Wor
     expect(row(ada, agent.name).locator("mark")).to_have_text(subject)
 
 
+def test_a_tab_with_nothing_to_decide_shows_what_another_tab_took(
+    bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
+) -> None:
+    subject = f"cup {uuid7().hex[-8:]}"
+    item = proposed(agent, subject)
+    ada = bystanders("Ada Lovelace", "/queue")
+    ada.choose("Agent", agent.name)
+    opened(ada, subject).get_by_role("button", name=re.compile("^1 h")).press("Enter")
+    expect(row(ada, subject)).to_contain_text("aside until then")
+    ada.page.get_by_role("link", name="Review", exact=True).click()
+    ada.sees("Nothing is waiting for you")
+
+    ada.another_tab(f"/?item={item}").sees(subject)
+
+    ada.sees(subject)
+
+
 def test_a_view_is_kept_opened_by_a_colleague_and_removed(
     bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
 ) -> None:
