@@ -78,7 +78,6 @@ SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
 INDEX_EVERY = 1.0
 BUSY_EVERY = 1.0
-SETTLE_EVERY = 20.0
 _log = logging.getLogger("signoff")
 
 
@@ -233,7 +232,7 @@ def make_app(house: House) -> App:
 async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
     collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
-    memory = Memory()
+    _put_out_of_the_collectors_sight()
     tasks = [
         asyncio.create_task(_again_and_again(step, every=every, busy=BUSY_EVERY, trouble=trouble))
         for step, every, trouble in (
@@ -243,7 +242,6 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
             (house.desk.drafts.tick, EXPIRE_EVERY, "what was typed on closed items could not be removed"),
             (house.search.tick, INDEX_EVERY, "what items say could not be made findable"),
             (house.retention.tick, EXPIRE_EVERY, "content that is to be kept no longer could not be erased"),
-            (memory.settle, SETTLE_EVERY, "memory could not be settled"),
         )
     ]
     try:
@@ -258,31 +256,17 @@ async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
         REGISTRY.unregister(collector)
 
 
-class Memory:
-    """Keeps what lives long out of the garbage collector's sight: Streamlit collects, whole, after every run of a page.
+def _put_out_of_the_collectors_sight() -> None:
+    """Import what pages need, and let the garbage collector never look through it again: it is there to stay.
 
-    What was put out of its sight is looked through once in a while, so that nothing is kept that nobody needs.
+    Before anybody comes: two first visitors at once would import the screens side by side, one of them half.
     """
-
-    def __init__(self) -> None:
-        # Before anybody comes: two first visitors at once would import them side by side, one of them half.
-        for name in ("pandas", "pyarrow", "pages.screens"):
-            importlib.import_module(name)
-        self._collected = -1
-        self.settle()
-
-    def settle(self) -> int:
-        """Collect, and put out of sight what is left, if anything was collected since; return 0: it is not pressing."""
-        if self._collections() != self._collected:
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            self._collected = self._collections()
-        return 0
-
-    @staticmethod
-    def _collections() -> int:
-        return int(gc.get_stats()[-1]["collections"])
+    for name in ("pandas", "pyarrow", "pages.screens"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    # A page makes and drops thousands of objects; looking after every 700, as Python does, finds nothing most times.
+    gc.set_threshold(20_000)
 
 
 async def _again_and_again(step: Callable[[], int], *, every: float, busy: float, trouble: str) -> None:

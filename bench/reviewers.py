@@ -45,10 +45,12 @@ class _Reviewer:
         self._connection = connection
         self._surface = ""
         self._shown: dict[str, Any] = {}
+        self._outbox: list[dict[str, Any]] = []
+        self._due: dict[str, tuple[float, float]] = {}  # When each part that draws itself anew is due, and how often.
 
     async def sit_down(self) -> None:
         """Wait until the screen is drawn and shows an item."""
-        await self._send({})
+        await self._send()
         async with asyncio.timeout(PATIENCE_S):
             while not self._shown.get("items"):
                 await self._receive()
@@ -67,7 +69,8 @@ class _Reviewer:
             "session": self._shown["session"],
         }
         began = perf_counter()
-        await self._send({"outbox": [entry]})
+        self._outbox = [entry]
+        await self._send()
         async with asyncio.timeout(PATIENCE_S):
             while entry["id"] not in self._shown["acknowledged"]:
                 await self._receive()
@@ -77,23 +80,39 @@ class _Reviewer:
         return took
 
     async def look(self, seconds: float) -> None:
-        """Look at what is shown for a while, and take in what the server sends meanwhile."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while True:
-                    await self._receive()
+        """Look at what is shown for a while, take in what the server sends, and ask for what draws itself anew."""
+        until = perf_counter() + seconds
+        while (now := perf_counter()) < until:
+            for part, (due, every) in self._due.items():
+                if due <= now:
+                    self._due[part] = now + every, every
+                    await self._send(part)
+            next_due = min([until, *(due for due, _ in self._due.values())])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(next_due - now, 0)):
+                    while True:
+                        await self._receive()
 
-    async def _send(self, state: dict[str, Any]) -> None:
+    async def _send(self, part: str = "") -> None:
         message = BackMsg()
         message.rerun_script.query_string = ""
+        message.rerun_script.fragment_id = part
+        message.rerun_script.is_auto_rerun = bool(part)
         if self._surface:
             widget = message.rerun_script.widget_states.widgets.add()
-            widget.id, widget.json_value = self._surface, json.dumps(state)
+            widget.id, widget.json_value = self._surface, json.dumps({"outbox": self._outbox})
         await self._connection.send(message.SerializeToString())
 
     async def _receive(self) -> None:
         message = ForwardMsg()
         message.ParseFromString(await self._connection.recv(decode=False))
+        match message.WhichOneof("type"):
+            case "auto_rerun":
+                every = message.auto_rerun.interval
+                self._due.setdefault(message.auto_rerun.fragment_id, (perf_counter() + every, every))
+            case "stop_auto_rerun":
+                for part in message.stop_auto_rerun.fragment_ids:
+                    self._due.pop(part, None)
         surface: BidiComponent = message.delta.new_element.bidi_component
         data = surface.json or surface.mixed.json
         if data and "acknowledged" in (shown := json.loads(data)):

@@ -36,6 +36,7 @@ from review.items import (
     Reconciliation,
     Rejection,
     ReviewItem,
+    SettledCall,
     Tool,
     View,
 )
@@ -493,6 +494,13 @@ def note_record_from(row: Row[Any]) -> NoteRecord:
         author_name=values["author_name"],
         note=note_from(values["note"]),
     )
+
+
+def settled_call_from(row: Sequence[Any]) -> SettledCall:
+    """Return the call in a row of (id, digest, subject, settled_by, request), read no further than that takes."""
+    id_, digest, subject, settled_by, request = row
+    args = documents.read_under("action", request)["args"]
+    return SettledCall(id_, digest, subject, args, settled_by)
 
 
 def rejection_from(row: Sequence[Any]) -> Rejection:

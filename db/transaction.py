@@ -65,6 +65,7 @@ from review.items import (
     Page,
     Rejection,
     ReviewItem,
+    SettledCall,
     Tool,
     View,
 )
@@ -91,6 +92,9 @@ _openings = tables.openings
 
 _WHOLE_ITEM = select(*rows.ITEM_COLUMNS)
 _ITEM = _WHOLE_ITEM.where(_items.c.workspace == bindparam("workspace"), _items.c.id == bindparam("id"))
+_ITEMS = _WHOLE_ITEM.where(
+    _items.c.workspace == bindparam("workspace"), _items.c.id.in_(bindparam("ids", expanding=True))
+)
 _ITEM_LOCKED = _ITEM.with_for_update()
 # A range of one, in order: see `db.filings` for what PostgreSQL does otherwise before it has statistics.
 _ITEM_BY_KEY = (
@@ -196,7 +200,8 @@ _REJECTIONS = (
     .limit(REJECTIONS_SEEN)
 )
 _SETTLED_ALIKE = (
-    _WHOLE_ITEM.where(
+    select(_items.c.id, _items.c.digest, _items.c.subject, _items.c.settled_by, _items.c.request)
+    .where(
         text(JUDGED),
         _items.c.workspace == bindparam("workspace"),
         _items.c.agent == bindparam("agent"),
@@ -581,6 +586,17 @@ class ReadTransaction:
         """Return the item."""
         return self._item(_ITEM, workspace=workspace, id=item_id)
 
+    def items_named(self, names: Sequence[tuple[str, UUID]]) -> Sequence[ReviewItem]:
+        """Return those of the items (workspace and id) that are there, in no order; none of them is locked."""
+        of_each: dict[str, list[UUID]] = {}
+        for workspace, item_id in names:
+            of_each.setdefault(workspace, []).append(item_id)
+        return [
+            rows.item_from(row)
+            for workspace, ids in of_each.items()
+            for row in self._connection.execute(_ITEMS, {"workspace": workspace, "ids": ids})
+        ]
+
     def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
         """Return the item that this agent submitted under the key."""
         return self._item(_ITEM_BY_KEY, workspace=workspace, agent=agent, idempotency_key=idempotency_key)
@@ -668,10 +684,10 @@ class ReadTransaction:
         asked = {"workspace": workspace, "agent": agent, "digest": digest}
         return [rows.rejection_from(row) for row in self._connection.execute(_REJECTIONS, asked)]
 
-    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[ReviewItem]:
+    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[SettledCall]:
         """Return what people settled last of this agent's calls of this tool, latest first; nothing erased."""
         asked = {"workspace": workspace, "agent": agent, "tool": tool, "limit": limit}
-        return [rows.item_from(row) for row in self._connection.execute(_SETTLED_ALIKE, asked)]
+        return [rows.settled_call_from(row) for row in self._connection.execute(_SETTLED_ALIKE, asked)]
 
     def decided(
         self,

@@ -4,6 +4,7 @@ It lies inside `pages/` on purpose. With a `pages/` folder beside the main scrip
 address on a cold start, past the gate; see docs/decisions/console-inside-pages.md.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,7 @@ def _show_waiting_room(person: Person) -> None:
     ]
     room = st.navigation(rooms, position="hidden")
     _account(person)
-    watch(person, services().emergencies.standing(person))
+    watch(person, services().emergencies.standing(person), time.monotonic())
     room.run()
 
 
@@ -141,7 +142,7 @@ def _show() -> None:
     chosen = st.navigation(screens, position="top")
     _account(person)
     standing = services().emergencies.standing(person)
-    watch(person, standing)
+    watch(person, standing, time.monotonic())
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.

@@ -234,11 +234,17 @@ def _look(person: Person, item: ReviewItem) -> str:
     desk = services().desk
     whole = desk.whole(person, item.id)
     # What was revealed is this item; others of the same tool stay masked.
+    alone = replace(whole, notes=(), decisions=(), repeated=())
     past = [
-        replace(found, item=replace(whole, item=found.item, notes=(), decisions=(), repeated=()).masked().item)
+        replace(found, item=replace(alone, item=_without_context(found.item)).masked().item)
         for found in desk.precedents(person, item)
     ]
     return json.dumps(look_of(whole, person, precedents=precedents_card(readable(whole).item, past, utc_now())))
+
+
+def _without_context(item: ReviewItem) -> ReviewItem:
+    """Return the item without what is not shown of a precedent, and would only have to be masked."""
+    return replace(item, request=item.request.model_copy(update={"context": ()}))
 
 
 def look_of(whole: WholeItem, person: Person, *, precedents: Any = ()) -> dict[str, Any]:  # noqa: ANN401 -- elements

@@ -448,7 +448,7 @@ def _precedent(item: ReviewItem, past: Precedent, now: datetime) -> Markup:
 
 
 def _differences(item: ReviewItem, past: Precedent) -> Iterator[str]:
-    if past.is_same_call:
+    if past.likeness.is_same_call:
         yield element("span", "the very same call", class_="so-strong")
         return
     found = changes(item.request.action.args, past.item.request.action.args)

@@ -52,7 +52,7 @@ from pages.item_view import (
     waiting_for_answer,
 )
 from pages.keyboard import Key, show_keys
-from pages.presence import act_as, is_still_here, person_here
+from pages.presence import act_as, is_still_here, person_here, was_just_drawn
 from pages.rendering import (
     Markup,
     changes,
@@ -85,6 +85,8 @@ PERMISSION = Permission.DECIDE
 
 SETTLING = timedelta(milliseconds=SETTLING_MS)
 LOOK_EVERY = timedelta(seconds=2)
+# Whoever has something to decide is in no hurry to hear of what else there is; with many people it is half of all work.
+LOOK_AFTER_HELD_EVERY = timedelta(seconds=5)
 LOOKED_THROUGH = 50
 COUNTED = 500
 
@@ -215,14 +217,15 @@ def _focus_view(person: Person) -> None:
             Surface(person, items, state="paused" if is_pausing else "open", calm=calm, gone=gone), _answer(person)
         )
         if items:
-            _watch_held(person, _stamps(items), _waiting_ids(person) if len(items) == 1 else None)
+            known = _waiting_ids(person) if len(items) == 1 else None
+            _watch_held(person, _stamps(items), known, time.monotonic())
         return
     known = _waiting_ids(person)
     if known and services().desk.claim(person) is not None:
         st.rerun()  # It came after the page had asked; now it is held.
     calm = _calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
     show_focus(Surface(person, (), state="empty", calm=calm, gone=_gone(person, ())), _answer(person))
-    _watch(person, known)
+    _watch(person, known, time.monotonic())
 
 
 def _held_items(person: Person) -> list[ReviewItem]:
@@ -271,9 +274,13 @@ def _stamps(items: Sequence[ReviewItem]) -> frozenset[tuple[object, ...]]:
     return frozenset((item.id, item.version, item.epoch, item.notes) for item in items)
 
 
-@st.fragment(run_every=LOOK_EVERY)
-def _watch_held(person: Person, stamps: frozenset[tuple[object, ...]], known: frozenset[UUID] | None) -> None:
+@st.fragment(run_every=LOOK_AFTER_HELD_EVERY)
+def _watch_held(
+    person: Person, stamps: frozenset[tuple[object, ...]], known: frozenset[UUID] | None, drawn_at: float
+) -> None:
     """Draw the page anew once what is held has changed, or something waits that could be held ahead."""
+    if was_just_drawn(drawn_at):
+        return
     if not is_still_here(person) or _stamps(services().desk.held(person)) != stamps:
         st.rerun()
     if known is not None and not _waiting_ids(person) <= known:
@@ -949,11 +956,13 @@ def _show_nothing(person: Person) -> None:
     if known and services().desk.claim(person) is not None:
         st.rerun()  # It came after the page had asked; now it is held.
     draw(_calm(person, "Nothing is waiting for you", "The next item appears here by itself."))
-    _watch(person, known)
+    _watch(person, known, time.monotonic())
 
 
 @st.fragment(run_every=LOOK_EVERY)
-def _watch(person: Person, known: frozenset[UUID]) -> None:
+def _watch(person: Person, known: frozenset[UUID], drawn_at: float) -> None:
+    if was_just_drawn(drawn_at):
+        return
     # What already waits was not for this person; only something new is worth a claim.
     if not is_still_here(person) or not _waiting_ids(person) <= known:
         st.rerun()

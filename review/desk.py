@@ -65,7 +65,7 @@ from review.lifecycle import shown_digest
 from review.masking import Mask, Pattern, Veil, masked_args, masked_model
 from review.people import Permission, Person
 from review.policy import Queue
-from review.precedents import LOOKED_THROUGH, Precedent, most_alike
+from review.precedents import LOOKED_THROUGH, Likeness, Precedent, most_alike
 from review.queues import choices, is_reasoned, may_work_in, narrowed, reasons_asked, reasons_offered, workable
 from review.schemas import args_errors
 from review.settling import Settling, decision_data
@@ -487,11 +487,10 @@ class ReviewDesk:
 
         def work(tx: Reading) -> tuple[Precedent, ...]:
             tool = item.request.action.name
-            settled = tx.settled_alike(person.workspace, item.agent, tool, limit=LOOKED_THROUGH)
-            return tuple(
-                replace(past, reason_codes=_codes(tx, past.item)) if isinstance(past.item.decision, Reject) else past
-                for past in most_alike(item, settled)
-            )
+            alike = most_alike(item, tx.settled_alike(person.workspace, item.agent, tool, limit=LOOKED_THROUGH))
+            found = tx.items_named([(person.workspace, likeness.item_id) for likeness in alike])
+            past = {item.id: item for item in found}
+            return tuple(_precedent(tx, past[likeness.item_id], likeness) for likeness in alike)
 
         return self._store.read(work)
 
@@ -543,6 +542,10 @@ class ReviewDesk:
         if not is_reasoned(queue, kind, reason_codes):
             raise ReasonNeededError(kind, queue.name, reasons_asked(queue, kind))
         _require_fitting_args(tx, item, decision)
+
+
+def _precedent(tx: Reading, past: ReviewItem, likeness: Likeness) -> Precedent:
+    return Precedent(past, likeness, _codes(tx, past) if isinstance(past.decision, Reject) else ())
 
 
 def _codes(tx: Reading, item: ReviewItem) -> tuple[ReasonCode, ...]:

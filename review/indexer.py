@@ -49,7 +49,7 @@ class Search:
         terms = asked_terms(words)
 
         def look(tx: Reading) -> dict[UUID, Snippet]:
-            items = [item for item_id in item_ids if (item := tx.item(person.workspace, item_id))]
+            items = tx.items_named([(person.workspace, item_id) for item_id in item_ids])
             # What is masked is found, and not shown: the place where it stands says nothing of it.
             veils = Veils(tx, self._policies)
             veiled = (veils.of(item).item(item) for item in items)
@@ -62,5 +62,5 @@ class Search:
 def _next_step(tx: Reading) -> _Step:
     since = tx.indexed_to()
     upto, changed = tx.changed_items(after=since, limit=INDEXED_TOGETHER)
-    items = [item for workspace, item_id in changed if (item := tx.item(workspace, item_id)) and not item.erased_at]
+    items = (item for item in tx.items_named(changed) if not item.erased_at)
     return _Step(since, upto, [ItemWords(item.workspace, item.id, search_words(item)) for item in items])

@@ -135,6 +135,17 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledCall:
+    """A call that was settled, as much of it as tells how like another call it is."""
+
+    item_id: UUID
+    digest: str
+    subject: str | None
+    args: dict[str, JsonValue]
+    settled_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewItem:
     """A request in the queue, with all that has happened to it.
 

@@ -28,6 +28,7 @@ from review.items import (
     Page,
     Rejection,
     ReviewItem,
+    SettledCall,
     Tool,
     View,
 )
@@ -73,6 +74,9 @@ class Reading(Protocol):
 
     def item(self, workspace: str, item_id: UUID) -> ReviewItem | None:
         """Return the item; inside a write its row stays locked until the end of the transaction."""
+
+    def items_named(self, names: Sequence[tuple[str, UUID]]) -> Sequence[ReviewItem]:
+        """Return those of the items (workspace and id) that are there, in no order; none of them is locked."""
 
     def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
         """Return the item that this agent submitted under the key."""
@@ -130,7 +134,7 @@ class Reading(Protocol):
         denied or let expire.
         """
 
-    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[ReviewItem]:
+    def settled_alike(self, workspace: str, agent: str, tool: str, *, limit: int) -> Sequence[SettledCall]:
         """Return what people settled last of this agent's calls of this tool, latest first; nothing erased."""
 
     def decided(

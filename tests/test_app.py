@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import gc
 import io
 import json
 import os
@@ -10,7 +9,6 @@ import pty
 import subprocess
 import sys
 import termios
-import weakref
 import zipfile
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
@@ -27,7 +25,7 @@ from pydantic import ValidationError
 
 from agents.credentials import PrivateKeyJwt
 from agents.protocol import Action, Approve, Decision, Status
-from app import COMMAND_LINE, WORKSPACE, House, Memory, _lifespan, main, make_app, open_house
+from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead
 from review.desk import Seen
@@ -741,23 +739,3 @@ async def _served_until(house: House, is_done: Callable[[], bool]) -> None:
             if is_done():
                 return
             await asyncio.sleep(0.05)
-
-
-def test_what_was_put_out_of_the_collectors_sight_goes_once_nobody_needs_it() -> None:
-    class Node:
-        itself: object = None
-
-    node = Node()
-    node.itself = node
-    seen = weakref.ref(node)
-    memory = Memory()
-    try:
-        del node
-        gc.collect()
-        assert seen() is not None
-
-        memory.settle()
-
-        assert seen() is None
-    finally:
-        gc.unfreeze()

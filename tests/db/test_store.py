@@ -38,6 +38,7 @@ from review.items import (
     Reconciliation,
     Rejection,
     ReviewItem,
+    SettledCall,
 )
 from review.people import Person, SignInLink
 from review.policy import PolicyDocument
@@ -149,6 +150,18 @@ def test_an_unknown_item_and_an_item_of_another_workspace_are_none(store: SqlSto
     found = store.read(lambda tx: (tx.item(WORKSPACE, item.id), tx.item("other", uuid7())))
 
     assert found == (None, None)
+
+
+def test_items_of_several_workspaces_are_found_together_by_their_names(store: SqlStore) -> None:
+    ours, theirs, another = an_item(), replace(an_item(), workspace="other"), an_item()
+    for item in (ours, theirs, another):
+        kept(store, item)
+
+    names = [(WORKSPACE, ours.id), ("other", theirs.id), ("other", another.id), (WORKSPACE, uuid7())]
+    found = store.read(lambda tx: tx.items_named(names))
+
+    assert {item.id: item for item in found} == {ours.id: ours, theirs.id: theirs}
+    assert store.read(lambda tx: tx.items_named([])) == []
 
 
 def test_an_item_is_found_by_its_agents_idempotency_key_alone(store: SqlStore) -> None:
@@ -314,11 +327,15 @@ def test_what_people_settled_alike_comes_latest_first(store: SqlStore) -> None:
     settled(3, erased_at=START)
     kept(store, an_item())
 
-    def alike(limit: int) -> list[ReviewItem]:
+    def alike(limit: int) -> list[SettledCall]:
         return store.read(lambda tx: list(tx.settled_alike(WORKSPACE, AGENT, "refund_order", limit=limit)))
 
-    assert alike(10) == [later, earlier]
-    assert alike(1) == [later]
+    calls = [
+        SettledCall(item.id, item.digest, item.request.impact.subject, item.request.action.args, "Ada")
+        for item in (later, earlier)
+    ]
+    assert alike(10) == calls
+    assert alike(1) == calls[:1]
 
 
 def test_lapsed_claims_are_those_whose_time_is_over(store: SqlStore, clock: MovableClock) -> None:

@@ -786,7 +786,7 @@ def test_what_people_decided_before_stands_beside_the_next_of_the_kind(house: Co
 
     found = house.desk.precedents(ada, now)
 
-    assert [(past.item.id, past.is_same_call, past.reason_codes) for past in found] == [
+    assert [(past.item.id, past.likeness.is_same_call, past.reason_codes) for past in found] == [
         (same.id, True, ()),
         (other.id, False, (ReasonCode.WRONG_ARGUMENTS,)),
     ]
