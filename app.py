@@ -213,7 +213,7 @@ def console_routes(house: House) -> list[Route]:
 
 def make_app(house: House) -> App:
     """Return the ASGI application: the console, the machines' door, sign-in, downloads and health, in one process."""
-    streamlit_settings.make_safe()
+    streamlit_settings.settle()
     services.install(house.services())
     return App(
         HERE / "pages" / "console.py",

@@ -31,7 +31,7 @@ from review.cards import pieces_of, place_of, uncovered, value_at
 
 _HEADLINE_VALUE = 80
 _PICTURES_SHOWN = 12
-_DECIMAL = re.compile(r"-?\d{1,30}(?:\.\d{1,12})?")
+DECIMAL = re.compile(r"-?\d{1,30}(?:\.\d{1,12})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 # ISO 4217: the currencies that are not counted in hundredths.
 _MINOR_DIGITS = {
@@ -187,7 +187,7 @@ def written(value: JsonValue, field: CardField, sheet: Sheet) -> str | None:
 
 
 def _money(text: str, field: CardField, sheet: Sheet) -> str | None:
-    if not _DECIMAL.fullmatch(text):
+    if not DECIMAL.fullmatch(text):
         return None
     lent = sheet.stake.currency if sheet.stake.amount == text else None
     currency = field.currency or _currency_at(field, sheet) or lent
@@ -205,18 +205,18 @@ def _currency_at(field: CardField, sheet: Sheet) -> str | None:
 
 
 def _number(text: str, _: CardField, __: Sheet) -> str | None:
-    return money(text, None) if _DECIMAL.fullmatch(text) else None
+    return money(text, None) if DECIMAL.fullmatch(text) else None
 
 
 def _change(text: str, _: CardField, __: Sheet) -> str | None:
-    if not _DECIMAL.fullmatch(text):
+    if not DECIMAL.fullmatch(text):
         return None
     sign = "-" if text.startswith("-") else "+" if Decimal(text) else ""
     return f"{sign}{money(text.removeprefix('-'), None)}"
 
 
 def _percent(text: str, _: CardField, __: Sheet) -> str | None:
-    return f"{text} %" if _DECIMAL.fullmatch(text) else None
+    return f"{text} %" if DECIMAL.fullmatch(text) else None
 
 
 def _date(text: str, _: CardField, __: Sheet) -> str | None:

@@ -2,20 +2,23 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import streamlit as st
 from pydantic import JsonValue
 
 from agents.protocol import Args
+from pages.cards import Sheet, written
 from pages.forms import (
     Edited,
     Field,
     Kind,
     Schema,
     Standing,
+    UnreadableError,
     base_args,
     edited,
     form_key,
@@ -23,13 +26,25 @@ from pages.forms import (
     initial,
     json_text,
     key_path,
+    leaf_value,
     list_rows,
     offered,
+    offset_of,
     opened,
 )
-from pages.rendering import Place, chip, draw, element, visible
+from pages.rendering import Place, as_text, chip, draw, element, visible
 
+_FEW = 4
+_MINUTE = timedelta(minutes=1)
 _LABEL = re.compile(r"^[A-Za-z][A-Za-z0-9 ]{0,39}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a form says beside its fields: what is wrong at which place, and how the card writes what is held by now."""
+
+    errors: Mapping[Place, str]
+    sheet: Sheet
 
 
 def show_form(schema: Schema | None, args: Mapping[str, JsonValue], *, key: str) -> Edited:
@@ -51,8 +66,8 @@ def show_form(schema: Schema | None, args: Mapping[str, JsonValue], *, key: str)
     if st.session_state[view] == "JSON":
         _show_json(base, f"{root}.json")
     else:
-        for member in opened(form_of(schema, base)).members:
-            _show_field(member, f"{root}{key_path(member.place)}", result.errors)
+        page = _Page(result.errors, Sheet(base if result.args is None else result.args))
+        _show_members(opened(form_of(schema, base)), root, page)
     if () in result.errors:
         _show_error(result.errors[()])
     return result
@@ -88,23 +103,27 @@ def _show_json(base: Args, key: str) -> None:
     )
 
 
-def _show_field(made: Field, own: str, errors: Mapping[Place, str]) -> None:
-    is_counted = bool(made.place) and isinstance(made.place[-1], int)
-    name, widget = st.columns([1, 12] if is_counted else [3, 7], gap="small", vertical_alignment="top")
-    with name:
-        _show_name(made)
-    with widget:
-        if _ask_standing(made, own) is Standing.VALUE:
-            shown = opened(made)
-            if shown.kind is Kind.OBJECT:
-                _show_object(shown, own, errors)
-            elif shown.kind is Kind.LIST:
-                _show_list(shown, own, errors)
-            else:
-                _WIDGETS[shown.kind](shown, own)
-                _show_hidden(shown)
-        if made.place in errors:
-            _show_error(errors[made.place])
+def _show_members(made: Field, own: str, page: _Page) -> None:
+    # One grid, laid by the theme: columns would be three more elements a field, and a form of a hundred slow.
+    with st.container(key=f"fields.{own}", gap="small"):
+        for member in made.members:
+            _show_name(member)
+            _show_value(member, f"{own}{key_path(member.place[-1:])}", page)
+
+
+def _show_value(made: Field, own: str, page: _Page) -> None:
+    if _ask_standing(made, own) is Standing.VALUE:
+        shown = opened(made)
+        if shown.kind is Kind.OBJECT:
+            _show_object(shown, own, page)
+        elif shown.kind is Kind.LIST:
+            _show_list(shown, own, page)
+        else:
+            _WIDGETS[shown.kind](shown, own)
+            _show_hidden(shown)
+            _show_reading(shown, own, page.sheet)
+    if made.place in page.errors:
+        _show_error(page.errors[made.place])
 
 
 def _show_name(made: Field) -> None:
@@ -115,13 +134,33 @@ def _show_name(made: Field) -> None:
 
 
 def _show_error(message: str) -> None:
-    draw(element("p", message, class_="so-error", role="alert"))
+    draw(element("p", message, class_="so-error so-below", role="alert"))
 
 
 def _show_hidden(made: Field) -> None:
     if isinstance(made.value, str) and visible(made.value) != made.value.replace("\r\n", "\n"):
         shown = element("span", made.value, class_="so-plain")
         draw(element("p", chip("hides characters", "bad"), " ", shown, class_="so-small"))
+
+
+def _show_reading(made: Field, own: str, sheet: Sheet) -> None:
+    """Say how what the field holds is read, where that is not what stands in it."""
+    told = " · ".join(_readings(made, st.session_state.get(own, initial(made)), sheet))
+    if told:
+        draw(element("p", told, class_="so-plain so-quiet so-small so-below"))
+
+
+def _readings(made: Field, held: object, sheet: Sheet) -> Iterator[str]:
+    if made.kind is Kind.MOMENT:
+        offset = offset_of(made)
+        yield "UTC" if offset in ("Z", "z") else f"UTC{offset}"
+    try:
+        value = leaf_value(made, held)
+    except UnreadableError:
+        return
+    told = written(value, made.on_card, sheet) if made.on_card else None
+    if told is not None and told != as_text(value):
+        yield told
 
 
 def _ask_standing(made: Field, own: str) -> Standing:
@@ -140,22 +179,22 @@ def _ask_standing(made: Field, own: str) -> Standing:
     return chosen
 
 
-def _show_object(made: Field, own: str, errors: Mapping[Place, str]) -> None:
+def _show_object(made: Field, own: str, page: _Page) -> None:
     with st.container(border=True, gap="small"):
-        for member in made.members:
-            _show_field(member, f"{own}{key_path(member.place[-1:])}", errors)
-        if not made.members:
+        if made.members:
+            _show_members(made, own, page)
+        else:
             draw(element("p", "It holds nothing; JSON can add to it.", class_="so-quiet so-small"))
 
 
-def _show_list(made: Field, own: str, errors: Mapping[Place, str]) -> None:
+def _show_list(made: Field, own: str, page: _Page) -> None:
     rows = list(list_rows(made, st.session_state, own))
     with st.container(border=True, gap="small"):
         for row, member in rows:
-            value, remove = st.columns([8, 2], gap="small", vertical_alignment="top")
-            with value:
-                _show_field(member, f"{own}/{row}", errors)
-            with remove:
+            with st.container(horizontal=True, gap="small", vertical_alignment="top"):
+                draw(element("p", member.name, class_="so-name so-strong so-counted"), width="content")
+                with st.container(gap="small"):
+                    _show_value(member, f"{own}/{row}", page)
                 st.button(
                     f"Remove {member.name}",
                     key=f"{own}/{row}.remove",
@@ -215,10 +254,20 @@ def _ask_boolean(made: Field, own: str) -> None:
 
 def _ask_choice(made: Field, own: str) -> None:
     choices = offered(made)
+    words = [_choice_text(choice) for choice in choices]
+    if len(words) <= _FEW and all(map(_LABEL.fullmatch, words)):
+        # Seen at a glance and taken by one press; and a browser draws a list far more slowly.
+        st.segmented_control(
+            options=range(len(words)),
+            default=initial(made),
+            format_func=lambda number: words[number],
+            **_common(made, own),
+        )
+        return
     st.selectbox(
         options=range(len(choices)),
         index=initial(made),
-        format_func=lambda number: _choice_text(choices[number]),
+        format_func=lambda number: words[number],
         placeholder="Choose",
         **_common(made, own),
     )
@@ -234,6 +283,25 @@ def _ask_date(made: Field, own: str) -> None:
     )
 
 
+def _ask_moment(made: Field, own: str) -> None:
+    st.datetime_input(
+        value=initial(made),
+        min_value=datetime.min,  # noqa: DTZ901 -- a time on the clock, whose offset stands beside it
+        max_value=datetime.max,  # noqa: DTZ901 -- as above
+        step=_MINUTE,
+        format="YYYY-MM-DD",
+        **_common(made, own),
+    )
+
+
+def _ask_line(icon: str, like: str) -> Callable[[Field, str], None]:
+    # Not by the input types of browsers: those keep what they do not like to themselves, or send it otherwise.
+    def ask(made: Field, own: str) -> None:
+        st.text_input(value=initial(made), icon=icon, placeholder=like, autocomplete="off", **_common(made, own))
+
+    return ask
+
+
 def _ask_json(made: Field, own: str) -> None:
     text = initial(made)
     st.text_area(value=text, height=min(max(3, text.count("\n") + 1) * 25 + 22, 420), **_common(made, own))
@@ -247,5 +315,9 @@ _WIDGETS: dict[Kind, Callable[[Field, str], None]] = {
     Kind.BOOLEAN: _ask_boolean,
     Kind.CHOICE: _ask_choice,
     Kind.DATE: _ask_date,
+    Kind.MOMENT: _ask_moment,
+    Kind.EMAIL: _ask_line(":material/mail:", "ada@example.com"),
+    Kind.ADDRESS: _ask_line(":material/link:", "https://example.com"),
+    Kind.MONEY: _ask_line(":material/payments:", "420.00"),
     Kind.JSON: _ask_json,
 }

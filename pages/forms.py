@@ -5,17 +5,21 @@ rounded on its way. What has no widget of its own is edited as JSON.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from enum import Enum, StrEnum
 from typing import Any, Final
 
 from pydantic import JsonValue
 
 from agents.canonical import NotCanonicalError, canonical, parse
+from agents.cards import CardField, Format
 from agents.protocol import Args
+from pages.cards import DECIMAL
 from pages.rendering import Place
+from review.cards import card_of, place_of
 from review.schemas import args_errors, path_text
 
 Schema = Mapping[str, Any]
@@ -26,6 +30,11 @@ _HOPS = 16
 _LONG = 60
 _SAFE = 2**53 - 1
 _NUMBER_WANTED = "Write a number, such as 12.5."
+_AMOUNT_WANTED = "Write an amount, such as 420.00."
+# RFC 3339: the day, the time to the minute, and the offset from UTC.
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):[0-5][0-9](?:\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class Missing(Enum):
@@ -48,6 +57,10 @@ class Kind(StrEnum):
     BOOLEAN = "boolean"
     CHOICE = "choice"
     DATE = "date"
+    MOMENT = "date and time"  # To the minute, at the offset from UTC that was proposed.
+    EMAIL = "e-mail"
+    ADDRESS = "address"  # A URI.
+    MONEY = "money"  # An amount in digits, as the tool's card declares it.
     OBJECT = "object"
     LIST = "list"
     JSON = "json"  # Whatever no other kind can show without changing it.
@@ -63,14 +76,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A part of a JSON Schema, and the whole that its references point into."""
+    """A part of a JSON Schema, the whole that its references point into, and what the tool's card says of places."""
 
     schema: Schema
     root: Schema
+    card: Mapping[Place, CardField] = field(default_factory=dict)
 
     def at(self, schema: object) -> "Shape":
         """Return another part of the same whole; what is no schema allows anything."""
-        return Shape(schema if isinstance(schema, Mapping) else {}, self.root)
+        return replace(self, schema=schema if isinstance(schema, Mapping) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,11 @@ class Field:
         """Return what the schema says of the field."""
         said = self.shape.schema.get("description")
         return said if isinstance(said, str) else ""
+
+    @property
+    def on_card(self) -> CardField | None:
+        """Return what the tool's card says of the place."""
+        return self.shape.card.get(self.place)
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -137,7 +156,9 @@ class UnreadableError(ValueError):
 def form_of(schema: Schema | None, args: Mapping[str, JsonValue]) -> Field:
     """Return the form that edits these arguments; without a schema, their own types shape it."""
     whole = schema or {}
-    root = field_of(Shape(whole, whole), dict(args))
+    card = card_of(whole).card
+    on_card = {place_of(declared.at): declared for declared in card.fields} if card else {}
+    root = field_of(Shape(whole, whole, on_card), dict(args))
     return root if root.kind is Kind.OBJECT else field_of(Shape({}, {}), dict(args))
 
 
@@ -258,13 +279,25 @@ def _implied(schema: Schema) -> str:
 
 
 def _string(made: Field) -> Field:
-    schema, value = made.shape.schema, made.value
-    if schema.get("format") == "date" and (not isinstance(value, str) or _is_date(value)):
-        return replace(made, kind=Kind.DATE)
-    if not isinstance(value, str):
-        return replace(made, kind=Kind.TEXT)
-    is_long = len(value) > _LONG or "\n" in value or "\r" in value
-    return replace(made, kind=Kind.WORDS if is_long else Kind.TEXT)
+    value = made.value
+    kind, fits = _FORMATS.get(str(made.shape.schema.get("format")), (Kind.TEXT, _is_short))
+    if kind is Kind.TEXT and made.on_card is not None and made.on_card.format is Format.MONEY:
+        kind, fits = Kind.MONEY, _is_amount
+    if not isinstance(value, str) or fits(value):
+        return replace(made, kind=kind)
+    return replace(made, kind=Kind.TEXT if _is_short(value) else Kind.WORDS)
+
+
+def _is_line(text: str) -> bool:
+    return "\n" not in text and "\r" not in text
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _LONG and _is_line(text)
+
+
+def _is_amount(text: str) -> bool:
+    return DECIMAL.fullmatch(text) is not None
 
 
 def _is_date(text: str) -> bool:
@@ -272,6 +305,37 @@ def _is_date(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+def moment_of(text: str) -> tuple[datetime, str] | None:
+    """Return the time on the clock, to the minute, and its offset from UTC as written; None where it has no such form.
+
+    As RFC 3339 writes it, so never without an offset.
+    """
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        return None
+    day, time, offset = found.groups()
+    try:
+        return datetime.fromisoformat(f"{day}T{time}"), offset
+    except ValueError:
+        return None
+
+
+def offset_of(made: Field) -> str:
+    """Return the offset from UTC that a time in the field has; UTC itself, where none was proposed."""
+    found = moment_of(made.value) if isinstance(made.value, str) else None
+    return found[1] if found else "Z"
+
+
+_FORMATS: dict[str, tuple[Kind, Callable[[str], bool]]] = {
+    "date": (Kind.DATE, _is_date),
+    "date-time": (Kind.MOMENT, lambda text: moment_of(text) is not None),
+    "email": (Kind.EMAIL, _is_line),
+    "idn-email": (Kind.EMAIL, _is_line),
+    "uri": (Kind.ADDRESS, _is_line),
+    "iri": (Kind.ADDRESS, _is_line),
+}
 
 
 def _integer(made: Field) -> Field:
@@ -349,18 +413,20 @@ def _edited_json(schema: Schema | None, args: Mapping[str, JsonValue], state: St
     return _judged(schema, value, {}) if isinstance(value, dict) else Edited(None, {(): "Arguments are a JSON object."})
 
 
-def _judged(schema: Schema | None, args: Args | None, errors: dict[Place, str]) -> Edited:
-    if args is None or errors:
-        return Edited(None, errors)
+def _judged(schema: Schema | None, args: Args | None, unreadable: Mapping[Place, str]) -> Edited:
+    """Return what the form holds; what cannot be read at one place hides nothing that is wrong at another."""
+    if args is None:
+        return Edited(None, unreadable)
     try:
         canonical(args)
     except NotCanonicalError as error:
-        return Edited(None, {(): str(error)})
-    return Edited(args, _schema_errors(dict(schema), args) if schema else {})
+        return Edited(None, {(): str(error), **unreadable})
+    told = _schema_errors(dict(schema), args, unreadable) if schema else {}
+    return Edited(None if unreadable else args, {**told, **unreadable})
 
 
-def _schema_errors(schema: dict[str, Any], args: Args) -> dict[Place, str]:
-    places = {path_text(list(place)): place for place in _places(args)}
+def _schema_errors(schema: dict[str, Any], args: Args, unreadable: Mapping[Place, str]) -> dict[Place, str]:
+    places = {path_text(list(place)): place for place in (*_places(args), *unreadable)}
     found: dict[Place, list[str]] = {}
     for path, message in args_errors(schema, args):
         found.setdefault(places.get(path, ()), []).append(message)
@@ -428,6 +494,9 @@ def list_rows(made: Field, state: State, own: str) -> Iterator[tuple[int, Field]
             yield row, field_of(made.element, MISSING, place=place)
 
 
+_TYPED = (Kind.TEXT, Kind.WORDS, Kind.NUMBER, Kind.EMAIL, Kind.ADDRESS, Kind.MONEY)
+
+
 def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget holds
     """Return what the field's widget holds before anybody touches it."""
     value = made.value
@@ -436,9 +505,12 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
     if made.kind is Kind.JSON:
         return "" if value is MISSING else json_text(value)
     if value is MISSING or value is None:
-        return "" if made.kind in (Kind.TEXT, Kind.WORDS, Kind.NUMBER) else None
+        return "" if made.kind in _TYPED else None
     if made.kind is Kind.DATE:
         return date.fromisoformat(str(value))
+    if made.kind is Kind.MOMENT:
+        found = moment_of(str(value))
+        return found[0] if found else None
     return json.dumps(value) if made.kind is Kind.NUMBER else value
 
 
@@ -491,6 +563,16 @@ def _number(_: Field, held: str) -> JsonValue:
     return value
 
 
+def _amount(_: Field, held: str) -> JsonValue:
+    if not _is_amount(held.strip()):
+        raise UnreadableError(_AMOUNT_WANTED)
+    return held.strip()
+
+
+def _moment(made: Field, held: datetime) -> JsonValue:
+    return f"{held.isoformat(timespec='minutes')}:00{offset_of(made)}"
+
+
 def _parsed(text: str) -> JsonValue:
     try:
         value: JsonValue = parse(text.encode())
@@ -503,6 +585,8 @@ _READERS: dict[Kind, Callable[[Field, Any], JsonValue]] = {
     Kind.NUMBER: _number,
     Kind.CHOICE: lambda made, held: offered(made)[held],
     Kind.DATE: lambda _, held: held.isoformat(),
+    Kind.MOMENT: _moment,
+    Kind.MONEY: _amount,
     Kind.JSON: lambda _, held: _parsed(held),
 }
 

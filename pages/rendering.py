@@ -78,9 +78,9 @@ def _text(text: str) -> str:
     return _MARK.sub(r'<span class="so-mark">\1</span>', html.escape(visible(text)))
 
 
-def draw(*parts: str) -> None:
+def draw(*parts: str, width: Literal["stretch", "content"] = "stretch") -> None:
     """Draw elements and plain text, one below the other."""
-    st.html(element("div", *parts))
+    st.html(element("div", *parts), width=width)
 
 
 def plain(text: str, *, is_quiet: bool = False) -> None:

@@ -1,11 +1,16 @@
-"""How Streamlit must be set for the console to be safe; its files are found by where a process was started."""
+"""How Streamlit must be set for the console to be safe and to look as it does, wherever a process was started."""
 
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from streamlit import config
 
 from review.errors import ReviewError
 
+# Streamlit looks for it where the process was started.
+_FILE = Path(__file__).resolve().parents[1] / ".streamlit" / "config.toml"
 # Each of these lets a program be taken for a person: the agent API presses buttons, and a trusted header names whoever
 # the caller says. Whoever turned one on has something in mind that the console cannot give, so it does not start.
 _REFUSED = ("server.enableAgentApi", "server.trustedUserHeaders")
@@ -36,10 +41,18 @@ class UnsafeSettingError(ReviewError):
         )
 
 
-def make_safe() -> None:
+def settle() -> None:
     """Set what must hold wherever the process was started. Raises UnsafeSettingError for what nobody may turn on."""
     for name in _REFUSED:
         if config.get_option(name):
             raise UnsafeSettingError(name)
-    for name, value in _SAFE.items():
+    for name, value in {**dict(_options(tomllib.loads(_FILE.read_text()))), **_SAFE}.items():
         config.set_option(name, value)
+
+
+def _options(section: Mapping[str, Any], *, of: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _options(value, of=f"{of}{name}.")
+        else:
+            yield f"{of}{name}", value

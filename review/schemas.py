@@ -294,6 +294,26 @@ def _unlike(pattern: str | None) -> str:
     return f"must look like {_cut(pattern)}" if pattern else "takes too many steps to match against its pattern"
 
 
+def _unwritten(form: str) -> str:
+    return f"must be {_FORMATS.get(form) or f'written as {_cut(form)}'}"
+
+
+_FORMATS = {  # In the words of whoever fills in a form.
+    "date": "a day, such as 2026-11-28",
+    "time": "a time with its offset from UTC, such as 10:00:00+01:00",
+    "date-time": "a day and a time with its offset from UTC, such as 2026-11-28T10:00:00+01:00",
+    "duration": "a duration, such as P3D or PT12H",
+    "email": "an e-mail address, such as ada@example.com",
+    "idn-email": "an e-mail address, such as ada@example.com",
+    "hostname": "the name of a host, such as example.com",
+    "ipv4": "an IPv4 address, such as 192.0.2.1",
+    "ipv6": "an IPv6 address, such as 2001:db8::1",
+    "uri": "a whole address, such as https://example.com/page",
+    "iri": "a whole address, such as https://example.com/page",
+    "uri-reference": "an address, whole or from here on, such as /page",
+    "uuid": "a UUID, such as 0199aa3e-5d1c-7c3e-9f0a-2b1c3d4e5f60",
+}
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "type": lambda told: _any_type(told["types"]),
     "enum": lambda told: _one_of(told["options"]),
@@ -312,7 +332,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "uniqueItems": lambda _: "must not hold the same entry twice",
     "contains": lambda _: "must hold an entry of the kind that the schema asks for",
     "pattern": lambda told: _unlike(told.get("pattern")),
-    "format": lambda told: f"must be written as {_cut(told['format'])}",
+    "format": lambda told: _unwritten(told["format"]),
     "falseSchema": lambda _: "may not be given",
     "oneOf": lambda _: "must fit exactly one of the forms that the schema allows",
 }

@@ -9,9 +9,10 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from playwright.sync_api import expect
 
-from agents.protocol import Execution, Status
+from agents.protocol import Action, Edit, Execution, Status
 from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
 from tests.browser.visitor import Visitor
+from tests.builders import a_request
 
 pytestmark = pytest.mark.browser
 
@@ -85,6 +86,52 @@ def test_a_wrong_value_is_refused_at_its_field_and_runs_nothing(ada: Visitor, ag
     ada.press("Approve with these changes")
     assert answer.result(PATIENCE_SECONDS) == "Refunded 12.00 on R-1042."
     assert agent.runs == [{**AS_PROPOSED, "amount": "12.00"}]
+
+
+def test_a_moment_an_address_and_an_amount_are_edited_each_in_a_field_of_its_own(
+    ada: Visitor, agent: WorkingAgent
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "starts": {"type": "string", "format": "date-time"},
+            "ends": {"type": "string", "format": "date-time"},
+            "page": {"type": "string", "format": "uri"},
+            "deposit": {"type": "string"},
+        },
+        "x-signoff-card": {"fields": [{"at": "deposit", "format": "money", "currency": "EUR"}]},
+    }
+    args: dict[str, Any] = {
+        "starts": "2026-12-03T15:30:00+01:00",
+        "ends": "2026-12-03T16:30:12.5+01:00",
+        "page": "https://example.com/fittings/77",
+        "deposit": "1200.00",
+    }
+    item_id = agent.proposes(a_request(action=Action(name="book_fitting", args=args), args_schema=schema))
+    ada.sees("fittings/77")
+    ada.press("Edit")
+
+    ada.write("page", "nowhere")
+    ada.sees("must be a whole address, such as https://example.com/page")
+    ada.press("Approve with these changes")
+    ada.sees("The changes do not fit yet; what is wrong stands at the fields.")
+    ada.write("page", "https://example.com/fittings/78")
+    ada.write("deposit", "900.50")
+    ada.sees("900.50 EUR")
+    ada.page.get_by_role("spinbutton", name="minute, starts").press_sequentially("45")
+    ada.page.get_by_role("heading", name="Edit the arguments").click()
+    ada.sees("Changed: deposit, page, starts")
+    ada.press("Approve with these changes")
+
+    ada.sees("Edited and approved; your version may run now.")
+    decision = agent.gate.client.send(agent.gate.client.status(item_id)).decision
+    assert isinstance(decision, Edit)
+    assert decision.edited_action.args == {
+        **args,
+        "starts": "2026-12-03T15:45:00+01:00",
+        "page": "https://example.com/fittings/78",
+        "deposit": "900.50",
+    }
 
 
 def test_a_rejected_call_does_not_run_and_the_model_is_told_why(ada: Visitor, agent: WorkingAgent) -> None:

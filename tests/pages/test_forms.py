@@ -1,7 +1,7 @@
 """A form edits what is touched, and gives back the very rest."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -90,7 +90,19 @@ def held(state: dict[str, Any], *, schema: Schema | None = SCHEMA, args: dict[st
         ({"type": "string", "format": "date"}, "2026-11-22", Kind.DATE),
         ({"type": "string", "format": "date"}, "20261122", Kind.TEXT),
         ({"type": "string", "format": "date"}, "tomorrow", Kind.TEXT),
-        ({"type": "string", "format": "date-time"}, "2026-11-22T10:00:00Z", Kind.TEXT),
+        ({"type": "string", "format": "date-time"}, "2026-11-22T10:00:00Z", Kind.MOMENT),
+        ({"type": "string", "format": "date-time"}, "2026-11-22t10:00:37.250-05:30", Kind.MOMENT),
+        ({"type": "string", "format": "date-time"}, MISSING, Kind.MOMENT),
+        ({"type": "string", "format": "date-time"}, "2026-11-22T10:00:00", Kind.TEXT),
+        ({"type": "string", "format": "date-time"}, "2026-11-31T10:00:00Z", Kind.TEXT),
+        ({"type": "string", "format": "date-time"}, "2026-12-31T23:59:60Z", Kind.TEXT),
+        ({"type": "string", "format": "date-time"}, "2026-11-22T10:00:00Z\n", Kind.WORDS),
+        ({"type": "string", "format": "email"}, "ada@example.com", Kind.EMAIL),
+        ({"type": "string", "format": "email"}, "nobody", Kind.EMAIL),
+        ({"type": "string", "format": "email"}, "nobody\n", Kind.WORDS),
+        ({"type": "string", "format": "uri"}, "https://example.com/" + "a" * 60, Kind.ADDRESS),
+        ({"type": "string", "format": "iri"}, MISSING, Kind.ADDRESS),
+        ({"type": "string", "format": "hostname"}, "example.com", Kind.TEXT),
         ({"type": "integer"}, 2, Kind.INTEGER),
         ({"type": "integer"}, 2**53 - 1, Kind.INTEGER),
         ({"type": "integer"}, 2**53, Kind.JSON),
@@ -170,6 +182,112 @@ def test_a_form_with_no_changes_gives_back_the_proposed_arguments() -> None:
     assert result == Edited(ARGS)
     assert result.args is not None
     assert action_digest("refund", result.args) == action_digest("refund", ARGS)
+
+
+ON_CARD: dict[str, Any] = {
+    "type": "object",
+    "properties": {"price": {"type": "string"}, "cents": {"type": "integer"}, "at": {}, "lines": {}},
+    "x-signoff-card": {
+        "fields": [
+            {"at": "price", "format": "money", "currency": "EUR"},
+            {"at": "cents", "format": "money", "currency": "JPY", "minor_units": True},
+            {"at": "/lines/0/price", "format": "money"},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("args", "place", "kind"),
+    [
+        ({"price": "420.00"}, ("price",), Kind.MONEY),
+        ({}, ("price",), Kind.MONEY),
+        ({"price": "much"}, ("price",), Kind.TEXT),
+        ({"price": "420.00\n"}, ("price",), Kind.WORDS),
+        ({"cents": 420}, ("cents",), Kind.INTEGER),
+        ({"lines": [{"price": "1.00"}, {"price": "2.00"}]}, ("lines", 0, "price"), Kind.MONEY),
+        ({"lines": [{"price": "1.00"}, {"price": "2.00"}]}, ("lines", 1, "price"), Kind.TEXT),
+    ],
+)
+def test_an_amount_that_the_card_declares_is_edited_as_one(
+    args: dict[str, JsonValue], place: tuple[str | int, ...], kind: Kind
+) -> None:
+    def fields(made: Field) -> dict[tuple[str | int, ...], Field]:
+        return {made.place: made, **{at: one for member in made.members for at, one in fields(member).items()}}
+
+    assert fields(form_of(ON_CARD, args))[place].kind is kind
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("400.00", "400.00"), (" 400 ", "400"), ("-1.50", "-1.50"), ("0420.00", "0420.00")],
+)
+def test_an_amount_is_kept_in_the_digits_that_were_typed(typed: str, kept: str) -> None:
+    assert held({"0/price": typed}, schema=ON_CARD, args={"price": "420.00"}).args == {"price": kept}
+
+
+@pytest.mark.parametrize("typed", ["", "much", "420,00", "4e2", "1 000"])
+def test_what_is_no_amount_is_told_at_its_field(typed: str) -> None:
+    result = held({"0/price": typed}, schema=ON_CARD, args={"price": "420.00"})
+
+    assert result == Edited(None, {("price",): "Write an amount, such as 420.00."})
+
+
+MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
+MINUTES = st.datetimes().map(lambda at: at.replace(second=0, microsecond=0))
+OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> str:
+    at = draw(st.datetimes(timezones=OFFSETS)).isoformat(timespec=draw(st.sampled_from(["seconds", "microseconds"])))
+    return draw(st.sampled_from([at, f"{at[:-6]}Z", f"{at[:-6]}z", f"{at[:10]}t{at[11:]}"]))
+
+
+@given(moments(), MINUTES)
+def test_a_moment_keeps_its_offset_and_comes_back_untouched_as_it_was_written(text: str, other: datetime) -> None:
+    made = a_field(MOMENT, text)
+
+    untouched, moved = leaf_value(made, initial(made)), leaf_value(made, other)
+
+    assert (made.kind, untouched) == (Kind.MOMENT, text)
+    if other != initial(made):
+        before, after = datetime.fromisoformat(text.upper()), datetime.fromisoformat(str(moved).upper())
+        assert (after.replace(tzinfo=None), after.utcoffset()) == (other, before.utcoffset())
+        assert str(moved).endswith(text[-1])
+
+
+@given(st.text() | moments(), st.sampled_from(["date", "date-time", "email", "uri", "iri", "hostname"]))
+def test_a_string_of_any_format_comes_back_untouched(text: str, written_as: str) -> None:
+    made = a_field({"type": "string", "format": written_as}, text)
+
+    assert leaf_value(made, initial(made)) == text
+
+
+def test_a_moment_that_was_not_proposed_is_in_utc() -> None:
+    made = a_field(MOMENT, MISSING)
+
+    assert leaf_value(made, datetime(2026, 11, 28, 10, tzinfo=UTC).replace(tzinfo=None)) == "2026-11-28T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("written_as", "typed", "said"),
+    [
+        ("email", "nobody", "must be an e-mail address"),
+        ("uri", "example", "must be a whole address"),
+        ("date-time", "tomorrow", "must be a day and a time with its offset"),
+        ("uuid", "7", "must be a UUID"),
+    ],
+)
+def test_what_is_not_of_its_format_is_told_at_its_field_and_cannot_be_sent(
+    written_as: str, typed: str, said: str
+) -> None:
+    schema = {"type": "object", "properties": {"one": {"type": "string", "format": written_as}}}
+
+    result = held({"0/one": typed}, schema=schema, args={"one": "x"})
+
+    assert said in result.errors[("one",)]
+    assert not result.is_fitting
 
 
 JSON = st.recursive(
@@ -288,6 +406,14 @@ def test_what_does_not_fit_the_schema_is_told_at_its_field(state: dict[str, Any]
     assert not result.is_fitting
 
 
+def test_what_cannot_be_read_at_one_field_hides_nothing_that_is_wrong_at_another() -> None:
+    result = held({"0/weight": "heavy", "0/quantity": 0, "0/address/lines.rows": [0]})
+
+    assert result.args is None
+    assert set(result.errors) == {("weight",), ("quantity",)}
+    assert "Write a number" in result.errors[("weight",)]
+
+
 def test_a_number_that_was_not_touched_keeps_its_type() -> None:
     made = a_field({"type": "number"}, 1.0)
 
@@ -347,6 +473,24 @@ def test_typing_changes_one_argument() -> None:
     app.text_input("form.0/amount").set_value("400.00").run()
 
     assert app.session_state.result == Edited(ARGS | {"amount": "400.00"})
+
+
+def test_few_plain_choices_lie_open_and_others_in_a_list() -> None:
+    app = AppTest.from_function(_choices).run()
+
+    app.segmented_control("form.0/few").set_value(1).run()
+    app.selectbox("form.0/marked").set_value(1).run()
+
+    assert app.session_state.result == Edited({"few": "web", "marked": "**b**"})
+
+
+def _choices() -> None:
+    import streamlit as st
+
+    from pages.form_widgets import show_form
+
+    schema = {"type": "object", "properties": {"few": {"enum": ["shop", "web"]}, "marked": {"enum": ["a", "**b**"]}}}
+    st.session_state.result = show_form(schema, {"few": "shop", "marked": "a"}, key="form")
 
 
 def test_rows_can_be_added_and_removed() -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from streamlit import config
 
 from pages.headers import HEADERS, HTTPS_ONLY, SecurityHeaders, broken
-from pages.streamlit_settings import UnsafeSettingError, make_safe
+from pages.streamlit_settings import UnsafeSettingError, settle
 from tests.console import serving
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,8 @@ from app import make_app, open_house
 from review.settings import Settings
 with open_house(Settings()) as house:
     make_app(house)
-    print([config.get_option(name) for name in ("client.showErrorDetails", "browser.gatherUsageStats")])
+    names = ("client.showErrorDetails", "browser.gatherUsageStats", "theme.font", "theme.dark.primaryColor")
+    print([config.get_option(name) for name in names], len(config.get_option("theme.fontFaces")))
 """
 
 
@@ -41,18 +42,19 @@ def _settings_stay_with_the_test() -> Iterator[None]:
         config.set_option(name, value)
 
 
-def started(folder: Path) -> "subprocess.CompletedProcess[str]":
+def started(folder: Path, *, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     own = {"HOME": str(folder / "home"), "SIGNOFF_DATA_DIR": str(folder / "data")}
     command = [sys.executable, "-c", ASKED.format(root=str(ROOT))]
     return subprocess.run(
-        command, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=cwd or folder, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False
     )
 
 
-def test_a_console_started_elsewhere_tells_no_details_and_nobody(tmp_path: Path) -> None:
-    answer = started(tmp_path)
+def test_a_console_started_elsewhere_tells_no_details_and_nobody_and_looks_the_same(tmp_path: Path) -> None:
+    answer, at_home = started(tmp_path), started(tmp_path, cwd=ROOT)
 
-    assert answer.stdout.strip() == "['none', False]", answer.stderr
+    assert answer.stdout.startswith("['none', False, 'Geist, sans-serif', '#"), answer.stderr
+    assert answer.stdout == at_home.stdout
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_a_refusal_names_the_setting() -> None:
     config.set_option("server.trustedUserHeaders", {"X-User": "email"})
 
     with pytest.raises(UnsafeSettingError, match=r"Streamlit's setting server\.trustedUserHeaders is on"):
-        make_safe()
+        settle()
 
 
 @pytest.mark.parametrize("is_https", [True, False])

@@ -44,7 +44,7 @@ REFUND: dict[str, Any] = {
             {"order_id": "A-1", "lines": [{}, {"unit price": 7}]},
             [("lines[1]['unit price']", "must be a multiple of 5")],
         ),
-        ({"order_id": "A-1", "mail": "nobody"}, [("mail", "must be written as email")]),
+        ({"order_id": "A-1", "mail": "nobody"}, [("mail", "must be an e-mail address, such as ada@example.com")]),
         ({"order_id": "A-1", "colour": "red"}, [("", "may not hold colour: the schema does not know it")]),
     ],
 )
