@@ -149,8 +149,8 @@ def open_house(settings: Settings) -> Iterator[House]:
             desk=desk,
             board=Board(store, policies, desk),
             bulk=Bulk(store, policies, desk),
-            records=Records(store, sealer, anchors),
-            search=Search(store),
+            records=Records(store, policies, sealer, anchors),
+            search=Search(store, policies),
             sessions=Sessions(store),
             roster=Roster(store),
             sealer=sealer,
@@ -532,9 +532,9 @@ def _exported(records: Records, operator: Person, options: argparse.Namespace) -
         return events, audit_csv(events)
     where = _decision_filter(options)
     if options.what == "decisions":
-        decisions = records.decisions(operator, where)
+        decisions = records.decisions(operator, where, shows_values=options.unmasked)
         return decisions, decisions_csv(decisions)
-    labels = records.labels(operator, where)
+    labels = records.labels(operator, where, shows_values=options.unmasked)
     return labels, _LABELS[options.format](labels)
 
 
@@ -547,7 +547,7 @@ _FORMATS = {("audit", "csv"), ("decisions", "csv"), *(("labels", form) for form 
 
 
 def _event_filter(options: argparse.Namespace) -> EventFilter:
-    given = [name for name in ("agent", "tool", "decision", "reviewer") if getattr(options, name) is not None]
+    given = [name for name in ("agent", "tool", "decision", "reviewer", "unmasked") if getattr(options, name)]
     if given:
         sys.exit(f"--{given[0]} is for decisions and labels; the audit log is exported by --since and --until.")
     return EventFilter(since=options.since, until=options.until)
@@ -646,6 +646,7 @@ def _commands() -> argparse.ArgumentParser:
     exporting.add_argument("--decision", type=DecisionType, choices=list(DecisionType))
     exporting.add_argument("--reviewer", help="a reviewer's pseudonym, name, or issuer#subject")
     exporting.add_argument("--format", default="csv", choices=list(_LABELS))
+    exporting.add_argument("--unmasked", action="store_true", help="with what is masked on the screens as it is")
     erasing = _in_workspace(_command(commands, erase))
     which = erasing.add_mutually_exclusive_group(required=True)
     which.add_argument("--item", type=UUID, help="an item's id")

@@ -13,6 +13,7 @@ from bench.figures import Figure, Stopwatch, Table, at_most, median_ms
 from bench.load import Agent, LoadFailedError
 from bench.workload import AGENT, LOOK_UP, request_document, seed
 from review.desk import Seen
+from review.governance import PolicyBook
 from review.indexer import Search
 from review.items import ItemFilter, Order
 from review.sealer import Sealer
@@ -52,7 +53,7 @@ def _fill(url: str, size: int) -> str:
     with house.open_house(url) as opened:
         seed(opened.store, size)
         Sealer(opened.store, opened.receipts).seal()
-        search = Search(opened.store)
+        search = Search(opened.store, PolicyBook(opened.store))
         while search.tick():
             pass
         return opened.key(AGENT)[1]

@@ -19,7 +19,8 @@ from review.audit import EventFilter, EventKind
 from review.errors import ReviewError
 from review.exports import audit_csv, decisions_csv, labels_csv, labels_jsonl
 from review.items import DecisionFilter, ItemFilter
-from review.labels import training_archive
+from review.labels import Label, training_archive
+from review.manifests import RowExport
 from review.people import Person
 
 Export = Callable[[Person, QueryParams], Iterator[bytes]]
@@ -30,19 +31,27 @@ def _audit(person: Person, asked: QueryParams) -> Iterator[bytes]:
 
 
 def _decisions(person: Person, asked: QueryParams) -> Iterator[bytes]:
-    return decisions_csv(services().records.decisions(person, decision_filter(asked)))
+    return decisions_csv(services().records.decisions(person, decision_filter(asked), shows_values=_unmasked(asked)))
+
+
+def _labels(person: Person, asked: QueryParams) -> RowExport[Label]:
+    return services().records.labels(person, decision_filter(asked), shows_values=_unmasked(asked))
 
 
 def _labels_csv(person: Person, asked: QueryParams) -> Iterator[bytes]:
-    return labels_csv(services().records.labels(person, decision_filter(asked)))
+    return labels_csv(_labels(person, asked))
 
 
 def _labels_jsonl(person: Person, asked: QueryParams) -> Iterator[bytes]:
-    return labels_jsonl(services().records.labels(person, decision_filter(asked)))
+    return labels_jsonl(_labels(person, asked))
 
 
 def _labels_archive(person: Person, asked: QueryParams) -> Iterator[bytes]:
-    return training_archive(services().records.labels(person, decision_filter(asked)))
+    return training_archive(_labels(person, asked))
+
+
+def _unmasked(asked: QueryParams) -> bool:
+    return asked.get("values") == "shown"
 
 
 EXPORTS: dict[str, tuple[Export, str]] = {
@@ -83,7 +92,7 @@ def _filter(asked: QueryParams) -> EventFilter:
     )
 
 
-def decisions_address(name: str, where: DecisionFilter) -> str:
+def decisions_address(name: str, where: DecisionFilter, *, shows_values: bool = False) -> str:
     """Return the address of an export of decisions or labels; what is asked of the item alone begins with item_."""
     items = where.items
     told: list[tuple[str, str | datetime | None]] = [
@@ -92,7 +101,7 @@ def decisions_address(name: str, where: DecisionFilter) -> str:
         *(("item_status", status) for status in items.statuses),
         *(("item_decision", items.decision), ("item_execution", items.execution), ("item_by", items.settled_by)),
         *(("item_text", items.text), ("item_words", items.words)),
-        *(("item_since", items.since), ("item_until", items.until)),
+        *(("item_since", items.since), ("item_until", items.until), ("values", "shown" if shows_values else None)),
     ]
     given = [(name, at.isoformat() if isinstance(at, datetime) else at) for name, at in told if at is not None]
     return f"/download/{name}?{urlencode(given)}" if given else f"/download/{name}"

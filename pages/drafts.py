@@ -19,6 +19,7 @@ from review.policy import (
     Part,
     PolicyDocument,
     Queue,
+    Sensitive,
     ToolRule,
     own_problems,
 )
@@ -188,6 +189,33 @@ def _tool_rule(row: Mapping[str, Any]) -> ToolRule:
             "approve_on_expiry": bool(row.get("approve_on_expiry", False)),
         }
     )
+
+
+def sensitive_columns(parts: Sequence[Sensitive]) -> TableColumns:
+    """Return what is declared sensitive as the columns of an editable table, a row for each argument."""
+    if not parts:
+        return {"tool": [None], "at": [None]}  # As for the tools.
+    places = [(part.tool, at) for part in parts for at in part.at]
+    return {"tool": [tool for tool, _ in places], "at": [at for _, at in places]}
+
+
+def sensitive_parts(columns: Mapping[str, Sequence[Any]]) -> tuple[tuple[Sensitive, ...], list[str]]:
+    """Return what an edited table declares sensitive, and a sentence for each row that declares nothing."""
+    places: dict[str, list[str]] = {}
+    problems: list[str] = []
+    for number, row in enumerate(zip(columns["tool"], columns["at"], strict=True), start=1):
+        tool, at = ("" if _is_blank(value) else str(value).strip() for value in row)
+        if not tool and not at:
+            continue  # A row that was added and not filled in.
+        try:
+            Sensitive(tool=tool, at=(at,))
+        except ValidationError as error:
+            problems += problems_of(error, of=f"Row {number} of what is masked")
+            continue
+        if at not in places.setdefault(tool, []):
+            places[tool].append(at)
+    parts = ((tool, known[begin : begin + 50]) for tool, known in places.items() for begin in range(0, len(known), 50))
+    return tuple(Sensitive(tool=tool, at=tuple(some)) for tool, some in parts), problems
 
 
 def _is_blank(value: object) -> bool:

@@ -57,6 +57,7 @@ from review.items import (
     Purpose,
     ReviewItem,
 )
+from review.masking import masked_subject
 from review.people import Permission, Person
 from review.search import Snippet
 
@@ -254,7 +255,7 @@ def line_of(item: ItemSummary, found: Snippet | None = None) -> Line:
         act="Open",
         cells={
             "action": Cell(item.tool, under=item.agent, tone="strong"),
-            "subject": Cell(ERASED_TEXT, tone="quiet") if item.erased_at else Cell(item.subject or ""),
+            "subject": Cell(ERASED_TEXT, tone="quiet") if item.erased_at else Cell(masked_subject(item.subject)),
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": Cell("" if item.confidence is None else f"{item.confidence:.0%}"),
             "decision": _ending(item),

@@ -90,28 +90,29 @@ def _show_downloads(person: Person) -> None:
         where = _ask_filter(person)
         count = services().records.count_decisions(person, where)
         st.caption(f"Each file will hold {rows_words(count, 'label')}.")
+        shows_values = _ask_values(person)
         plain, lines, archive = st.columns(3, gap="medium")
         with plain:
-            _offer("labels.csv", "CSV", where)
+            _offer("labels.csv", "CSV", where, shows_values=shows_values)
             st.caption(
                 "One row a decision: the proposal, the decision, what was let run, reasons, confidence. "
                 "Arguments and context are JSON in their cells; opens in any spreadsheet. "
                 "The last row, the manifest, says how many rows there are."
             )
         with lines:
-            _offer("labels.jsonl", "JSON Lines", where)
+            _offer("labels.jsonl", "JSON Lines", where, shows_values=shows_values)
             st.caption(
                 "The same rows, one JSON object a line, arguments and context as they were. "
                 "For pandas, DuckDB, or a script of your own."
             )
         with archive:
-            _offer("labels-hf.zip", "Hugging Face dataset", where)
+            _offer("labels-hf.zip", "Hugging Face dataset", where, shows_values=shows_values)
             st.caption(
                 "Conversational rows that TRL trains on, in a folder that load_dataset reads: an edit is a "
                 "preference pair, approve and reject are unpaired labels, an answer is a completion."
             )
         with st.container(horizontal=True, vertical_alignment="center"):
-            _offer("decisions.csv", "Decisions (CSV)", where)
+            _offer("decisions.csv", "Decisions (CSV)", where, shows_values=shows_values)
             st.caption("Who decided what, when, how long they looked, and what came of it.", width="content")
 
 
@@ -127,8 +128,20 @@ def _ask_filter(person: Person) -> DecisionFilter:
     return DecisionFilter(ItemFilter(agent=agent, tool=tool), decision, since=since, until=until)
 
 
-def _offer(name: str, words: str, where: DecisionFilter) -> None:
-    st.link_button(words, decisions_address(name, where), icon=":material/download:")
+def _ask_values(person: Person) -> bool:
+    """Ask whether the files are to hold what is masked on the screens; of whoever may have it, and nobody else."""
+    if not (person.may(Permission.EXPORT_LABELS) and person.may(Permission.REVEAL)):
+        return False
+    return st.toggle(
+        "With masked values as they are",
+        key=f"{KEY}.values",
+        help="Secrets, personal data and what is declared sensitive; that you took them is put on record.",
+    )
+
+
+def _offer(name: str, words: str, where: DecisionFilter, *, shows_values: bool) -> None:
+    address = decisions_address(name, where, shows_values=shows_values)
+    st.link_button(words, address, icon=":material/download:")
 
 
 def _show_figures(labels: Sequence[Label], *, is_cut: bool) -> None:

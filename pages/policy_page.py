@@ -123,7 +123,7 @@ def page(person: Person) -> None:
     draft = _kept_draft(in_force)
     _keep(draft)
     bar = st.container()
-    tabs = st.tabs(["Rules", "Tools", "Queues", "Defaults", "JSON", "Versions"])
+    tabs = st.tabs(["Rules", "Tools", "Queues", "Masked", "Defaults", "JSON", "Versions"])
     with tabs[0]:
         _edit_rules(draft)
     with tabs[1]:
@@ -131,10 +131,12 @@ def page(person: Person) -> None:
     with tabs[2]:
         _edit_queues(draft)
     with tabs[3]:
-        draft = _edited_defaults(draft)
+        draft = _edited_sensitive(draft)
     with tabs[4]:
-        _edit_json(draft)
+        draft = _edited_defaults(draft)
     with tabs[5]:
+        _edit_json(draft)
+    with tabs[6]:
         _show_versions(versions, draft)
     _keep(draft)
     with bar:
@@ -296,7 +298,7 @@ def change_line(row: PreviewRow) -> Line:
 
 
 def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> None:
-    tabs = st.tabs(["Rules", "Tools", "Queues", "JSON", "Versions"])
+    tabs = st.tabs(["Rules", "Tools", "Queues", "Masked", "JSON", "Versions"])
     with tabs[0]:
         _show_rules(document.rules)
     with tabs[1]:
@@ -304,8 +306,10 @@ def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> Non
     with tabs[2]:
         _show_queues(document.queues)
     with tabs[3]:
-        st.code(drafts.as_text(document), language=None)
+        st.dataframe(drafts.sensitive_columns(document.sensitive), column_config=_sensitive_config(), hide_index=True)
     with tabs[4]:
+        st.code(drafts.as_text(document), language=None)
+    with tabs[5]:
         _show_versions(versions, None)
 
 
@@ -633,6 +637,34 @@ def _offer_unnamed(draft: Draft, person: Person) -> None:
             document = draft.document
             _keep(draft.begun_anew(document.model_copy(update={"tools": (*document.tools, *unnamed)})))
             st.rerun()
+
+
+def _sensitive_config() -> dict[str, Any]:
+    config = st.column_config
+    return {
+        "tool": config.TextColumn("Tool", required=True),
+        "at": config.TextColumn("Argument", required=True, help="A JSON Pointer: /iban, /client/email, /lines/*/name"),
+    }
+
+
+def _edited_sensitive(draft: Draft) -> Draft:
+    st.caption(
+        "Arguments that are masked wherever they are shown or exported, until somebody reveals them, whichever agent "
+        "calls the tool. An argument goes by its place: /iban, /client/email; * stands for every entry of a list: "
+        "/lines/*/name. Secrets, e-mail addresses, card numbers and the like are masked without being named here."
+    )
+    edited = st.data_editor(
+        drafts.sensitive_columns(draft.began.sensitive),
+        key=f"{KEY}.sensitive.table.{draft.generation}",
+        column_config=_sensitive_config(),
+        num_rows="dynamic",
+        placeholder="",
+        hide_index=True,
+        width="stretch",
+    )
+    sensitive, problems = drafts.sensitive_parts(edited)
+    _show_problems(problems)
+    return draft.with_problems(problems) if problems else draft.with_(sensitive=sensitive)
 
 
 def _edited_defaults(draft: Draft) -> Draft:

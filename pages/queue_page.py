@@ -31,6 +31,7 @@ from pages.views import Chosen, follow_view, offer_views
 from review.board import DUE_SOON, QueueStanding, Standing
 from review.bulk import Kind
 from review.items import DEFAULT_PRIORITY, Aside, ItemFilter, ItemSummary, Order, Purpose
+from review.masking import masked_subject
 from review.people import Permission, Person
 from review.policy import PolicyDocument
 from review.queues import queue_names, workable
@@ -152,7 +153,7 @@ def line_of(
         is_current=is_own,
         cells={
             "action": Cell(item.tool, under=item.agent, tone="strong"),
-            "subject": Cell(item.subject or ""),
+            "subject": Cell(masked_subject(item.subject)),
             "amount": Cell(money(item.amount, item.currency) if item.amount else ""),
             "confidence": _confidence(item.confidence),
             "queue": Cell(item.queue, under=_standing(item)),

@@ -36,6 +36,7 @@ from review.alike import Place, differing, leaves, value_at
 from review.bulk import Alike, Kind, Look, Made
 from review.clock import utc_now
 from review.items import ReasonCode, ReviewItem
+from review.masking import masked_subject
 from review.people import Person
 
 KEY = "together"
@@ -198,7 +199,7 @@ def _show_apart(alike: Alike) -> None:
     told = (
         element(
             "li",
-            element("span", apart.item.request.impact.subject or str(apart.item.id)),
+            element("span", masked_subject(apart.item.request.impact.subject) or str(apart.item.id)),
             f": {apart.why}",
             class_="so-plain",
         )

@@ -10,7 +10,7 @@ from agents.protocol import Args, ContextEntry, ContextKind, DecisionType
 from review.images import UNINSPECTABLE
 from review.items import Purpose, ReviewItem
 from review.legibility import visible
-from review.masking import masked_args
+from review.masking import Veil, masked_text
 from review.policy import Queue, RoutingReason
 
 MOST_TOGETHER = 20
@@ -63,7 +63,7 @@ def template_of(item: ReviewItem) -> Template:
     )
 
 
-def why_alone(item: ReviewItem, queue: Queue, schema: Mapping[str, object] | None) -> str | None:
+def why_alone(item: ReviewItem, queue: Queue, veil: Veil) -> str | None:
     """Return why the item wants a look of its own, as the end of a sentence about it; None where it does not."""
     action = item.request.action
     wants = (
@@ -76,7 +76,7 @@ def why_alone(item: ReviewItem, queue: Queue, schema: Mapping[str, object] | Non
         (any(reason.code not in _ORDINARY for reason in item.reasons), "the policy found something of its own in it"),
         (any(map(_is_uninspectable, item.request.context)), "a picture in it cannot be inspected"),
         (not _fits_a_row(action.args), "its arguments are too long to stand beside others"),
-        (bool(masked_args(action.args, schema).masks), "values of it are masked"),
+        (_is_masked(item, veil), "values of it are masked"),
         (any(map(_hides, _texts(item))), "there are characters in it that hide"),
     )
     return next((why for holds, why in wants if holds), None)
@@ -106,6 +106,11 @@ def differing(items: Sequence[ReviewItem]) -> tuple[Place, ...]:
     return tuple(
         place for place in leaves(first) if any(value_at(args, place) != value_at(first, place) for args in others)
     )
+
+
+def _is_masked(item: ReviewItem, veil: Veil) -> bool:
+    subject = item.request.impact.subject or ""
+    return bool(veil.masks_of(item.request.action)) or masked_text(subject, veil.known) != subject
 
 
 def _is_uninspectable(entry: ContextEntry) -> bool:

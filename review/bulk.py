@@ -8,7 +8,7 @@ from uuid import UUID
 
 from agents.protocol import Approve, DecisionType, Reject, Status
 from review.alike import MOST_TOGETHER, Template, template_of, why_alone
-from review.desk import Decided, ReviewDesk, Seen, is_repeat, item_of, schema_of
+from review.desk import Decided, ReviewDesk, Seen, is_repeat, item_of
 from review.errors import (
     ItemChangedError,
     NothingAlikeError,
@@ -24,6 +24,7 @@ from review.people import Permission, Person
 from review.policy import Queue
 from review.queues import choices, reasons_asked
 from review.store import Reading, Store, Writing
+from review.veils import Veils
 
 LOOKED_THROUGH = 100
 DECISIONS = (DecisionType.APPROVE, DecisionType.REJECT)
@@ -154,7 +155,7 @@ class Bulk:
         is_as_shown = (item.version, item.epoch) == (look.version, look.seen.epoch)
         if not is_as_shown or template_of(item) != template:
             raise ItemChangedError(item.id)
-        why = why_alone(item, self._queue(tx, item.workspace, item.queue), schema_of(tx, item))
+        why = why_alone(item, self._queue(tx, item.workspace, item.queue), Veils(tx, self._policies).of(item))
         if why is not None:
             raise WantsItsOwnLookError(item.id, why)
 
@@ -164,13 +165,14 @@ class Bulk:
         )
         listed = tx.items(person.workspace, where, order=Order.URGENT, limit=LOOKED_THROUGH).rows
         queue = self._queue(tx, person.workspace, kind.queue)
+        veils = Veils(tx, self._policies)
         sets: dict[Template, list[ReviewItem]] = {}
         apart: list[Apart] = []
         for line in listed:
             item = tx.item(person.workspace, line.id)
             if item is None:
                 continue
-            why = why_alone(item, queue, schema_of(tx, item)) or self._why_not(tx, item, person)
+            why = why_alone(item, queue, veils.of(item)) or self._why_not(tx, item, person)
             if why is None:
                 sets.setdefault(template_of(item), []).append(item)
             else:

@@ -1,6 +1,6 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -12,8 +12,6 @@ from agents.canonical import NotCanonicalError, canonical
 from agents.protocol import (
     Action,
     Approve,
-    ContextEntry,
-    ContextKind,
     Decision,
     DecisionType,
     Execution,
@@ -64,7 +62,7 @@ from review.items import (
     ReviewItem,
 )
 from review.lifecycle import shown_digest
-from review.masking import Mask, masked_args, masked_model, masked_value
+from review.masking import Mask, Pattern, Veil, masked_args, masked_model
 from review.people import Permission, Person
 from review.policy import Queue
 from review.precedents import LOOKED_THROUGH, Likeness, Precedent, most_alike
@@ -73,6 +71,7 @@ from review.schemas import args_errors
 from review.settling import Settling, decision_data
 from review.signing import Receipts
 from review.store import Reading, Store, Writing
+from review.veils import Veils, schema_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,8 @@ class WholeItem:
     """An item with its thread, the decisions on it, and the schema that its arguments must fit.
 
     ``repeated`` are the decisions on the earlier item whose rejection this call repeats; ``queue`` is what the policy
-    says of the queue that it is in. Of a blind item that is not settled, ``decisions`` are the reader's own.
+    says of the queue that it is in, ``sensitive`` which arguments of the tool it declares so. Of a
+    blind item that is not settled, ``decisions`` are the reader's own.
     """
 
     item: ReviewItem
@@ -113,6 +113,7 @@ class WholeItem:
     args_schema: dict[str, object] | None
     repeated: tuple[DecisionRecord, ...] = ()
     queue: Queue = GENERAL
+    sensitive: tuple[Pattern, ...] = ()
 
     @property
     def choices(self) -> tuple[DecisionType, ...]:
@@ -130,39 +131,18 @@ class WholeItem:
     @property
     def masks(self) -> tuple[Mask, ...]:
         """Return where in the arguments that would run something is masked until it is revealed."""
-        return masked_args(_proposed(self.item).args, self.args_schema).masks
+        return masked_args(_proposed(self.item).args, self.args_schema, self.sensitive).masks
 
     def masked(self) -> "WholeItem":
         """Return a copy to be read: secrets, personal data and what is declared sensitive are masked throughout."""
-        of_agent = masked_args(self.item.request.action.args, self.args_schema)
-        of_draft = masked_args(self.item.draft.args, self.args_schema) if self.item.draft else of_agent
-        known = {**of_agent.known, **of_draft.known}
-        request = self.item.request
-        shown = request.model_copy(
-            update={
-                "action": request.action.model_copy(update={"args": of_agent.args}),
-                "context": tuple(_masked_entry(entry, known) for entry in request.context),
-                "impact": masked_model(request.impact, known),
-                **{
-                    name: masked_value(getattr(request, name), known)
-                    for name in ("description", "rationale", "metadata")
-                },
-            }
-        )
-        draft = self.item.draft.model_copy(update={"args": of_draft.args}) if self.item.draft else None
+        decisions = [made.decision for made in (*self.decisions, *self.repeated)]
+        veil = Veil.over(self.item, self.args_schema, self.sensitive, decisions=decisions)
         return replace(
             self,
-            item=replace(
-                self.item,
-                request=shown,
-                draft=draft,
-                decision=masked_model(self.item.decision, known),
-                outcome=masked_model(self.item.outcome, known),
-                reconciliation=masked_model(self.item.reconciliation, known),
-            ),
-            notes=tuple(replace(kept, note=masked_model(kept.note, known)) for kept in self.notes),
-            decisions=tuple(replace(made, decision=masked_model(made.decision, known)) for made in self.decisions),
-            repeated=tuple(replace(made, decision=masked_model(made.decision, known)) for made in self.repeated),
+            item=veil.item(self.item),
+            notes=tuple(replace(kept, note=masked_model(kept.note, veil.known)) for kept in self.notes),
+            decisions=tuple(replace(made, decision=veil.decision(made.decision)) for made in self.decisions),
+            repeated=tuple(replace(made, decision=veil.decision(made.decision)) for made in self.repeated),
         )
 
     @property
@@ -445,7 +425,7 @@ class ReviewDesk:
 
         def work(tx: Writing) -> None:
             item = item_of(tx, person, item_id)
-            masks = masked_args(_proposed(item).args, schema_of(tx, item)).masks
+            masks = Veils(tx, self._policies).masks(item)
             if masks and item.erased_at is None:
                 places = "\n".join(mask.pointer for mask in masks)
                 _record(tx, item, EventKind.VALUES_REVEALED, person, places=places, count=len(masks))
@@ -488,13 +468,15 @@ class ReviewDesk:
 
         def work(tx: Reading) -> WholeItem:
             item = item_of(tx, person, item_id)
+            policy = self._policies.in_force(item.workspace, within=tx).compiled
             return WholeItem(
                 _as_seen_by(person, item),
                 tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
                 tuple(made for made in tx.decisions_of(item.workspace, item.id) if _may_see(item, made, person)),
                 schema_of(tx, item),
                 tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
-                self._policies.in_force(item.workspace, within=tx).compiled.queue(item.queue),
+                policy.queue(item.queue),
+                policy.sensitive(item.request.action.name),
             )
 
         return self._store.read(work)
@@ -649,22 +631,8 @@ def _require_fitting_args(tx: Reading, item: ReviewItem, decision: Decision) -> 
         raise InvalidArgsError(errors)
 
 
-def _masked_entry(entry: ContextEntry, known: Mapping[str, str]) -> ContextEntry:
-    if entry.kind is ContextKind.IMAGE:
-        return entry
-    return masked_model(entry, known)
-
-
 def _proposed(item: ReviewItem) -> Action:
     return item.draft or item.request.action
-
-
-def schema_of(tx: Reading, item: ReviewItem) -> dict[str, object] | None:
-    """Return the schema that the item's arguments must fit: its own, else its tool's."""
-    if item.request.args_schema is not None:
-        return dict(item.request.args_schema)
-    tool = tx.tool(item.workspace, item.agent, item.request.action.name)
-    return tool.args_schema if tool else None
 
 
 def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:

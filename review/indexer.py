@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from review.governance import PolicyBook
 from review.people import Permission, Person
 from review.search import Snippet, asked_terms, search_words, snippet, text_of
 from review.store import ItemWords, Reading, Store, Writing
+from review.veils import Veils
 
 INDEXED_TOGETHER = 200
 
@@ -23,8 +25,9 @@ class Search:
     Several processes may do it at once: who finds that another has got further keeps nothing.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, policies: PolicyBook) -> None:
         self._store = store
+        self._policies = policies
 
     def tick(self) -> int:
         """Keep the words of what changed since the last time, a little of it; return how many items that were."""
@@ -47,7 +50,10 @@ class Search:
 
         def look(tx: Reading) -> dict[UUID, Snippet]:
             items = tx.items_named([(person.workspace, item_id) for item_id in item_ids])
-            places = ((item.id, snippet(text_of(item), terms)) for item in items)
+            # What is masked is found, and not shown: the place where it stands says nothing of it.
+            veils = Veils(tx, self._policies)
+            veiled = (veils.of(item).item(item) for item in items)
+            places = ((item.id, snippet(text_of(item), terms)) for item in veiled)
             return {item_id: place for item_id, place in places if place is not None}
 
         return self._store.read(look)

@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from agents.canonical import action_digest
 from agents.cards import KEYWORD
 from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Edit, Reject, Respond
 from review.items import DecisionRecord, Purpose, ReasonCode, ReviewItem
+from review.masking import Veil, masked_text
 
 SHARD_BYTES = 4 * 1024 * 1024
 
@@ -105,6 +106,18 @@ def label_of(item: ReviewItem, record: DecisionRecord) -> Label:
         reviewer=pseudonym(record.workspace, record.iss, record.sub),
         dwell_ms=record.dwell_ms,
         decided_at=record.decided_at,
+    )
+
+
+def masked_label(label: Label, veil: Veil) -> Label:
+    """Return the label as whoever has not revealed the item's values may have it; what the decision says stands."""
+    return replace(
+        label,
+        proposed=veil.action(label.proposed),
+        final=veil.action(label.final) if label.final else None,
+        message=masked_text(label.message, veil.known) if label.message else label.message,
+        description=masked_text(label.description, veil.known) if label.description else label.description,
+        context=tuple(map(veil.entry, label.context)),
     )
 
 

@@ -68,7 +68,8 @@ class Manifest:
 class RowExport(Generic[T]):
     """The rows of an export in the order of their ids, read in batches, and in the end their signed manifest.
 
-    ``shows_names`` tells whether reviewers may be named in it; their pseudonym is always there.
+    ``shows_names`` tells whether reviewers may be named in it; their pseudonym is always there. ``shows_values`` tells
+    whether what is masked on the screens stands in it as it is.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class RowExport(Generic[T]):
         count: Callable[[], int],
         attest: Callable[[dict[str, Any]], str],
         shows_names: bool = False,
+        shows_values: bool = False,
     ) -> None:
         self._rows = rows
         self._count = count
         self._attest = attest
         self._passed = 0
         self.shows_names = shows_names
+        self.shows_values = shows_values
 
     def __iter__(self) -> Iterator[T]:
         """Yield the rows, once."""
@@ -103,7 +106,8 @@ class RowExport(Generic[T]):
 
     def manifest(self, tally: Tally) -> Manifest:
         """Return what was exported, signed; meant for when all rows have been written."""
-        return Manifest.of(self._attest({**tally.told(), "shows_names": self.shows_names}))
+        shows = {"shows_names": self.shows_names, "shows_values": self.shows_values}
+        return Manifest.of(self._attest({**tally.told(), **shows}))
 
 
 def told_filter(where: DecisionFilter) -> dict[str, Any]:

@@ -1,20 +1,24 @@
-"""What of an action is masked until somebody reveals it: secrets, personal data, and what a schema declares sensitive.
+"""What of an action is masked until somebody reveals it: secrets, personal data, and what is declared sensitive.
+
+Declared is it by the schema of the tool's arguments, or by the policy, which names places in them.
 
 A mask keeps what one needs to recognise a value and not to use it: a host, a country, the last four digits. It is for
 people's eyes alone: what is decided, signed and run are the arguments themselves.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue
 
-from agents.protocol import Args
+from agents.protocol import Action, Args, ContextEntry, ContextKind, Decision, Edit
+from review.items import ReviewItem
 
 Place = tuple[str | int, ...]
+Pattern = tuple[str, ...]
 Schema = Mapping[str, object]
 
 Model = TypeVar("Model", bound=BaseModel | None)
@@ -56,12 +60,85 @@ class Masked:
     known: Mapping[str, str]
 
 
-def masked_args(args: Args, schema: Schema | None) -> Masked:
-    """Return the arguments as they are shown to whoever has not revealed them."""
-    veil = _Veil(schema or {})
-    parents = veil.spread([schema or {}])
-    shown = {name: veil.value(value, parents, (name,)) for name, value in args.items()}
-    return Masked(shown, tuple(veil.masks), veil.known)
+def pattern_of(pointer: str) -> Pattern:
+    """Return the steps of a JSON Pointer (RFC 6901); a step ``*`` stands for every member and every entry there."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def masked_args(args: Args, schema: Schema | None, declared: Iterable[Pattern] = ()) -> Masked:
+    """Return the arguments as they are shown to whoever has not revealed them; ``declared`` is by the policy."""
+    walk = _Walk(schema or {}, tuple(declared))
+    parents = walk.spread([schema or {}])
+    shown = {name: walk.value(value, parents, (name,)) for name, value in args.items()}
+    return Masked(shown, tuple(walk.masks), walk.known)
+
+
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """What one item is read through until it is revealed: what is declared of its tool, and the values to be masked."""
+
+    schema: Schema | None
+    declared: tuple[Pattern, ...]
+    known: Mapping[str, str]
+
+    @classmethod
+    def over(
+        cls,
+        item: ReviewItem,
+        schema: Schema | None,
+        declared: tuple[Pattern, ...] = (),
+        *,
+        decisions: Iterable[Decision] = (),
+    ) -> "Veil":
+        """Return the veil of an item that is read together with these decisions on it."""
+        made = [*decisions, *([item.decision] if item.decision else [])]
+        actions = [item.request.action, *([item.draft] if item.draft else [])]
+        actions += [decision.edited_action for decision in made if isinstance(decision, Edit)]
+        known: dict[str, str] = {}
+        for action in actions:
+            known |= masked_args(action.args, schema, declared).known
+        return cls(schema, declared, known)
+
+    def action(self, action: Action) -> Action:
+        """Return the action with its arguments masked."""
+        return action.model_copy(update={"args": masked_args(action.args, self.schema, self.declared).args})
+
+    def masks_of(self, action: Action) -> tuple[Mask, ...]:
+        """Return where in the action's arguments something is masked."""
+        return masked_args(action.args, self.schema, self.declared).masks
+
+    def decision(self, decision: Decision) -> Decision:
+        """Return the decision with its words masked, and the arguments that it edits."""
+        if isinstance(decision, Edit):
+            return decision.model_copy(update={"edited_action": self.action(decision.edited_action)})
+        return masked_model(decision, self.known)
+
+    def entry(self, entry: ContextEntry) -> ContextEntry:
+        """Return the entry of the context masked; pictures are as they are."""
+        return entry if entry.kind is ContextKind.IMAGE else masked_model(entry, self.known)
+
+    def item(self, item: ReviewItem) -> ReviewItem:
+        """Return the item to be read: secrets, personal data and what is declared sensitive are masked throughout."""
+        request = item.request
+        shown = request.model_copy(
+            update={
+                "action": self.action(request.action),
+                "context": tuple(map(self.entry, request.context)),
+                "impact": masked_model(request.impact, self.known),
+                **{
+                    name: masked_value(getattr(request, name), self.known)
+                    for name in ("description", "rationale", "metadata")
+                },
+            }
+        )
+        return replace(
+            item,
+            request=shown,
+            draft=self.action(item.draft) if item.draft else None,
+            decision=self.decision(item.decision) if item.decision else None,
+            outcome=masked_model(item.outcome, self.known),
+            reconciliation=masked_model(item.reconciliation, self.known),
+        )
 
 
 def masked_value(value: JsonValue, known: Mapping[str, str]) -> JsonValue:
@@ -99,13 +176,19 @@ def masked_text(text: str, known: Mapping[str, str]) -> str:
     return _sifted(text, lambda _, __, ___: None)
 
 
-class _Veil:
+def masked_subject(subject: str | None) -> str:
+    """Return whom or what an item concerns as a list says it, where the rest of the item is not at hand."""
+    return masked_text(subject or "", {})
+
+
+class _Walk:
     """Goes through arguments beside their schema, and remembers what it masked."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, declared: tuple[Pattern, ...]) -> None:
         self.masks: list[Mask] = []
         self.known: dict[str, str] = {}
         self._root = root
+        self._declared = declared
 
     def value(self, value: JsonValue, parents: Sequence[Schema], at: Place) -> JsonValue:
         members = (_member(parent, at[-1]) for parent in parents)
@@ -114,7 +197,8 @@ class _Veil:
         is_declared = max(len(parents), len(schemas)) >= SCHEMAS_LOOKED_AT
         if value is None or value == "" or isinstance(value, bool):
             return value
-        if is_declared or any(map(_is_sensitive, schemas)) or _is_named_secret(at):
+        is_declared = is_declared or any(map(_is_sensitive, schemas)) or self._is_named_by_policy(at)
+        if is_declared or _is_named_secret(at):
             return self._covered(value, at)
         if isinstance(value, dict):
             return {name: self.value(member, schemas, (*at, name)) for name, member in value.items()}
@@ -125,6 +209,12 @@ class _Veil:
         if isinstance(value, float):
             return value
         return self._text(str(value), at)
+
+    def _is_named_by_policy(self, at: Place) -> bool:
+        return any(
+            len(pattern) == len(at) and all(step in ("*", str(found)) for step, found in zip(pattern, at, strict=True))
+            for pattern in self._declared
+        )
 
     def _text(self, text: str, at: Place) -> str:
         def found(kind: Kind, value: str, mask: str) -> None:
@@ -238,7 +328,9 @@ Found = Callable[[Kind, str, str], None]
 
 
 def _sifted(text: str, found: Found) -> str:
-    for kind, form, is_one, hint in _FORMS:
+    for kind, sign, form, is_one, hint in _FORMS:
+        if sign not in text:
+            continue
 
         def masked(match: re.Match[str], kind: Kind = kind, hint: Callable[[str], str] = hint) -> str:
             value = match.group()
@@ -277,10 +369,11 @@ def _end(text: str) -> str:
     return f"…{''.join(sign for sign in text if sign.isalnum())[-4:]}"
 
 
-_FORMS: tuple[tuple[Kind, re.Pattern[str], Callable[[str], bool], Callable[[str], str]], ...] = (
-    (Kind.SECRET, _SECRETS, _always, lambda _: ""),
-    (Kind.EMAIL, _EMAIL, _always, lambda text: f"{text[0]}…@{text.rpartition('@')[2]}"),
-    (Kind.IBAN, _IBAN, _is_iban, lambda text: f"{text[:2]}{_end(text)}"),
-    (Kind.CARD, _CARD, _is_card, _end),
-    (Kind.PHONE, _PHONE, _always, lambda text: f"{text[:3]}{_end(text)[:1]}{_end(text)[-2:]}"),
+# What every text of the form has in it goes before it: most texts need not be gone through.
+_FORMS: tuple[tuple[Kind, str, re.Pattern[str], Callable[[str], bool], Callable[[str], str]], ...] = (
+    (Kind.SECRET, "", _SECRETS, _always, lambda _: ""),
+    (Kind.EMAIL, "@", _EMAIL, _always, lambda text: f"{text[0]}…@{text.rpartition('@')[2]}"),
+    (Kind.IBAN, "", _IBAN, _is_iban, lambda text: f"{text[:2]}{_end(text)}"),
+    (Kind.CARD, "", _CARD, _is_card, _end),
+    (Kind.PHONE, "+", _PHONE, _always, lambda text: f"{text[:3]}{_end(text)[:1]}{_end(text)[-2:]}"),
 )

@@ -99,7 +99,7 @@ class Outbound:
             raise AddressRefusedError(host=parsed.host, why="it is no https address")
         if parsed.scheme == "http" and not is_loopback:
             raise AddressRefusedError(host=parsed.host, why="only https is, except to this machine")
-        self._require_listed(parsed.host)
+        self.require_listed(parsed.host)
         return parsed
 
     def resolved(self, host: str, port: int) -> list[Address]:
@@ -107,7 +107,7 @@ class Outbound:
 
         Raises AddressRefusedError where one of them may not, and DeliveryError where there are none.
         """
-        self._require_listed(host)
+        self.require_listed(host)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -152,7 +152,13 @@ class Outbound:
         ):
             return response.status_code
 
-    def _require_listed(self, host: str) -> None:
+    @property
+    def is_bounded(self) -> bool:
+        """Tell whether there is a list of the hosts that may be reached."""
+        return bool(self._hosts)
+
+    def require_listed(self, host: str) -> None:
+        """Return where the host is on the list, or there is none. Raises AddressRefusedError."""
         if self._hosts and host.lower() not in self._hosts | self._private_hosts:
             raise AddressRefusedError(host=host, why="it is none of the hosts in SIGNOFF_OUTBOUND_HOSTS")
 

@@ -89,8 +89,9 @@ class Pace:
 class Shares:
     """Bounds how many items of one agent wait for people at once, so that no agent keeps another's from them.
 
-    Why a bound and not another order of claiming: docs/decisions/shares.md. What this process let in is counted here,
-    and the database is asked only once that reaches the bound; so each replica, and each start, may let in as many.
+    Why a bound and not another order of claiming: docs/decisions/shares.md. The items are counted in the database, once
+    a second for each agent that submits, no further than the bound; in between, what this process lets in is added. So
+    several replicas together let in no more than the bound and what they submit within a second.
     """
 
     def __init__(
@@ -100,13 +101,14 @@ class Shares:
         self._most_waiting = most_waiting
         self._clock = clock
         self._let_in: dict[tuple[str, str], int] = {}
-        self._counted_at: dict[tuple[str, str], float] = {}
+        self._to_be_counted_at: dict[tuple[str, str], float] = {}
         self._minutes = _Minutes(store, EventKind.SHARE_EXCEEDED, clock)
         self._changing = threading.Lock()
 
     def has_room(self, caller: AgentKey) -> bool:
         """Tell whether the agent has room for one more as far as is known without a look into the store."""
-        return self._let_in.get((caller.workspace, caller.agent), 0) < self._allowed(caller)
+        agent = (caller.workspace, caller.agent)
+        return not self._is_to_be_counted(agent) and self._let_in.get(agent, 0) < self._allowed(caller)
 
     def let_in(self, workspace: str, agent: str) -> None:
         """Count one more of the agent's items that waits for people."""
@@ -118,23 +120,27 @@ class Shares:
         if self.has_room(caller):
             return
         agent, most = (caller.workspace, caller.agent), self._allowed(caller)
+        limit = max(most, self._most_waiting)  # Another key of the agent may have another share.
+        is_due = self._is_to_be_counted(agent)
+        began = self._clock()
 
-        def look(tx: Reading) -> tuple[bool, int | None]:
-            is_known = tx.item_by_key(*agent, idempotency_key) is not None
-            return is_known, None if is_known or not is_due else tx.count_in_line(*agent, limit=most)
+        def look(tx: Reading) -> tuple[int, bool]:
+            in_line = tx.count_in_line(*agent, limit=limit) if is_due else self._let_in.get(agent, 0)
+            return in_line, in_line >= most and tx.item_by_key(*agent, idempotency_key) is None
 
-        now = self._clock()
-        with self._changing:
-            is_due = now - self._counted_at.get(agent, -math.inf) >= COUNTED_EVERY
-        is_known, counted = self._store.read(look)
-        if is_known:
-            return
-        if counted is not None:
+        in_line, is_refused = self._store.read(look)
+        if is_due:
+            ended = self._clock()
             with self._changing:
-                self._let_in[agent], self._counted_at[agent] = counted, now
-        if not self.has_room(caller):
+                self._let_in[agent] = in_line
+                # A bound far beyond the usual one takes long to count up to: a hundredth of the time at the most.
+                self._to_be_counted_at[agent] = ended + max(COUNTED_EVERY, 100 * (ended - began))
+        if is_refused:
             self._minutes.tell(caller, most_waiting=most)
             raise TooManyWaitingError(caller.agent, most=most, retry_after=_SHARE_RETRY_S)
+
+    def _is_to_be_counted(self, agent: tuple[str, str]) -> bool:
+        return self._clock() >= self._to_be_counted_at.get(agent, -math.inf)
 
     def _allowed(self, caller: AgentKey) -> int:
         return caller.limits.most_waiting or self._most_waiting

@@ -32,6 +32,8 @@ _GIT_SCHEMES = frozenset({"git+file", "git+https", "git+ssh"})
 # What says how to connect; the other variables of git are about a repository that this process has nothing to do with.
 _GIT_KEPT = frozenset({"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY"})
 _TOLD = 200
+# File systems of fsspec that leave this machine for nowhere.
+_HERE = frozenset({"file", "local", "memory"})
 
 
 class PlaceError(ReviewError):
@@ -77,7 +79,7 @@ def place_at(url: str, outbound: Outbound) -> Place:
         return WebhookPlace(url, outbound)
     if scheme[1].startswith("git+"):
         return GitPlace(url, outbound)
-    return FilePlace(url)
+    return FilePlace(url, outbound)
 
 
 class WebhookPlace:
@@ -105,7 +107,7 @@ class WebhookPlace:
 class FilePlace:
     """A folder that fsspec reaches: one file for each checkpoint, never overwritten, and ``latest``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, outbound: Outbound) -> None:
         self.name = _shown(url)
         if "::" in url:
             message = f"{self.name} is no place for checkpoints: name one address, not a chain of them."
@@ -116,6 +118,8 @@ class FilePlace:
             message = f"{self.name} cannot be reached: {_sentence(error)}"
             raise PlaceError(message) from error
         self._root = str(root).rstrip("/")
+        if outbound.is_bounded and not _HERE & set(_protocols(self._files)):
+            self._require_listed(outbound)
 
     def kept(self, origin: str) -> str | None:
         """Return what ``latest`` holds."""
@@ -135,6 +139,18 @@ class FilePlace:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def _require_listed(self, outbound: Outbound) -> None:
+        """Hold the store's own client to the list, by the one host that it was given."""
+        endpoint = getattr(self._files, "endpoint_url", None)
+        host = urlsplit(str(endpoint)).hostname if endpoint else getattr(self._files, "host", None)
+        if not host:
+            message = (
+                f"{self.name} is reached at hosts that its client chooses, which SIGNOFF_OUTBOUND_HOSTS cannot bound. "
+                "Give the client an endpoint, such as FSSPEC_S3_ENDPOINT_URL, and list that one's host."
+            )
+            raise PlaceError(message)
+        outbound.require_listed(host)
 
     def _path(self, origin: str, name: str) -> str:
         return f"{self._root}/{folder_of(origin)}/{name}"
@@ -277,6 +293,10 @@ class GitPlace:
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
         told = next((line for line in lines if line.startswith(("fatal:", "error:", "!"))), lines[-1] if lines else "")
         return told.replace(self._address, self.name)[:_TOLD]
+
+
+def _protocols(files: Any) -> tuple[str, ...]:  # noqa: ANN401 -- fsspec publishes no types
+    return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
 
 
 def folder_of(origin: str) -> str:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from agents.protocol import ActionRequest, DecisionType, Impact, Name, OnExpiry, Probability, Reason, Route, Usage
 from review.errors import InvalidPolicyError
 from review.items import DEFAULT_PRIORITY, Purpose, ReasonCode, ReviewItem
+from review.masking import Pattern, pattern_of
 
 HOUR = 3600
 DEFAULT_PERMIT_FOR = 24 * HOUR
@@ -38,6 +39,7 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 Seconds = Annotated[int, Field(ge=1, le=30 * 24 * HOUR)]
 Priority = Annotated[int, Field(ge=0, le=9)]
 Guidelines = Annotated[str, StringConstraints(max_length=4_000)]
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^/~]|~[01])+){1,32}$", max_length=512)]
 
 
 class Part(BaseModel):
@@ -113,6 +115,17 @@ class Queue(Part):
     one_by_one: bool = False
 
 
+class Sensitive(Part):
+    """Arguments of a tool that are masked until somebody reveals them, whichever agent calls it.
+
+    ``at`` are JSON Pointers (RFC 6901) into the arguments; a step ``*`` stands for every entry of a list, and for every
+    member of an object.
+    """
+
+    tool: Name
+    at: Annotated[tuple[Pointer, ...], Field(min_length=1, max_length=50)]
+
+
 class PolicyDocument(Part):
     """A policy as it is written, stored and shown; ``compiled`` makes it usable.
 
@@ -124,6 +137,7 @@ class PolicyDocument(Part):
     rules: Annotated[tuple[Rule, ...], Field(max_length=200)] = ()
     tools: Annotated[tuple[ToolRule, ...], Field(max_length=2_000)] = ()
     queues: Annotated[tuple[Queue, ...], Field(max_length=50)] = ()
+    sensitive: Annotated[tuple[Sensitive, ...], Field(max_length=500)] = ()
     audit_rate: Probability = 0.05
     default_queue: Name = "general"
     default_priority: Priority = DEFAULT_PRIORITY
@@ -595,10 +609,18 @@ class CompiledPolicy:
         self._walks = any(rule.walks for rule in rules)
         self._tools = {(tool.agent, tool.tool): tool for tool in document.tools}
         self._queues = {queue.name: queue for queue in document.queues}
+        self._sensitive: dict[str, tuple[Pattern, ...]] = {}
+        for part in document.sensitive:
+            known = self._sensitive.get(part.tool, ())
+            self._sensitive[part.tool] = (*known, *map(pattern_of, part.at))
 
     def queue(self, name: str) -> Queue:
         """Return what the policy says of the queue; of one that it does not name, nothing but the name."""
         return self._queues.get(name) or Queue(name=name)
+
+    def sensitive(self, tool: str) -> tuple[Pattern, ...]:
+        """Return the places in the tool's arguments that the policy declares sensitive."""
+        return self._sensitive.get(tool, ())
 
     def tool_rule(self, agent: str, tool: str) -> ToolRule | None:
         """Return what the policy says of this tool in this agent's hands; None for an unknown tool."""

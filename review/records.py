@@ -1,6 +1,7 @@
 """The records: the audit log, the decisions and the labels, as pages to look at and as streams to export."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -9,15 +10,19 @@ from review.anchors import Anchor, Anchors
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.errors import UnknownReviewerError
 from review.figures import PASSAGES_LIMIT, Passage
+from review.governance import PolicyBook
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
-from review.labels import Label, label_of, pseudonym
+from review.labels import Label, label_of, masked_label, pseudonym
 from review.manifests import RowExport, filter_digest, told_filter
+from review.masking import Veil
 from review.people import Permission, Person
 from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
-from review.store import COUNT_LIMIT, Store, Writing
+from review.store import COUNT_LIMIT, Reading, Store, Writing
+from review.veils import Veils
 from review.verification import Verification, verified
 
 T = TypeVar("T")
+Decided = tuple[ReviewItem, DecisionRecord, Veil]
 
 # Of whole items with their context: what is held at a time is this many times a quarter of a megabyte at the most.
 EXPORT_BATCH = 200
@@ -26,8 +31,9 @@ EXPORT_BATCH = 200
 class Records:
     """Reads what is kept, in batches of constant size; every export is itself an audit event."""
 
-    def __init__(self, store: Store, sealer: Sealer, anchors: Anchors) -> None:
+    def __init__(self, store: Store, policies: PolicyBook, sealer: Sealer, anchors: Anchors) -> None:
         self._store = store
+        self._policies = policies
         self._sealer = sealer
         self._anchors = anchors
 
@@ -44,13 +50,17 @@ class Records:
         head = self._store.read(lambda tx: tx.log_head(person.workspace))
         return head, heartbeat(self._store)
 
-    def labels(self, person: Person, where: DecisionFilter = EVERY_DECISION) -> RowExport[Label]:
+    def labels(
+        self, person: Person, where: DecisionFilter = EVERY_DECISION, *, shows_values: bool = False
+    ) -> RowExport[Label]:
         """Return the labels of the decisions that match, in their order; the export is itself an event.
 
-        Raises UnknownReviewerError.
+        They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Raises
+        UnknownReviewerError, NotAllowedError.
         """
-        decisions = self._exported(person, "labels", where)
-        return self._rows(person, "labels", where, map(_label, decisions))
+        decided = self._exported(person, "labels", where, shows_values=shows_values)
+        labels = (_label(*each, shows_values=shows_values) for each in decided)
+        return self._rows(person, "labels", where, labels, shows_values=shows_values)
 
     def anchors(self, person: Person) -> tuple[Anchor, ...]:
         """Return the places that the log's checkpoints are posted to, and how that goes."""
@@ -69,10 +79,9 @@ class Records:
         return self._store.read(lambda tx: tx.passages(person.workspace, since=since, limit=PASSAGES_LIMIT))
 
     def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
-        """Return the first labels, to look at before a download."""
+        """Return the first labels, masked, to look at before a download."""
         person.require(Permission.SEE_ITEMS)
-        rows = self._store.read(lambda tx: tx.decided(person.workspace, EVERY_DECISION, limit=limit))
-        return [label_of(item, record) for item, record in rows]
+        return [_label(*each, shows_values=False) for each in self._decided(person.workspace, limit=limit)]
 
     def audit_events(self, person: Person, where: EventFilter) -> AuditExport:
         """Seal the log and return every event that matches, with its proof; the export is itself an event."""
@@ -88,15 +97,24 @@ class Records:
         return verified(self.audit_events(person, EventFilter()), self._sealer.verifying_key, told=told)
 
     def decisions(
-        self, person: Person, where: DecisionFilter = EVERY_DECISION
+        self, person: Person, where: DecisionFilter = EVERY_DECISION, *, shows_values: bool = False
     ) -> RowExport[tuple[ReviewItem, DecisionRecord]]:
         """Return the decisions that match with their items, oldest first; the export is itself an event.
 
-        Reviewers go by a pseudonym; for who may export the audit log, which names them, they are named here as well.
-        Raises UnknownReviewerError.
+        They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Reviewers
+        go by a pseudonym; for who may export the audit log, which names them, they are named here as well.
+        Raises UnknownReviewerError, NotAllowedError.
         """
-        decisions = self._exported(person, "decisions", where)
-        return self._rows(person, "decisions", where, decisions, shows_names=person.may(Permission.EXPORT_AUDIT))
+        decided = self._exported(person, "decisions", where, shows_values=shows_values)
+        rows = ((item, record) if shows_values else _masked(item, record, veil) for item, record, veil in decided)
+        return self._rows(
+            person,
+            "decisions",
+            where,
+            rows,
+            shows_values=shows_values,
+            shows_names=person.may(Permission.EXPORT_AUDIT),
+        )
 
     def count_decisions(self, person: Person, where: DecisionFilter) -> int:
         """Return how many rows an export of decisions or labels would hold, counting no further than COUNT_LIMIT + 1.
@@ -111,23 +129,38 @@ class Records:
         person.require(Permission.SEE_AUDIT)
         return self._store.read(lambda tx: tx.count_events(person.workspace, where, limit=COUNT_LIMIT + 1))
 
-    def _exported(
-        self, person: Person, what: str, where: DecisionFilter
-    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
+    def _exported(self, person: Person, what: str, where: DecisionFilter, *, shows_values: bool) -> Iterator[Decided]:
         """Record the export, before its first row is read, and return its rows."""
         person.require(Permission.EXPORT_LABELS)
+        if shows_values:
+            person.require(Permission.REVEAL)
         reviewers = self._reviewers(person, where)
-        narrowed = {"filter": filter_digest(where)} if where != _between(where.since, where.until) else {}
-        self._record_export(person, what, where.since, where.until, **narrowed)
+        told: dict[str, Any] = {"shows_values": True} if shows_values else {}
+        if where != _between(where.since, where.until):
+            told["filter"] = filter_digest(where)
+        self._record_export(person, what, where.since, where.until, **told)
         return self._decisions(person.workspace, where, reviewers)
 
     def _rows(
-        self, person: Person, what: str, where: DecisionFilter, rows: Iterator[T], *, shows_names: bool = False
+        self,
+        person: Person,
+        what: str,
+        where: DecisionFilter,
+        rows: Iterator[T],
+        *,
+        shows_values: bool,
+        shows_names: bool = False,
     ) -> RowExport[T]:
         def attest(told: dict[str, Any]) -> str:
             return self._sealer.attest(person.workspace, what, {"filter": told_filter(where), **told})
 
-        return RowExport(rows, count=lambda: self._count(person, where, None), attest=attest, shows_names=shows_names)
+        return RowExport(
+            rows,
+            count=lambda: self._count(person, where, None),
+            attest=attest,
+            shows_names=shows_names,
+            shows_values=shows_values,
+        )
 
     def _count(self, person: Person, where: DecisionFilter, limit: int | None) -> int:
         reviewers = self._reviewers(person, where)
@@ -152,34 +185,44 @@ class Records:
 
     def _decisions(
         self, workspace: str, where: DecisionFilter, reviewers: Sequence[KnownReviewer] | None
-    ) -> Iterator[tuple[ReviewItem, DecisionRecord]]:
+    ) -> Iterator[Decided]:
         after: UUID | None = None
         while True:
-            batch = self._decided_after(workspace, where, reviewers, after)
+            batch = self._decided(workspace, where, reviewers=reviewers, limit=EXPORT_BATCH, after=after)
             yield from batch
             if len(batch) < EXPORT_BATCH:
                 return
             after = batch[-1][1].id
 
-    def _decided_after(
+    def _decided(
         self,
         workspace: str,
-        where: DecisionFilter,
-        reviewers: Sequence[KnownReviewer] | None,
-        after: UUID | None,
-    ) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
-        return self._store.read(
-            lambda tx: tx.decided(workspace, where, reviewers=reviewers, limit=EXPORT_BATCH, after=after)
-        )
+        where: DecisionFilter = EVERY_DECISION,
+        *,
+        limit: int,
+        reviewers: Sequence[KnownReviewer] | None = None,
+        after: UUID | None = None,
+    ) -> Sequence[Decided]:
+        def look(tx: Reading) -> Sequence[Decided]:
+            veils = Veils(tx, self._policies)
+            rows = tx.decided(workspace, where, reviewers=reviewers, limit=limit, after=after)
+            return [(item, record, veils.of(item, decisions=[record.decision])) for item, record in rows]
+
+        return self._store.read(look)
 
     def _record_export(
-        self, person: Person, what: str, since: datetime | None, until: datetime | None, **narrowed: str
+        self,
+        person: Person,
+        what: str,
+        since: datetime | None,
+        until: datetime | None,
+        **told: Any,  # noqa: ANN401 -- JSON values
     ) -> None:
         data = {
             "what": what,
             "since": since.isoformat() if since else None,
             "until": until.isoformat() if until else None,
-            **narrowed,
+            **told,
         }
 
         def work(tx: Writing) -> None:
@@ -193,5 +236,10 @@ def _between(since: datetime | None, until: datetime | None) -> DecisionFilter:
     return DecisionFilter(since=since, until=until)
 
 
-def _label(decided: tuple[ReviewItem, DecisionRecord]) -> Label:
-    return label_of(*decided)
+def _label(item: ReviewItem, record: DecisionRecord, veil: Veil, *, shows_values: bool) -> Label:
+    label = label_of(item, record)
+    return label if shows_values else masked_label(label, veil)
+
+
+def _masked(item: ReviewItem, record: DecisionRecord, veil: Veil) -> tuple[ReviewItem, DecisionRecord]:
+    return veil.item(item), replace(record, decision=veil.decision(record.decision))

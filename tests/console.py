@@ -63,7 +63,7 @@ class Console:
         self.bulk = Bulk(store, self.policies, self.desk)
         self.sealer = Sealer(store, self.receipts)
         self.anchors = Anchors(store, places)
-        self.records = Records(store, self.sealer, self.anchors)
+        self.records = Records(store, self.policies, self.sealer, self.anchors)
         self.eraser = Eraser(store)
         self.sessions = Sessions(store)
         self.roster = Roster(store)
@@ -95,7 +95,7 @@ class Console:
             records=self.records,
             policies=self.policies,
             keys=self.keys,
-            search=Search(self.store),
+            search=Search(self.store, self.policies),
             sessions=self.sessions,
             roster=self.roster,
             switch=self.switch,

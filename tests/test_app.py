@@ -24,7 +24,7 @@ from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
 from agents.credentials import PrivateKeyJwt
-from agents.protocol import Approve, Decision, Status
+from agents.protocol import Action, Approve, Decision, Status
 from app import COMMAND_LINE, WORKSPACE, House, _lifespan, main, make_app, open_house
 from review import verify
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead
@@ -357,6 +357,50 @@ def test_an_erasure_in_another_workspace_reaches_nothing_of_this_one(
 
     assert answer == "Nothing concerns this subject.\n"
     assert [item.erased_at for item in all_items(settings)] == [None, None]
+
+
+def test_the_audit_log_of_another_workspace_is_another_log(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    out = tmp_path / "audit.csv"
+
+    told(capsys, "export", "audit", "--out", str(out), "--workspace", "elsewhere")
+
+    header, *lines, manifest = rows(out)
+    kinds = [dict(zip(header, line, strict=True))["kind"] for line in lines]
+    assert kinds == ["export_made"]
+    assert manifest[0] == "manifest"
+
+
+def test_an_item_is_not_erased_from_another_workspace(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with_decisions(settings)
+    item = all_items(settings)[0]
+
+    with pytest.raises(SystemExit, match="There is no item"):
+        main(["erase", "--item", str(item.id), "--yes", "--workspace", "elsewhere"])
+
+    assert [each.erased_at for each in all_items(settings)] == [None, None]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("what", ["decisions", "labels"])
+def test_an_export_is_masked_unless_the_operator_asks_for_the_values(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    with open_house(settings) as house:
+        key = house.keys.recognise(house.keys.create_by(LOCAL_OPERATOR, "support")[1])
+        request = a_request(action=Action(name="send_gift", args={"to": "ada@hidden.example"}))
+        house.intake.submit(key, Submission(request, "k", "body"))
+        item = house.desk.claim(LOCAL_OPERATOR)
+        assert item is not None
+        house.desk.decide(item.id, Approve(), LOCAL_OPERATOR, seen=Seen.of(item))
+    out, whole = tmp_path / "out.csv", tmp_path / "whole.csv"
+
+    told(capsys, "export", what, "--out", str(out))
+    told(capsys, "export", what, "--out", str(whole), "--unmasked")
+
+    assert ["ada@hidden.example" in path.read_text(encoding="utf-8") for path in (out, whole)] == [False, True]
 
 
 def test_the_leaf_of_an_exported_event_says_all_that_its_row_shows(

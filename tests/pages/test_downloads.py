@@ -64,6 +64,22 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
+def test_a_download_is_masked_unless_the_address_asks_for_the_values(
+    address: str, house: Console, sessions: Sessions
+) -> None:
+    item = an_item(request=a_request(action=an_action(to="ada@hidden.example")))
+    house.store.write(keeping(item, a_decision(item)))
+    path = downloads.decisions_address("decisions.csv", DecisionFilter(), shows_values=True)
+    assert path == "/download/decisions.csv?values=shown"
+
+    found = []
+    for asked_for in ("/download/decisions.csv", path):
+        with asked(address, sessions, mary, asked_for) as answer:
+            found.append("ada@hidden.example" in answer.read().decode())
+
+    assert found == [False, True]
+
+
 def test_a_download_holds_what_the_address_asks_for(address: str, house: Console, sessions: Sessions) -> None:
     item, other = an_item(), an_item(request=a_request(action=an_action("order_stock")))
     made = [a_decision(item), a_decision(item, decision=Reject(message="No.")), a_decision(other, grace)]

@@ -35,6 +35,7 @@ from review.policy import (
     Preview,
     Queue,
     Rule,
+    Sensitive,
     Signals,
     ToolRule,
     compiled,
@@ -462,6 +463,35 @@ def test_a_row_that_is_not_filled_in_is_passed_over() -> None:
         values += [None, False if name == "approve_on_expiry" else float("nan")]
 
     assert drafts.tool_rules(columns) == (TOOLS, [])
+
+
+SENSITIVE = (
+    Sensitive(tool="refund_order", at=("/note", "/lines/*/to")),
+    Sensitive(tool="send_gift", at=("/to",)),
+)
+
+
+@pytest.mark.parametrize("parts", [(), SENSITIVE])
+def test_a_table_of_what_is_masked_gives_back_what_it_was_made_of(parts: tuple[Sensitive, ...]) -> None:
+    assert drafts.sensitive_parts(drafts.sensitive_columns(parts)) == (parts, [])
+
+
+def test_a_row_that_names_no_place_is_told_and_one_that_stands_twice_counts_once() -> None:
+    columns = {"tool": ["pay", "pay", "pay", None, None, "a b"], "at": ["/iban", " /iban", "iban", None, "/to", "/to"]}
+
+    parts, problems = drafts.sensitive_parts(columns)
+
+    assert parts == (Sensitive(tool="pay", at=("/iban",)),)
+    assert {problem.partition(":")[0].split(" of ")[0] for problem in problems} == {"Row 3", "Row 5", "Row 6"}
+
+
+def test_many_places_of_one_tool_are_kept_in_parts() -> None:
+    places = [f"/a{number}" for number in range(120)]
+
+    parts, problems = drafts.sensitive_parts({"tool": ["pay"] * 120, "at": places})
+
+    assert problems == []
+    assert [at for part in parts for at in part.at] == places
 
 
 def test_tools_that_agents_use_and_the_policy_does_not_name_can_be_added() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from joserfc.jwk import OKPKey
@@ -389,6 +390,52 @@ def test_what_is_no_place_is_refused_when_the_house_is_opened(url: str, why: str
     assert "secret" not in str(refused.value)
 
 
+class _Shelf(MemoryFileSystem):  # type: ignore[misc]  # fsspec publishes no types
+    """An object store of which its client knows the endpoint, or does not."""
+
+    protocol = "shelf"
+    endpoint_url: str | None = None
+
+
+class _Listed(_Shelf):
+    protocol = "listed"
+    endpoint_url = "https://objects.example:9000"
+
+
+class _Named(_Shelf):
+    protocol = "named"
+    host = "objects.example"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "hosts", "why"),
+    [
+        ("listed", (), None),
+        ("listed", ("objects.example",), None),
+        ("listed", ("hooks.example",), "objects.example"),
+        ("named", ("objects.example",), None),
+        ("named", ("hooks.example",), "objects.example"),
+        ("shelf", (), None),
+        ("shelf", ("objects.example",), "cannot bound"),
+        ("memory", ("hooks.example",), None),
+    ],
+)
+def test_an_object_store_is_held_to_the_list_by_its_clients_endpoint(
+    scheme: str, hosts: tuple[str, ...], why: str | None
+) -> None:
+    for kind in (_Shelf, _Listed, _Named):
+        register_implementation(kind.protocol, kind, clobber=True)
+
+    def placed() -> Place:
+        return place_at(f"{scheme}://bucket/checkpoints", Outbound(hosts=hosts))
+
+    if why is None:
+        assert placed().name == f"{scheme}://bucket/checkpoints"
+    else:
+        with pytest.raises(ReviewError, match=why):
+            placed()
+
+
 def test_git_reaches_only_the_address_that_was_looked_at(store: SqlStore) -> None:
     seal(store, 1)
     poster = Poster(store, place_at("git+https://user:secret@10.0.0.7/log.git", Outbound()))
@@ -440,7 +487,7 @@ class _Hanging(FilePlace):
     """A folder on a file system that does not answer, as a lost network share."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
+        super().__init__(url, OUTBOUND)
         self.asked = threading.Event()
         self.answers = threading.Event()
 

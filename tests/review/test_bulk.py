@@ -41,6 +41,7 @@ from review.errors import (
 )
 from review.images import UNINSPECTABLE
 from review.items import CLAIM_DURATION, DecisionRecord, Purpose, ReasonCode, ReviewItem
+from review.masking import Veil
 from review.people import Permission
 from review.policy import Autonomy, Queue, RoutingReason, Rule
 from tests.builders import AGENT, a_member, a_request, ada, an_action, an_item, grace, keeping, lin, mary
@@ -114,10 +115,11 @@ def refusals(made: tuple[Made, ...]) -> list[type[Exception] | None]:
         ({"request": a_request(action=an_action(text=" edge"))}, PLAIN, "hide"),
         ({"request": a_request(action=an_action(text="two\r\nlines"))}, PLAIN, None),
         ({"request": a_request(impact=Impact(subject="x\u2066y"))}, PLAIN, "hide"),
+        ({"request": a_request(impact=Impact(subject="ada@example.com"))}, PLAIN, "masked"),
     ],
 )
 def test_what_wants_a_look_of_its_own(fields: dict[str, Any], queue: Queue, why: str | None) -> None:
-    told = why_alone(ordinary(**fields), queue, None)
+    told = why_alone(ordinary(**fields), queue, Veil(None, (), {}))
 
     assert (told is None) == (why is None)
     assert (why or "") in (told or "")
@@ -125,7 +127,7 @@ def test_what_wants_a_look_of_its_own(fields: dict[str, Any], queue: Queue, why:
 
 @pytest.mark.parametrize("code", list(RoutingReason))
 def test_only_what_comes_before_a_person_as_a_matter_of_course_is_decided_together(code: RoutingReason) -> None:
-    told = why_alone(ordinary(reasons=(Reason(code=code, text="Why."),)), PLAIN, None)
+    told = why_alone(ordinary(reasons=(Reason(code=code, text="Why."),)), PLAIN, Veil(None, (), {}))
 
     assert (told is None) == (code in {"rule", "supervised", "no_threshold", "no_confidence", "below_threshold"})
 

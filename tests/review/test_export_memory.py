@@ -13,7 +13,7 @@ from review.exports import audit_csv, decisions_csv, labels_csv
 from tests.builders import a_decision, an_event, an_item, keeping, mary
 from tests.console import Console
 
-FEW, MANY = 500, 5_000
+FEW, MANY = 400, 4_000
 # What the interpreter keeps for itself differs by this much from one run to the next.
 SLACK_BYTES = 512 * 1024
 

@@ -5,13 +5,16 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from agents.protocol import Args, ContextEntry, ContextKind, Impact, Reject
+from agents.protocol import Args, ContextEntry, ContextKind, Edit, Impact, Reject
 from db.store import SqlStore
 from review.audit import EventFilter, EventKind
 from review.desk import ReviewDesk
 from review.errors import NotAllowedError
-from review.masking import Kind, Mask, masked_args, masked_text
+from review.indexer import Search
+from review.masking import Kind, Mask, masked_args, masked_subject, masked_text, pattern_of
+from review.policy import PolicyDocument, Sensitive
 from tests.builders import WORKSPACE, a_decision, a_note, a_request, ada, an_action, an_item, keeping, mary, root
 from tests.console import Console
 
@@ -226,3 +229,120 @@ def test_whoever_may_not_reveal_is_refused_and_nothing_is_recorded(store: SqlSto
         desk.reveal(root, item.id)
 
     assert store.read(lambda tx: tx.events(WORKSPACE, EventFilter(), limit=5)).rows == ()
+
+
+@pytest.mark.parametrize(
+    ("pointer", "places"),
+    [
+        ("/note", ["/note"]),
+        ("/client/name", ["/client/name"]),
+        ("/client", ["/client"]),
+        ("/client/*", ["/client/name", "/client/born"]),
+        ("/lines/0/to", ["/lines/0/to"]),
+        ("/lines/*/to", ["/lines/0/to", "/lines/1/to"]),
+        ("/*/*/to", ["/lines/0/to", "/lines/1/to"]),
+        ("/codes/*", ["/codes/0", "/codes/1"]),
+        ("/a~1b", ["/a~1b"]),
+        ("/total", ["/total"]),
+        ("/lines/to", []),
+        ("/clients/name", []),
+        ("/client/name/first", []),
+        ("/nothing", []),
+    ],
+)
+def test_the_policy_masks_the_places_that_it_names(pointer: str, places: list[str]) -> None:
+    args: Args = {
+        "note": "by hand",
+        "client": {"name": "Ada", "born": 1815},
+        "lines": [{"to": "Ada", "is_gift": True}, {"to": "Grace"}],
+        "codes": [1, 2],
+        "a/b": "both",
+        "total": 12.5,
+    }
+
+    masked = masked_args(args, None, [pattern_of(pointer)])
+
+    assert [mask.pointer for mask in masked.masks] == places
+    assert (masked.args == args) == (not places)
+
+
+BY_POLICY = PolicyDocument(sensitive=(Sensitive(tool="refund_order", at=("/note", "/lines/*/to")),))
+HIDDEN = "Augusta by her own hand"
+
+
+def declared(console: Console, **args: Any) -> Any:  # noqa: ANN401 -- JSON values, and a review item
+    console.save_policy(BY_POLICY)
+    item = an_item(request=a_request(action=an_action(**args), rationale=f"She wrote {HIDDEN}."))
+    console.store.write(keeping(item))
+    return item
+
+
+def test_what_the_policy_declares_is_masked_throughout_and_each_reveal_names_it(store: SqlStore) -> None:
+    console = Console(store)
+    item = declared(console, note=HIDDEN, lines=[{"to": "Ada"}], amount="1.00")
+
+    whole = console.desk.whole(ada, item.id)
+    console.desk.reveal(mary, item.id)
+
+    assert [mask.pointer for mask in whole.masks] == ["/note", "/lines/0/to"]
+    assert HIDDEN not in repr(whole.masked())
+    assert whole.masked().item.request.action.args["amount"] == "1.00"
+    (event,) = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(kind=EventKind.VALUES_REVEALED), limit=5)).rows
+    assert event.data["places"] == "/note\n/lines/0/to"
+
+
+def test_what_a_policy_declares_later_is_masked_in_what_was_there_before(store: SqlStore) -> None:
+    console = Console(store)
+    item = declared(console, note=HIDDEN)
+
+    console.save_policy(PolicyDocument())
+    before = console.desk.whole(ada, item.id).masks
+    console.save_policy(BY_POLICY)
+
+    assert before == ()
+    assert [mask.pointer for mask in console.desk.whole(ada, item.id).masks] == ["/note"]
+
+
+def test_a_masked_value_in_what_a_person_edited_stays_masked(store: SqlStore) -> None:
+    console = Console(store)
+    item = declared(console, note="by hand")
+    edit = Edit(edited_action=an_action(note="Ed", api_key="plain"))
+    made = a_decision(item, decision=edit)
+    store.write(keeping(made))
+
+    masked = console.desk.whole(ada, item.id).masked()
+
+    assert isinstance(masked.decisions[0].decision, Edit)
+    assert masked.decisions[0].decision.edited_action.args == {
+        "note": "⟨masked sensitive value⟩",
+        "api_key": "⟨masked sensitive value⟩",
+    }
+
+
+def test_a_search_finds_what_is_masked_and_does_not_show_it(store: SqlStore) -> None:
+    console = Console(store)
+    item = declared(console, note=HIDDEN, order="A-1001")
+    search = Search(store, console.policies)
+    while search.tick():
+        pass
+
+    found = search.snippets(ada, [item.id], "augusta")
+    beside = search.snippets(ada, [item.id], "a-1001")
+
+    assert found == {}
+    assert beside[item.id].found == "A-1001"
+
+
+def test_a_list_masks_whom_an_item_concerns() -> None:
+    assert [masked_subject(subject) for subject in (None, "", "Order A-1", CANARY)] == [
+        "",
+        "",
+        "Order A-1",
+        "⟨masked e-mail: c…@hidden.example⟩",
+    ]
+
+
+@pytest.mark.parametrize("at", ["note", "", "/", "//a", "/a~2", "/a/", "/" + "x" * 512, "/a" * 33])
+def test_what_is_no_place_in_arguments_is_not_declared(at: str) -> None:
+    with pytest.raises(ValidationError):
+        Sensitive(tool="refund_order", at=(at,))

@@ -9,7 +9,7 @@ from agents.protocol import Approve
 from review.audit import SYSTEM, EventKind
 from review.errors import KeyNotFoundError, TooManyRequestsError, TooManyWaitingError
 from review.intake import Intake
-from review.pace import MOST_WAITING, Pace, Shares
+from review.pace import COUNTED_EVERY, MOST_WAITING, Pace, Shares
 from review.people import AgentKey, Limits
 from review.policy import Autonomy, PolicyDocument
 from tests.builders import WORKSPACE
@@ -163,6 +163,35 @@ def test_as_many_items_of_an_agent_wait_as_may_and_then_as_many_as_were_decided(
     assert afterwards == [True] * 2 + [False] * 2
     told = [(event.actor.id, event.data) for event in events(crowded) if event.kind is EventKind.SHARE_EXCEEDED]
     assert told == [(agent.agent, {"prefix": agent.prefix, "most_waiting": MOST})] * 2
+
+
+def test_what_another_replica_let_in_counts_within_a_second(crowded: Console, seconds: Seconds) -> None:
+    agent = caller(crowded)
+    here = crowded.intake
+    there = Intake(
+        crowded.store,
+        crowded.receipts,
+        crowded.policies,
+        shares=Shares(crowded.store, most_waiting=MOST, clock=seconds),
+    )
+    assert filed(crowded, agent, 2) == [True] * 2
+    crowded.intake = there
+    assert filed(crowded, agent, MOST) == [True] * (MOST - 2) + [False] * 2
+
+    crowded.intake = here
+    seconds.now += COUNTED_EVERY
+
+    assert filed(crowded, agent, 2) == [False] * 2
+
+
+def test_what_waited_before_a_start_counts(crowded: Console, seconds: Seconds) -> None:
+    agent = caller(crowded)
+    filed(crowded, agent, MOST)
+
+    shares = Shares(crowded.store, most_waiting=MOST, clock=seconds)
+    crowded.intake = Intake(crowded.store, crowded.receipts, crowded.policies, shares=shares)
+
+    assert filed(crowded, agent, 1) == [False]
 
 
 def test_what_was_filed_before_is_answered_however_much_waits(crowded: Console) -> None:

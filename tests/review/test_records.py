@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,18 +14,31 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.protocol import Approve, DecisionType
+from agents.protocol import Approve, ContextEntry, ContextKind, DecisionType, Reject
 from review.audit import SYSTEM, AuditEvent, EventFilter, EventKind
 from review.checkpoints import Checkpoint, opened, trusted, verifier_key
-from review.errors import InvalidCursorError, UnknownReviewerError
-from review.exports import decisions_csv, labels_csv
+from review.errors import InvalidCursorError, NotAllowedError, UnknownReviewerError
+from review.exports import decisions_csv, labels_csv, labels_jsonl
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, ItemFilter, ReviewItem
-from review.labels import Verdict, pseudonym
+from review.labels import Verdict, pseudonym, training_archive
 from review.manifests import filter_digest
+from review.policy import PolicyDocument, Sensitive
 from review.records import EXPORT_BATCH, Records
 from review.sealer import AuditExport
 from review.store import COUNT_LIMIT, Writing
-from tests.builders import WORKSPACE, a_decision, ada, an_event, an_item, grace, keeping, mary
+from tests.builders import (
+    WORKSPACE,
+    a_decision,
+    a_request,
+    ada,
+    an_action,
+    an_event,
+    an_item,
+    grace,
+    keeping,
+    mary,
+    root,
+)
 from tests.clock import START, MovableClock
 from tests.console import Console
 from tests.review.steps import an_edit, caller, decide, events, submit
@@ -138,6 +152,7 @@ def test_the_last_row_of_an_export_says_what_was_asked_for_and_is_signed(either_
         "count": 2,
         "sha256": hashlib.sha256(b"".join(before)).hexdigest(),
         "shows_names": what == "decisions",
+        "shows_values": False,
         "checkpoint": "",
         "successors": [],
     }
@@ -286,3 +301,71 @@ def test_a_decision_becomes_a_label(records: Records, either_house: Console, clo
     ]
     assert ada.name not in repr(labels)
     assert [label.id for label in records.label_preview(mary, limit=1)] == [labels[0].id]
+
+
+CARD = "4111 1111 1111 1111"
+WORDS = "Augusta by her own hand"
+HIDES = PolicyDocument(sensitive=(Sensitive(tool="refund_order", at=("/note",)),))
+
+
+def with_masked_values(house: Console) -> None:
+    house.save_policy(HIDES)
+    entry = ContextEntry(kind=ContextKind.MESSAGE, role="user", content=f"{WORDS}: {CARD}")
+    request = a_request(action=an_action(note=WORDS, card=CARD), context=(entry,), description=f"for {CARD}")
+    item = an_item(request=request)
+    edit = an_edit(note=f"{WORDS} again", card=CARD)
+    house.store.write(keeping(item, a_decision(item, decision=edit), a_decision(item, decision=Reject(message=CARD))))
+
+
+def exported(house: Console, what: str, *, shows_values: bool) -> str:
+    labels = {"labels.csv": labels_csv, "labels.jsonl": labels_jsonl, "labels-hf.zip": training_archive}
+    if what == "decisions.csv":
+        return b"".join(decisions_csv(house.records.decisions(mary, shows_values=shows_values))).decode()
+    content = b"".join(labels[what](house.records.labels(mary, shows_values=shows_values)))
+    if not what.endswith("zip"):
+        return content.decode()
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    return "".join(archive.read(name).decode() for name in archive.namelist())
+
+
+FILES = ("decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_an_export_is_masked_unless_whoever_may_reveal_asks_for_the_values(either_house: Console, what: str) -> None:
+    with_masked_values(either_house)
+
+    masked, whole = (exported(either_house, what, shows_values=shows) for shows in (False, True))
+
+    assert [word in masked for word in (CARD, WORDS)] == [False, False]
+    assert "masked card number: …1111" in masked
+    assert [word in whole for word in (CARD, WORDS)] == [True, True]
+    told = [event.data.get("shows_values") for event in events(either_house) if event.kind is EventKind.EXPORT_MADE]
+    assert told == [None, True]
+
+
+def test_what_a_decision_says_of_the_proposal_stands_in_a_masked_label(either_house: Console) -> None:
+    with_masked_values(either_house)
+
+    masked, whole = (list(either_house.records.labels(mary, shows_values=shows)) for shows in (False, True))
+
+    assert [label.verdict for label in masked] == [label.verdict for label in whole]
+    assert [label.id for label in masked] == [label.id for label in whole]
+
+
+def test_a_preview_of_labels_is_masked(either_house: Console) -> None:
+    with_masked_values(either_house)
+
+    assert not {word for word in (CARD, WORDS) if word in repr(either_house.records.label_preview(mary))}
+
+
+def test_who_may_not_reveal_gets_no_export_with_the_values(either_house: Console) -> None:
+    with_masked_values(either_house)
+
+    for export in (either_house.records.labels, either_house.records.decisions):
+        with pytest.raises(NotAllowedError):
+            export(root, shows_values=True)
+        with pytest.raises(NotAllowedError):
+            export(ada, shows_values=True)
+
+    assert EventKind.EXPORT_MADE not in {event.kind for event in events(either_house)}

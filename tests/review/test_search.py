@@ -12,6 +12,7 @@ from agents.protocol import Approve, ContextEntry, ContextKind, Edit, Reject, St
 from db.store import SqlStore
 from review.erasure import Eraser
 from review.errors import NotAllowedError
+from review.governance import PolicyBook
 from review.indexer import Search
 from review.items import DecisionFilter, ItemFilter, Order, ReviewItem
 from review.people import Role
@@ -33,7 +34,7 @@ HOSTILE = "x\" OR words:* NEAR(a b) ' | !:* & <-> () \\ \0 --"
 def kept(store: SqlStore, *made: ReviewItem) -> None:
     events = [an_event(workspace=item.workspace, item_id=item.id) for item in made]
     store.write(keeping(*made, *events))
-    while Search(store).tick():
+    while Search(store, PolicyBook(store)).tick():
         pass
 
 
@@ -173,7 +174,7 @@ def test_what_is_decided_is_found_by_its_decision_and_looked_at_once(store: SqlS
     kept_event = an_event(item_id=item.id)
     store.write(keeping(kept_event))
 
-    ticks = [Search(store).tick() for _ in range(2)]
+    ticks = [Search(store, PolicyBook(store)).tick() for _ in range(2)]
 
     assert ticks == [1, 0]
     assert found(store, "teuer") == [item.id]
@@ -188,7 +189,7 @@ def test_erased_items_are_found_by_nothing_even_where_they_are_indexed_late(stor
 
     for each in (item, other):
         eraser.erase(admin, eraser.plan_item(admin, each.id))
-    while Search(store).tick():
+    while Search(store, PolicyBook(store)).tick():
         pass
 
     assert [found(store, words) for words in ("R-77", "R-78", "refund_order")] == [[], [], []]
@@ -213,7 +214,7 @@ def test_what_was_erased_stands_nowhere_in_sqlites_file(sqlite_store: SqlStore, 
 def test_snippets_are_for_those_who_may_see_items_and_of_their_own_workspace(sqlite_store: SqlStore) -> None:
     item = an_item(request=a_request(action=an_action(order_id="R-77")))
     kept(sqlite_store, item, strange := an_item(workspace="other"))
-    search = Search(sqlite_store)
+    search = Search(sqlite_store, PolicyBook(sqlite_store))
 
     places = search.snippets(ada, [item.id, strange.id], "r-77")
 
