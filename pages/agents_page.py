@@ -388,13 +388,7 @@ def _key_dialog(person: Person, key: AgentKey) -> None:
     )
     plain(f"{renewing}Revoked, it turns the agent away from its next call on, and never comes back.")
     with st.container(horizontal=True):
-        pressed |= st.button(
-            "Revoke it",
-            type="primary",
-            key=f"{KEY}.revoke.{key.prefix}",
-            on_click=_revoke,
-            args=(person, key),
-        )
+        pressed |= st.button("Revoke it", key=f"{KEY}.revoke.{key.prefix}", on_click=_revoke, args=(person, key))
         if not key.is_public:
             pressed |= st.button("Renew it", key=f"{KEY}.renew.{key.prefix}", on_click=_renew, args=(person, key))
         pressed |= st.button("Keep it", key=f"{KEY}.keep.{key.prefix}")

@@ -30,10 +30,11 @@ CLOCK_SKEW = timedelta(seconds=30)
 MOST_PUBLIC_KEYS = 5
 
 _KINDS: dict[str, type[OKPKey | ECKey | RSAKey]] = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}
-_CURVES = frozenset({"Ed25519", "P-256", "P-384", "P-521"})
+# Tuples, because what is looked for in them may be of any kind, lists and objects too.
+_CURVES = ("Ed25519", "P-256", "P-384", "P-521")
 # Fewer bits than 3,072 are not as strong as the other kinds are.
 _RSA_BITS = range(3072, 8193)
-_TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
+_TYPES = (None, "JWT", "client-authentication+jwt")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 PublicKey = Mapping[str, str]

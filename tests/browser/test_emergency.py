@@ -13,6 +13,8 @@ pytestmark = pytest.mark.browser
 def test_every_admin_sees_who_broke_the_glass_and_looks_at_it_afterwards(
     ada: Visitor, people: Callable[[str], Visitor]
 ) -> None:
+    root = people("Root")
+    root.open("/people")
     ada.open("/queue")
     ada.press("Account")
     ada.press("Break the glass…")
@@ -21,8 +23,7 @@ def test_every_admin_sees_who_broke_the_glass_and_looks_at_it_afterwards(
     ada.press("Break it")
     ada.sees("Ada Lovelace broke the glass.")
 
-    root = people("Root")
-    root.open("/people")
+    # In a tab that stood open, and that nobody touches.
     root.sees("The warehouse burns. (ticket INC-7)")
     root.press("End it")
     root.sees("It is over: approvals need several people again.")

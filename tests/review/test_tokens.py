@@ -2,6 +2,7 @@
 
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -153,6 +154,12 @@ def _twice(write: Writer) -> str:
     return jws.serialize_compact({"alg": "Ed25519"}, claims, KEY, algorithms=["Ed25519"])
 
 
+def _crafted(write: Writer, **header: Any) -> str:  # noqa: ANN401 -- members of any kind
+    """Write an assertion under a header that no library would write."""
+    told = urlsafe_b64encode(json.dumps({"alg": "Ed25519", **header}).encode()).decode().rstrip("=")
+    return f"{told}.{write().partition('.')[2]}"
+
+
 Fault = Callable[[Writer], str]
 MALFORMED = ("assertion_malformed", "invalid_client", 401)
 UNVERIFIED = ("assertion_unverified", "invalid_client", 401)
@@ -178,11 +185,23 @@ HOSTILE: dict[str, tuple[Fault, tuple[str, str, int]]] = {
     "an address of keys in the header": (lambda write: write(header={"jku": "https://evil.example/"}), MALFORMED),
     "a receipt's type": (lambda write: write(header={"typ": "signoff-receipt+jwt"}), MALFORMED),
     "an access token's type": (lambda write: write(header={"typ": "at+jwt"}), MALFORMED),
+    "a type that is a list": (lambda write: _crafted(write, typ=["JWT"]), MALFORMED),
+    "a type that is an object": (lambda write: _crafted(write, typ={"JWT": 1}), MALFORMED),
+    "an algorithm that is a list": (lambda write: _crafted(write, alg=["Ed25519"]), ALGORITHM),
+    "a key's id that is a list": (lambda write: _crafted(write, kid=[KEY.thumbprint()]), UNVERIFIED),
+    "extensions that must be known": (lambda write: _crafted(write, crit=["exp"]), MALFORMED),
     "another key": (lambda write: write(OTHER_KEY), UNVERIFIED),
     "another kind of key": (lambda write: write(ECKey.generate_key("P-256"), header={"alg": "ES256"}), UNVERIFIED),
     "another key's id": (lambda write: write(header={"kid": "another"}), UNVERIFIED),
     "another client": (lambda write: write(iss="0123456789ab", sub="0123456789ab"), UNVERIFIED),
     "a client with NUL": (lambda write: write(iss="\0", sub="\0"), UNVERIFIED),
+    "an issuer that is a list": (lambda write: write(iss=[write.client.prefix]), MALFORMED),
+    "an audience that is an object": (lambda write: write(aud={ISSUER: 1}), AUDIENCE),
+    "times at the end of the calendar": (
+        lambda write: write(iat=253402300700, exp=253402300799),
+        ("assertion_early", "invalid_client", 401),
+    ),
+    "times before all time": (lambda write: write(iat=-(2**53) + 1, exp=-(2**53) + 2), MALFORMED),
     "another subject": (lambda write: write(sub="root"), UNVERIFIED),
     "no issuer": (lambda write: write(without="iss"), MALFORMED),
     "no subject": (lambda write: write(without="sub"), UNVERIFIED),
@@ -369,6 +388,10 @@ REFUSED_KEYS: dict[str, Callable[[], str]] = {
         .decode()
     ),
     "a key to agree on secrets": lambda: json.dumps(OKPKey.generate_key("X25519").as_dict(private=False)),
+    "a curve that is a list": lambda: '{"kty": "EC", "crv": ["P-256"], "x": "AQ", "y": "AQ"}',
+    "a kind that is a list": lambda: '{"kty": ["OKP"], "crv": "Ed25519", "x": "AAAA"}',
+    "numbers that are numbers": lambda: '{"kty": "RSA", "n": 5, "e": 3}',
+    "an exponent that is a list": lambda: json.dumps({**RSA.as_dict(private=False), "e": ["AQAB"]}),
     "numbers that are no key": lambda: '{"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}',
     "a point beside its curve": lambda: '{"kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"}',
 }
