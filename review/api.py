@@ -486,8 +486,9 @@ def _described(
 
 
 def _add_problem_handlers(api: FastAPI) -> None:
-    async def review_error(_: Request, error: Exception) -> Response:
+    async def review_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ReviewError)  # noqa: S101 -- registered for this error
+        _note_refusal(request, error)
         headers = {"Retry-After": str(error.retry_after)} if isinstance(error, ComeBackLaterError) else {}
         if isinstance(error, KeyRefusedError):
             headers["WWW-Authenticate"] = 'Bearer realm="signoff"'
@@ -530,6 +531,11 @@ def _add_problem_handlers(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, http_error)
     api.add_exception_handler(ClientDisconnect, disconnected)
     api.add_exception_handler(Exception, bug)
+
+
+def _note_refusal(request: Request, error: ReviewError) -> None:
+    if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        _log.warning("%s %r was refused: %s", request.method, request.url.path, error.code)
 
 
 def _headers(api: FastAPI, request: Request, error: HTTPException) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Who sits at the desk: people, their roles, and what each role may do."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from review.errors import NotAllowedError
 DEFAULT_WORKSPACE = "default"
 LOCAL_ISSUER = "signoff:local"
 RECENT_SIGN_IN = timedelta(minutes=15)
+
+_log = logging.getLogger("signoff.people")
 
 
 def hash_of(secret: str) -> str:
@@ -148,6 +151,7 @@ class Person:
     def require(self, permission: Permission) -> None:
         """Return only when the person has the permission. Raises NotAllowedError."""
         if not self.may(permission):
+            _log.warning("%r was refused: they may not %s", self.id, permission)
             raise NotAllowedError(self.name, permission)
 
 

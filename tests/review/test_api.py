@@ -1,5 +1,6 @@
 """The machines' door over real HTTP: one action all the way, and what each answer carries."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,15 @@ def test_an_action_goes_all_the_way(console: Console, agent: Agent, clock: Movab
         EventKind.RECEIPT_CONSUMED,
         EventKind.OUTCOME_REPORTED,
     ]
+
+
+def test_who_is_refused_stands_in_the_servers_log(console: Console, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "signoff.api"):
+        refused = httpx2.get(f"{console.url}/api/v1/policy", headers={"Authorization": "Bearer sgn_nobodys"})
+
+    assert (refused.status_code, refused.json()["code"]) == (401, "key_refused")
+    assert "GET '/api/v1/policy' was refused: key_refused" in caplog.text
+    assert "sgn_nobodys" not in caplog.text
 
 
 def test_a_repeat_says_that_it_is_one(agent: Agent, console: Console) -> None:
@@ -312,6 +322,7 @@ def test_the_document_and_its_page_come_from_here_alone(console: Console) -> Non
         "/v1/actions/{item_id}",
         *(f"/v1/actions/{{item_id}}/{what}" for what in ("cancel", "consume", "notes", "outcome")),
         "/v1/policy",
+        "/v1/oauth/token",
         "/v1/checkpoint",
         "/v1/.well-known/jwks.json",
     }

@@ -1,12 +1,15 @@
 """Who may do what: every role asks every use case, and so does whoever has every role in another workspace."""
 
 import inspect
+import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from joserfc.jwk import OKPKey
 
 from agents.protocol import Approve, OutcomeStatus
 from review.alike import template_of
@@ -16,7 +19,7 @@ from review.desk import Seen
 from review.erasure import ErasurePlan
 from review.errors import NotAllowedError, ReviewError
 from review.items import EVERY_DECISION, ItemFilter, Order
-from review.people import ROLE_PERMISSIONS, Permission, Person, Role, SignInProof
+from review.people import ROLE_PERMISSIONS, Limits, Permission, Person, Role, SignInProof
 from review.store import Store
 from tests.builders import ISSUER, WORKSPACE, an_item
 from tests.clock import START
@@ -43,6 +46,7 @@ def _decided(house: Console, person: Person, item: UUID) -> object:
 
 
 PAUSING = {Role.REVIEWER, Role.LEAD, Role.ADMIN}
+PUBLIC_KEY = json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False))
 NEWCOMER = Person(ISSUER, "new", "New", frozenset())
 
 # Each use case that a person asks for, by where it stands in the house; a new one fails the test until it is here.
@@ -115,6 +119,16 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "policies.save": (lambda house, person, _: house.policies.save(a_document(), person, based_on=0), {Role.LEAD}),
     "keys.overview": (lambda house, person, _: house.keys.overview(person), {Role.LEAD, Role.AUDITOR, Role.ADMIN}),
     "keys.create_by": (lambda house, person, _: house.keys.create_by(person, "new"), {Role.ADMIN}),
+    "keys.register_by": (
+        lambda house, person, _: house.keys.register_by(person, "new", PUBLIC_KEY),
+        {Role.ADMIN},
+    ),
+    "keys.limit_by": (
+        lambda house, person, _: house.keys.limit_by(
+            person, house.keys.keys(WORKSPACE)[0].prefix, Limits(per_minute=5)
+        ),
+        {Role.ADMIN},
+    ),
     "keys.renew_by": (
         lambda house, person, _: house.keys.renew_by(person, house.keys.keys(WORKSPACE)[0].prefix),
         {Role.ADMIN},
@@ -259,3 +273,10 @@ def test_being_an_admin_decides_nothing() -> None:
 
 def test_a_person_is_known_by_issuer_and_subject() -> None:
     assert Person(ISSUER, "ada", "Ada", frozenset()).id == f"{ISSUER}#ada"
+
+
+def test_what_somebody_may_not_stands_in_the_servers_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "signoff.people"), pytest.raises(NotAllowedError):
+        NEWCOMER.require(Permission.MANAGE_KEYS)
+
+    assert caplog.messages == [f"{NEWCOMER.id!r} was refused: they may not {Permission.MANAGE_KEYS}"]
