@@ -310,7 +310,7 @@ class Intake:
         place = (caller.workspace, caller.agent, request.action.name)
         return (
             self._policies.is_fresh(caller.workspace)
-            and self._shares.has_room(caller)
+            and self._shares.is_at_hand(caller)
             and (tool := self._remembered(place)) is not None
             and (request.args_schema is None or request.args_schema == tool.args_schema)
             and not _has_images(request)

@@ -110,6 +110,10 @@ class Shares:
         agent = (caller.workspace, caller.agent)
         return not self._is_to_be_counted(agent) and self._let_in.get(agent, 0) < self._allowed(caller)
 
+    def is_at_hand(self, caller: AgentKey) -> bool:
+        """Tell whether nothing is to be looked up: there is room, or the agent never had anything wait for people."""
+        return (caller.workspace, caller.agent) not in self._to_be_counted_at or self.has_room(caller)
+
     def let_in(self, workspace: str, agent: str) -> None:
         """Count one more of the agent's items that waits for people."""
         with self._changing:

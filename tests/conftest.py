@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from uuid_utils.compat import uuid7
@@ -16,9 +17,17 @@ from uuid_utils.compat import uuid7
 from db.store import SqlStore, open_store
 from tests.clock import MovableClock
 from tests.console import Console, served
+from tests.nightly import IS_NIGHTLY
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- the files in it are in folders of pytest's own
 MEMORY_NEEDED = 4 * 1024**3
+
+
+# A gate judges the same change alike each time, on a busy machine too: the same examples, and no limit on their time.
+# What is looked for at night is new.
+if IS_NIGHTLY:
+    hypothesis.settings.register_profile("nightly", deadline=None)
+hypothesis.settings.load_profile("nightly" if IS_NIGHTLY else "ci")
 
 
 def pytest_configure() -> None:

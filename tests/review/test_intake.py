@@ -763,10 +763,12 @@ def started(house: Console) -> tuple[Any, Any]:
 def test_a_long_context_is_not_searched_where_everybody_waits(house: Console, length: int, *, is_quick: bool) -> None:
     agent = caller(house)
     house.save_policy(a_document())
-    submit(house, agent)
-    submit(house, agent)
     request = a_request(context=(ContextEntry(kind=ContextKind.DOCUMENT, content="x" * length),))
+    submit(house, agent)
 
-    found = house.intake._is_at_hand(agent, request)  # noqa: SLF001 -- on which thread it is done shows nowhere else
+    def is_at_hand() -> bool:
+        submit(house, agent)
+        return house.intake._is_at_hand(agent, request)  # noqa: SLF001 -- on which thread it is done shows nowhere else
 
-    assert found is is_quick
+    # What the submission looked up is at hand for a second, and a busy machine may take longer to ask.
+    assert any(is_at_hand() for _ in range(10)) is is_quick

@@ -4,7 +4,6 @@ Hypothesis drives the real use cases on each database and holds them against the
 `tests.history` says independently of that model what must hold of every item. ``SIGNOFF_NIGHTLY=1`` runs it long.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -66,6 +65,7 @@ from review.store import Reading, Writing
 from tests.builders import EVER_AFTER, ISSUER, a_member, keeping
 from tests.clock import MovableClock
 from tests.history import check_permission, check_standing
+from tests.nightly import IS_NIGHTLY
 from tests.review.model import DUE_IN, LATE_PRIORITY, OUTCOME_WITHIN, PERMIT_FOR, Expected, Model, Step
 from tests.review.model import LATE as LATE_QUEUE
 
@@ -81,7 +81,6 @@ GRACE = timedelta(seconds=5)
 # A crashed process's connections stay open for a while, and PostgreSQL takes only so many.
 MOST_WRECKS = 6
 
-IS_NIGHTLY = os.environ.get("SIGNOFF_NIGHTLY", "0") not in ("", "0")
 LONG = settings(max_examples=5_000, stateful_step_count=100)
 SHORT = settings(max_examples=100, stateful_step_count=50)
 
