@@ -24,8 +24,8 @@ from .errors import AnswerUnreadableError, ServerAwayError, ServerRefusedError
 
 GRANT_TYPE = "client_credentials"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+TOKEN_PATH = "/api/v1/oauth/token"  # noqa: S105 -- an address, and no secret
 
-_TOKEN_PATH = "/api/v1/oauth/token"  # noqa: S105 -- an address, and no secret
 _ASSERTION_SECONDS = 60
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
@@ -109,7 +109,7 @@ class TokenAuth(httpx2.Auth):
         asked_at = self._clock()
         response = yield httpx2.Request(
             "POST",
-            f"{self._url}{_TOKEN_PATH}",
+            f"{self._url}{TOKEN_PATH}",
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=urlencode(form).encode(),
             extensions=request.extensions,  # The time that the request itself may take.

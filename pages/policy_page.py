@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from agents.protocol import DecisionType, Route
 from pages import drafts
-from pages.drafts import Draft, P
+from pages.drafts import Draft, P, TableColumns
 from pages.rendering import (
     Markup,
     chip,
@@ -608,17 +608,21 @@ def _tool_config() -> dict[str, Any]:
     }
 
 
-def _edited_tools(draft: Draft, person: Person) -> Draft:
-    st.caption("What each agent may do with each tool where no rule holds. What is not named here, a person sees.")
-    edited = st.data_editor(
-        drafts.tool_columns(draft.began.tools),
-        key=f"{KEY}.tools.table.{draft.generation}",
-        column_config=_tool_config(),
+def _edited_table(draft: Draft, name: str, columns: TableColumns, config: dict[str, Any]) -> TableColumns:
+    return st.data_editor(
+        columns,
+        key=f"{KEY}.{name}.table.{draft.generation}",
+        column_config=config,
         num_rows="dynamic",
         placeholder="",
         hide_index=True,
         width="stretch",
     )
+
+
+def _edited_tools(draft: Draft, person: Person) -> Draft:
+    st.caption("What each agent may do with each tool where no rule holds. What is not named here, a person sees.")
+    edited = _edited_table(draft, "tools", drafts.tool_columns(draft.began.tools), _tool_config())
     tools, problems = drafts.tool_rules(edited)
     _show_problems(problems)
     _offer_unnamed(draft, person)
@@ -653,15 +657,7 @@ def _edited_sensitive(draft: Draft) -> Draft:
         "calls the tool. An argument goes by its place: /iban, /client/email; * stands for every entry of a list: "
         "/lines/*/name. Secrets, e-mail addresses, card numbers and the like are masked without being named here."
     )
-    edited = st.data_editor(
-        drafts.sensitive_columns(draft.began.sensitive),
-        key=f"{KEY}.sensitive.table.{draft.generation}",
-        column_config=_sensitive_config(),
-        num_rows="dynamic",
-        placeholder="",
-        hide_index=True,
-        width="stretch",
-    )
+    edited = _edited_table(draft, "sensitive", drafts.sensitive_columns(draft.began.sensitive), _sensitive_config())
     sensitive, problems = drafts.sensitive_parts(edited)
     _show_problems(problems)
     return draft.with_problems(problems) if problems else draft.with_(sensitive=sensitive)

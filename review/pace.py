@@ -105,14 +105,9 @@ class Shares:
         self._minutes = _Minutes(store, EventKind.SHARE_EXCEEDED, clock)
         self._changing = threading.Lock()
 
-    def has_room(self, caller: AgentKey) -> bool:
-        """Tell whether the agent has room for one more as far as is known without a look into the store."""
-        agent = (caller.workspace, caller.agent)
-        return not self._is_to_be_counted(agent) and self._let_in.get(agent, 0) < self._allowed(caller)
-
     def is_at_hand(self, caller: AgentKey) -> bool:
         """Tell whether nothing is to be looked up: there is room, or the agent never had anything wait for people."""
-        return (caller.workspace, caller.agent) not in self._to_be_counted_at or self.has_room(caller)
+        return (caller.workspace, caller.agent) not in self._to_be_counted_at or self._has_room(caller)
 
     def let_in(self, workspace: str, agent: str) -> None:
         """Count one more of the agent's items that waits for people."""
@@ -121,7 +116,7 @@ class Shares:
 
     def require(self, caller: AgentKey, idempotency_key: str) -> None:
         """Return where the agent has room for one more, or has filed this one before. Raises TooManyWaitingError."""
-        if self.has_room(caller):
+        if self._has_room(caller):
             return
         agent, most = (caller.workspace, caller.agent), self._allowed(caller)
         limit = max(most, self._most_waiting)  # Another key of the agent may have another share.
@@ -142,6 +137,11 @@ class Shares:
         if is_refused:
             self._minutes.tell(caller, most_waiting=most)
             raise TooManyWaitingError(caller.agent, most=most, retry_after=_SHARE_RETRY_S)
+
+    def _has_room(self, caller: AgentKey) -> bool:
+        """Tell whether the agent has room for one more as far as is known without a look into the store."""
+        agent = (caller.workspace, caller.agent)
+        return not self._is_to_be_counted(agent) and self._let_in.get(agent, 0) < self._allowed(caller)
 
     def _is_to_be_counted(self, agent: tuple[str, str]) -> bool:
         return self._clock() >= self._to_be_counted_at.get(agent, -math.inf)

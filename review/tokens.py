@@ -9,6 +9,7 @@ from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, ValidationError
 from uuid_utils.compat import uuid7
 
+from agents.credentials import TOKEN_PATH
 from review.errors import KeyFault, KeyRefusedError
 from review.people import AgentKey
 from review.signing import Receipts
@@ -16,7 +17,6 @@ from review.signing import Receipts
 TOKEN_LIFE = timedelta(minutes=10)
 TOKEN_TYPE = "at+jwt"  # noqa: S105 -- a word, and no secret
 SCOPE: Literal["actions"] = "actions"
-TOKEN_PATH = "/api/v1/oauth/token"  # noqa: S105 -- an address, and no secret
 
 _MOST_READ = 1_000
 
