@@ -246,7 +246,7 @@ class Bucket:
 
     def created(self, path: str, note: str) -> str:
         """Put the object unless it is there."""
-        # Asked for first, because a store may not know the condition, or whoever writes may not overwrite at all.
+        # Asked for first, because not every store knows the condition.
         there = self.read(path)
         if there is not None:
             return there

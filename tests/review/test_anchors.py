@@ -534,8 +534,8 @@ def test_a_bucket_is_asked_at_its_own_name_or_below_the_stores(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    private = socket.getaddrinfo("10.0.0.7", 443, type=socket.SOCK_STREAM)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: private)
-    private = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 443))]
     host = urlsplit(address).hostname or ""
     files = Bucket(f"s3://audit/log?{asked}", Outbound(hosts=[host]))
 
