@@ -34,6 +34,7 @@ from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
     args_card,
+    context_view,
     draft_card,
     facts_view,
     guidelines_card,
@@ -46,7 +47,6 @@ from pages.item_view import (
     reasons_card,
     repeated_card,
     reveal,
-    show_context,
     show_masks,
     shown_action,
     waiting_for_answer,
@@ -543,7 +543,7 @@ def _show(look: Look) -> None:
             _show_open_thread(look)
         else:
             draw(*notes_card(shown.notes, now))
-        show_context(item.request.context)
+        draw(context_view(item))
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
     keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))
