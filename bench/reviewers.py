@@ -1,7 +1,8 @@
 """Fifty people at their screens at once: how long after a press the server has confirmed it.
 
 Each holds a session of their own over a websocket, as a browser does, and speaks Streamlit's protocol; presses and
-questions for news go by the console's own route. Fifty browsers would keep both cores busy with drawing, and measure that.
+questions for news go by the console's own route. Fifty browsers would keep both cores busy with drawing, and measure
+that.
 """
 
 import asyncio

@@ -4,10 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-import streamlit as st
-from uuid_utils.compat import uuid7
-
 from agents.protocol import DecisionType
 from pages.focus import look_of
 from pages.rendering import element, tree
