@@ -186,7 +186,7 @@ class _Server(uvicorn.Server):
 
 
 class _MachinesDoor:
-    """ASGI middleware that answers what is meant for the door, before all that Streamlit does for a browser."""
+    """ASGI application that answers what is meant for the door, before all that Streamlit does for a browser."""
 
     def __init__(self, app: ASGIApp, door: Mount) -> None:
         self._app = app
@@ -212,25 +212,26 @@ def console_routes(house: House) -> list[Route]:
     ]
 
 
-def make_app(house: House) -> App:
+def make_app(house: House) -> ASGIApp:
     """Return the ASGI application: the console, the machines' door, sign-in, downloads and health, in one process."""
     streamlit_settings.settle()
     services.install(house.services())
-    return App(
+    console = App(
         HERE / "pages" / "console.py",
         lifespan=partial(_lifespan, house),
         routes=console_routes(house),
         middleware=[
             Middleware(SecurityHeaders, is_https=house.settings.is_https),
-            Middleware(_MachinesDoor, door=Mount("/api", app=make_api(house.doors()))),
             Middleware(OwnOrigin, origins=house.settings.origins),
         ],
         exception_handlers={Exception: broken},
     )
+    api = SecurityHeaders(make_api(house.doors()), is_https=house.settings.is_https)
+    return _MachinesDoor(console, door=Mount("/api", app=api))
 
 
 @asynccontextmanager
-async def _lifespan(house: House, _: App) -> AsyncIterator[None]:
+async def _lifespan(house: House, _: object) -> AsyncIterator[None]:
     collector = QueueCollector(house.store, house.anchors, WORKSPACE)
     REGISTRY.register(collector)
     _put_out_of_the_collectors_sight()

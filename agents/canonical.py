@@ -137,9 +137,9 @@ _PLAIN_LEAVES = frozenset({bool, type(None)})
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 -- any JSON value
     kind = type(value)
     if kind is str:
-        return _is_encodable(value)
+        return value.isascii() or _is_encodable(value)
     if kind is dict:
-        return all(type(key) is str and key.isascii() and _is_plain(member) for key, member in value.items())
+        return all(map(_is_plain_key, value)) and all(map(_is_plain, value.values()))
     if kind is list:
         return all(map(_is_plain, value))
     if kind is int:
@@ -149,9 +149,11 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 -- any JSON value
     return kind in _PLAIN_LEAVES
 
 
+def _is_plain_key(key: object) -> bool:
+    return type(key) is str and key.isascii()
+
+
 def _is_encodable(text: str) -> bool:
-    if text.isascii():
-        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

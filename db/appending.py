@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Table
 
 from db import tables
+from db.direct import driver_cursor
 from db.rows import Values
 from db.types import FreeText
 from review.store import DuplicateKeyError
@@ -53,10 +54,9 @@ def append(connection: Connection, rows: Mapping[Table, Sequence[Values]], notic
 
 def _at_a_time(connection: Connection, table: Table, rows: Sequence[Values]) -> int:
     statement, row_of = _plain(table, tuple(rows[0]), connection.dialect)
-    done = connection.exec_driver_sql(
-        statement, [row_of(row) for row in rows], execution_options={"preserve_rowcount": True}
-    )
-    return done.rowcount
+    with driver_cursor(connection) as cursor:
+        cursor.executemany(statement, [row_of(row) for row in rows])
+        return cursor.rowcount
 
 
 @lru_cache(maxsize=32)
@@ -81,7 +81,9 @@ def _plain(table: Table, columns: tuple[str, ...], dialect: Dialect) -> tuple[st
 def _at_once(connection: Connection, rows: Mapping[Table, Sequence[Values]], notices: Sequence[str]) -> int:
     statement = _combined(tuple((table, tuple(some[0])) for table, some in rows.items()))
     told = [_JSON.encode([_told(table, row) for row in some]) for table, some in rows.items()]
-    filed: int = connection.exec_driver_sql(statement, (*told, list(notices))).scalar_one()
+    with driver_cursor(connection) as cursor:
+        cursor.execute(statement, (*told, list(notices)))
+        filed: int = cursor.fetchall()[0][0]
     return filed
 
 

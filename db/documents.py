@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 VERSION = 1
 
+_PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _OPENING = f'{{"version":{VERSION},'
 
 
@@ -29,7 +30,7 @@ def opening_of(kind: str) -> str:
 
 def written_under(name: str, value: object) -> str:
     """Return a document whose only member beside its version is the value, under the name."""
-    return json.dumps({"version": VERSION, name: value}, ensure_ascii=False, separators=(",", ":"))
+    return _PLAIN.encode({"version": VERSION, name: value})
 
 
 def body(text: str) -> str:

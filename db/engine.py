@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from db.direct import driver_cursor
 from db.latch import Latch, OpenLatch
 from review.errors import StoreBusyError
 
@@ -175,7 +176,8 @@ def _sqlite_engine(url: URL, mode: str, *, begin: str, size: int, pragmas: tuple
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        with driver_cursor(connection) as cursor:
+            cursor.execute(begin)
 
     return engine
 

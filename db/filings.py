@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Insert, text
+from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
@@ -23,10 +23,9 @@ ADD_ITEM: dict[str, Insert] = {
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
 
-# One statement for any number of submissions, so that it is compiled once: which keys are taken, and which calls
-# people rejected before.
+# One statement for any number of submissions: which keys are taken, and which calls people rejected before.
 _KNOWN = {
-    "sqlite": text(
+    "sqlite": (
         "SELECT 0, items.workspace, items.agent, items.idempotency_key "  # noqa: S608 -- a constant
         "FROM json_each(:asked) AS asked CROSS JOIN items "
         "WHERE items.workspace = json_extract(asked.value, '$[0]') "
@@ -42,14 +41,14 @@ _KNOWN = {
     # The side queries are lateral and limited, so that the index is asked for each, whatever is estimated. Of a table
     # that was never analysed every index is thought to be as good, and asking for the agent's items reads all of them
     # (1.8 ms a key at 400 items): only from the index of the keys does a range of them come in order.
-    "postgresql": text(
+    "postgresql": (
         "SELECT 0, asked ->> 0, asked ->> 1, asked ->> 2 "  # noqa: S608 -- a constant
-        "FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked CROSS JOIN LATERAL (SELECT 1 FROM items "
+        "FROM jsonb_array_elements(CAST(%(asked)s AS jsonb)) AS asked CROSS JOIN LATERAL (SELECT 1 FROM items "
         "WHERE items.workspace = asked ->> 0 AND items.agent = asked ->> 1 "
         "AND items.idempotency_key BETWEEN asked ->> 2 AND asked ->> 2 ORDER BY items.idempotency_key "
         "LIMIT 1) AS found "
         "UNION ALL "
-        "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked "
+        "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(%(asked)s AS jsonb)) AS asked "
         f"CROSS JOIN LATERAL (SELECT 1 FROM items WHERE {REJECTED} AND items.workspace = asked ->> 0 "
         "AND items.agent = asked ->> 1 AND items.digest = asked ->> 3 LIMIT 1) AS found"
     ),
@@ -79,7 +78,8 @@ class Filings:
         told = json.dumps([(*key, digest) for key, digest in asked])
         taken: set[FilingKey] = set()
         rejected: set[tuple[str, str, str]] = set()
-        for is_rejected, workspace, agent, known in self._connection.execute(_KNOWN[self._dialect], {"asked": told}):
+        found = self._connection.exec_driver_sql(_KNOWN[self._dialect], {"asked": told})
+        for is_rejected, workspace, agent, known in found:
             if is_rejected:
                 rejected.add((workspace, agent, known))
             else:

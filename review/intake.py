@@ -8,7 +8,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -73,6 +74,8 @@ _TOOLS_REMEMBERED = 10_000
 # Characters of context that can be searched for the arguments' values without holding the others up.
 _QUICK_CONTEXT = 4_096
 _DRAWN_ANEW = frozenset({"confidence", "confidence_source"})
+# What was parsed from JSON holds no circle.
+_SORTED = json.JSONEncoder(sort_keys=True, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def request_hash(body: Any) -> str:  # noqa: ANN401 -- any JSON value
     """
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name not in _DRAWN_ANEW}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_SORTED.encode(body).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,8 @@ class Intake:
             else:
                 filing = await asyncio.to_thread(self._filing, caller, submission)
             begun = self._store.begin(filing.work, key=filing.key, digest=filing.digest)
-            return self._told(filing, await asyncio.wrap_future(begun))
+            await _ended(begun)
+            return self._told(filing, begun.result())
 
     def status(self, caller: AgentKey, item_id: UUID) -> ActionStatus:
         """Return how the agent's item stands. Raises ItemNotFoundError."""
@@ -467,6 +471,23 @@ class Intake:
             yield
         finally:
             self._flying.discard(flight)
+
+
+async def _ended(begun: Future[Any]) -> None:
+    """Return once the future has its answer; asyncio's own way copies it into a second one, at thrice the cost."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def tell() -> None:
+        if not ended.done():  # Whoever waited may have gone.
+            ended.set_result(None)
+
+    def answered(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # The loop was closed with the coroutine still in it: nobody waits.
+            loop.call_soon_threadsafe(tell)
+
+    begun.add_done_callback(answered)
+    await ended
 
 
 def lapse(tx: Writing, item: ReviewItem) -> None:

@@ -10,7 +10,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx2
@@ -23,6 +25,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 TIMEOUT_S = 20.0
 
 Address = IPv4Address | IPv6Address
+Signer = Callable[[httpx2.Request], httpx2.Request]
 
 # At INFO it writes down whole addresses, and those of webhooks are secrets.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -52,6 +55,14 @@ class DeliveryError(ReviewError):
         super().__init__(f"{host} did not take it: {why}.")
         self.host = host
         self.answered = answered
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its HTTP status."""
+
+    status: int
+    body: bytes
 
 
 class Outbound:
@@ -123,18 +134,20 @@ class Outbound:
 
         Raises AddressRefusedError and DeliveryError; neither names more of the address than its host.
         """
-        parsed = self.checked(url)
-        if len(body) > MAX_BODY_BYTES:
-            raise DeliveryError(parsed.host, why=f"it has more than {MAX_BODY_BYTES // 1024} KiB")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answered = await self._posted(parsed, body, headers)
-        except TimeoutError as error:
-            raise DeliveryError(parsed.host, why=f"it did not answer within {self._timeout_s:.0f} seconds") from error
-        except httpx2.HTTPError as error:
-            raise DeliveryError(parsed.host, why=f"the connection failed ({type(error).__name__})") from error
-        if not 200 <= answered < 300:
-            raise DeliveryError(parsed.host, why=f"it answered with status {answered}", answered=answered)
+        async with self._sent("POST", url, body=body, headers=headers) as response:
+            if not response.is_success:
+                why = f"it answered with status {response.status_code}"
+                raise DeliveryError(response.request.url.host, why=why, answered=response.status_code)
+
+    async def ask(
+        self, method: str, url: str, *, body: bytes = b"", headers: Mapping[str, str], sign: Signer | None = None
+    ) -> Answer:
+        """Send the body, at most 256 KiB, and return the answer, up to 1 MiB; ``sign`` is given the request before.
+
+        Raises AddressRefusedError and DeliveryError, as `post` does.
+        """
+        async with self._sent(method, url, body=body, headers=headers, sign=sign) as response:
+            return Answer(response.status_code, await response.aread())
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """Return what an httpx client reaches its addresses by, with the errors of `post`.
@@ -143,19 +156,28 @@ class Outbound:
         """
         return _Guarded(self)
 
-    async def _posted(self, url: httpx2.URL, body: bytes, headers: Mapping[str, str]) -> int:
-        async with (
-            httpx2.AsyncClient(
-                transport=self.transport(), trust_env=False, follow_redirects=False, timeout=self._timeout_s
-            ) as client,
-            client.stream("POST", url.copy_with(fragment=None), content=body, headers=headers) as response,
-        ):
-            return response.status_code
-
-    @property
-    def is_bounded(self) -> bool:
-        """Tell whether there is a list of the hosts that may be reached."""
-        return bool(self._hosts)
+    @asynccontextmanager
+    async def _sent(
+        self, method: str, url: str, *, body: bytes, headers: Mapping[str, str], sign: Signer | None = None
+    ) -> AsyncIterator[httpx2.Response]:
+        parsed = self.checked(url)
+        if len(body) > MAX_BODY_BYTES:
+            raise DeliveryError(parsed.host, why=f"it has more than {MAX_BODY_BYTES // 1024} KiB")
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                httpx2.AsyncClient(
+                    transport=self.transport(), trust_env=False, follow_redirects=False, timeout=self._timeout_s
+                ) as client,
+                client.stream(
+                    method, parsed.copy_with(fragment=None), content=body, headers=headers, auth=sign
+                ) as response,
+            ):
+                yield response
+        except TimeoutError as error:
+            raise DeliveryError(parsed.host, why=f"it did not answer within {self._timeout_s:.0f} seconds") from error
+        except httpx2.HTTPError as error:
+            raise DeliveryError(parsed.host, why=f"the connection failed ({type(error).__name__})") from error
 
     def require_listed(self, host: str) -> None:
         """Return where the host is on the list, or there is none. Raises AddressRefusedError."""

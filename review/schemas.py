@@ -4,6 +4,7 @@ Schemas come from agents, so they are hostile until checked: nothing is fetched,
 bound of steps, and what a validation may cost is bounded before it begins.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -175,6 +176,7 @@ class _Checked:
         if _patterns(schema) > MAX_PATTERNS:
             message = f"it has more than {MAX_PATTERNS} patterns"
             raise InvalidSchemaError(message)
+        self.text = text
         self.schema: Schema = schema
         try:
             self.validator = jsonschema_rs.Draft202012Validator(
@@ -222,6 +224,23 @@ def _canonical(schema: Schema) -> bytes:
     return text
 
 
+# An agent sends the schema of its tool with every call, in the same words.
+_AS_IT_STANDS = json.JSONEncoder(check_circular=False)
+
+
+@lru_cache(maxsize=128)
+def _checked_as_told(told: str) -> _Checked:
+    return _checked(_canonical(json.loads(told)))
+
+
+def _checked_again(schema: Schema) -> _Checked:
+    try:
+        told = _AS_IT_STANDS.encode(dict(schema))
+    except (TypeError, RecursionError):  # It has no canonical form either, and hears so.
+        return _checked(_canonical(schema))
+    return _checked_as_told(told) if len(told) <= MAX_SCHEMA_BYTES else _checked(_canonical(schema))
+
+
 def check_schema(schema: Schema) -> None:
     """Return only when arguments can be validated with the schema. Raises InvalidSchemaError.
 
@@ -244,14 +263,14 @@ def args_errors(schema: Schema, args: Mapping[str, Any]) -> list[tuple[str, str]
     At most MAX_ERRORS are returned, and only the first where listing all would take long. Arguments too large
     for the schema to be checked do not fit. Raises InvalidSchemaError as ``check_schema`` does.
     """
-    text = _canonical(schema)
-    validator = _checked(text).validator
+    checked = _checked_again(schema)
     instance = dict(args)
     depth, weight = _depth_and_weight(instance)
-    looks = _looks(text, depth)
+    looks = _looks(checked.text, depth)
     work = looks * weight
     if looks > MAX_LOOKS or work > MAX_WORK:
         return [("", "are too large or too deep to be checked against this schema")]
+    validator = checked.validator
     if validator.is_valid(instance):
         return []
     if work <= LISTED_WORK:

@@ -74,7 +74,10 @@ def text_of(item: ReviewItem) -> str:
 
 def search_words(item: ReviewItem) -> str:
     """Return the words that the item is found by, blanks between them."""
-    return " ".join(word.folded for word in words_in(text_of(item)))
+    text = text_of(item)
+    if text.isascii():  # Then no word is another length in lower case, and none is empty.
+        return " ".join([word[:WORD_CHARS] for word in _WORD.findall(text.lower())])
+    return " ".join(word.folded for word in words_in(text))
 
 
 def snippet(text: str, terms: Sequence[Term]) -> Snippet | None:

@@ -69,13 +69,21 @@ def a_host(tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1") -> 
     server = ThreadingHTTPServer((address, 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    host.port = server.server_address[1]
+    with serving(server) as host.port:
+        try:
+            yield host
+        finally:
+            host.ended.set()
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[int]:
+    """Serve until the context ends; give the port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield host
+        yield server.server_address[1]
     finally:
-        host.ended.set()
         server.shutdown()
         server.server_close()
         thread.join(10)

@@ -1,6 +1,8 @@
 """Anchors: every place is given the latest checkpoint, and tells when the log is not the one that it knows."""
 
 import logging
+import os
+import re
 import shutil
 import socket
 import ssl
@@ -11,14 +13,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fsspec import register_implementation
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 from joserfc.jwk import OKPKey
-from uuid_utils.compat import uuid7
 
 from db.store import SqlStore, open_store
 from review import verify
@@ -27,10 +26,11 @@ from review.audit import EventFilter, LogHead
 from review.checkpoints import Checkpoint, signed
 from review.errors import ReviewError
 from review.exports import audit_csv
-from review.outbound import Outbound
-from review.places import FilePlace, Place, place_at
+from review.outbound import AddressRefusedError, Outbound
+from review.places import Bucket, Folder, FolderPlace, Place, UnsupportedPlaceError, place_at
 from review.sealer import CHECKPOINT_EVERY, IDLE_CHECKPOINT_EVERY, Sealer
 from review.signing import Receipts
+from tests.buckets import BUCKET, REGION, Store, a_store_of_buckets
 from tests.builders import WORKSPACE, an_event, keeping
 from tests.clock import MovableClock
 from tests.outside import Host, a_certificate, a_host
@@ -51,6 +51,22 @@ def store(sqlite_store: SqlStore) -> SqlStore:
 def host() -> Iterator[Host]:
     with a_host() as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+def buckets() -> Iterator[Store]:
+    with a_store_of_buckets() as serving:
+        yield serving
+
+
+@pytest.fixture
+def bucket(buckets: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Return the store of buckets, empty, with what reaches it in the environment and nothing else of the kind."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets
 
 
 @pytest.fixture
@@ -74,6 +90,13 @@ def seal(store: SqlStore, events: int, receipts: Receipts = RECEIPTS) -> LogHead
     return head
 
 
+def signed_over(head: LogHead, root: bytes) -> str:
+    """Return what our key signs over another tree of this size."""
+    private = KEY.private_key
+    assert isinstance(private, Ed25519PrivateKey)
+    return signed(Checkpoint(head.origin, head.frontier.size, root).text, head.origin, private)
+
+
 def anchor(store: SqlStore, poster: Poster) -> Anchor:
     return poster.anchor(WORKSPACE, store.read(lambda tx: tx.now))
 
@@ -93,22 +116,23 @@ def test_a_webhook_is_sent_the_signed_note_and_nothing_else(store: SqlStore, hos
     assert anchor(store, poster) == Anchor(f"http://127.0.0.1:{host.port}/…", size=3, at=head.at)
 
 
-@pytest.mark.parametrize("kind", ["file", "memory"])
+@pytest.mark.parametrize("kind", ["file", "s3"])
 def test_each_checkpoint_is_a_file_of_its_own_and_the_latest_is_one_more(
-    store: SqlStore, clock: MovableClock, tmp_path: Path, kind: str
+    store: SqlStore, clock: MovableClock, tmp_path: Path, bucket: Store, kind: str
 ) -> None:
-    folder = tmp_path / "not there yet" if kind == "file" else Path("/") / uuid7().hex
-    poster = Poster(store, place_at(f"{kind}://{folder}", OUTBOUND))
+    folder = tmp_path / "not there yet"
+    url = f"file://{folder}" if kind == "file" else f"s3://{BUCKET}/of/each"
+    poster = Poster(store, place_at(url, OUTBOUND))
     notes = []
 
     for _ in range(3):
         notes.append(seal(store, 2).note)
         poster.tick()
+        assert anchor(store, poster).trouble is None
         clock.advance(CHECKPOINT_EVERY)
 
-    files = MemoryFileSystem() if kind == "memory" else LocalFileSystem()
-    found = files.find(str(folder / FOLDER))
-    assert {path.rpartition("/")[2]: files.cat_file(path).decode() for path in found} == {
+    held = {name: kept[-1] for name, kept in bucket.held(f"of/each/{FOLDER}/").items()}
+    assert (posted(folder) if kind == "file" else held) == {
         "000000000002": notes[0],
         "000000000004": notes[1],
         "000000000006": notes[2],
@@ -251,8 +275,9 @@ def test_a_new_key_signs_the_same_checkpoint_without_a_contradiction(
     assert anchor(store, poster).trouble is None
 
 
-@pytest.mark.parametrize("kind", ["file", "git+file"])
+@pytest.mark.parametrize("kind", ["file", "git+file", "s3"])
 @pytest.mark.parametrize("grown", [0, 3, 4, 9])
+@pytest.mark.usefixtures("bucket")
 def test_a_log_that_was_rolled_back_is_told_at_once_and_kept_from_its_anchor(
     tmp_path: Path,
     clock: MovableClock,
@@ -263,7 +288,8 @@ def test_a_log_that_was_rolled_back_is_told_at_once_and_kept_from_its_anchor(
     grown: int,
 ) -> None:
     database, copy = tmp_path / "signoff.db", tmp_path / "copy.db"
-    url = f"{kind}://{repository if kind == 'git+file' else tmp_path / 'files'}"
+    places = {"file": tmp_path / "files", "git+file": repository, "s3": f"{BUCKET}/rolled/{grown}"}
+    url = f"{kind}://{places[kind]}"
     seal_first = open_store(f"sqlite:///{database}", clock=clock)
     seal(seal_first, 3)
     seal_first.close()
@@ -289,9 +315,7 @@ def test_a_log_that_was_rolled_back_is_told_at_once_and_kept_from_its_anchor(
 
 def test_a_file_is_never_overwritten_by_another_checkpoint_of_its_size(store: SqlStore, tmp_path: Path) -> None:
     head = seal(store, 2)
-    private = KEY.private_key
-    assert isinstance(private, Ed25519PrivateKey)
-    other = signed(Checkpoint(head.origin, 2, bytes(32)).text, head.origin, private)
+    other = signed_over(head, bytes(32))
     path = tmp_path / FOLDER / "000000000002"
     path.parent.mkdir()
     path.write_text(other, encoding="utf-8")
@@ -357,7 +381,7 @@ def test_every_log_is_posted_and_one_that_fails_does_not_keep_the_others_back(st
     ("url", "name"),
     [
         ("https://desk:secret@hooks.example/services/T0/token?key=secret", "https://hooks.example/…"),
-        ("memory://user:secret@bucket/path?key=secret", "memory://bucket/path"),
+        ("s3://key:secret@bucket/path?region=eu-west-1", "s3://bucket/path"),
         ("git+file:///srv/log.git", "git+file:///srv/log.git"),
         (
             "git+https://user:secret@git.example/audit/log.git?key=secret#main",
@@ -378,8 +402,7 @@ def test_what_is_shown_of_a_place_holds_no_secret(url: str, name: str) -> None:
         ("", "A place for checkpoints is a URL"),
         ("/srv/checkpoints", "A place for checkpoints is a URL"),
         ("http://hooks.example/", "only https is, except to this machine"),
-        ("nosuch://user:secret@place/path", "nosuch://place/path cannot be reached: Protocol not known: nosuch."),
-        ("zip://user:secret@x::https://desk.example/x.zip", "name one address, not a chain of them"),
+        ("file://checkpoints/here", "name a folder from the root"),
         ("git+http://user:secret@git.example/x", "git+https, git+ssh and git+file are"),
     ],
 )
@@ -390,55 +413,182 @@ def test_what_is_no_place_is_refused_when_the_house_is_opened(url: str, why: str
     assert "secret" not in str(refused.value)
 
 
-class _Shelf(MemoryFileSystem):  # type: ignore[misc]  # fsspec publishes no types
-    """An object store of which its client knows the endpoint, or does not."""
+@pytest.mark.parametrize("scheme", ["gs", "gcs", "sftp", "ssh", "ftp", "az", "abfs", "hdfs", "memory", "zip", "github"])
+def test_a_kind_that_the_house_does_not_reach_itself_is_refused_with_what_to_use_instead(scheme: str) -> None:
+    with pytest.raises(UnsupportedPlaceError, match=r"https, s3, file, git\+https") as refused:
+        place_at(f"{scheme}://user:secret@place/path?key=secret", Outbound())
 
-    protocol = "shelf"
-    endpoint_url: str | None = None
-
-
-class _Listed(_Shelf):
-    protocol = "listed"
-    endpoint_url = "https://objects.example:9000"
+    assert refused.value.code == "anchor_unsupported"
+    assert "secret" not in str(refused.value)
 
 
-class _Named(_Shelf):
-    protocol = "named"
-    host = "objects.example"
+def test_an_object_is_written_once_and_no_other_takes_its_place(
+    store: SqlStore, clock: MovableClock, bucket: Store
+) -> None:
+    url = f"s3://{BUCKET}/once"
+    head = seal(store, 2)
+    for _ in range(2):
+        Poster(store, place_at(url, OUTBOUND)).tick()
+    clock.advance(CHECKPOINT_EVERY)
+    other = signed_over(seal(store, 2), bytes(32))
+    bucket.objects[f"once/{FOLDER}/000000000004"].append(other)
+    poster = Poster(store, place_at(url, OUTBOUND))
+
+    poster.tick()
+
+    held = {"000000000002": [head.note], "000000000004": [other], "latest": [head.note]}
+    assert bucket.held(f"once/{FOLDER}/") == held
+    told = anchor(store, poster)
+    assert (told.trouble, told.is_alarming) == (
+        "This place holds another checkpoint over 4 events: the log was rewritten.",
+        True,
+    )
+
+
+def test_of_writers_at_the_same_moment_one_writes_and_the_others_find_it(bucket: Store) -> None:
+    together = threading.Barrier(8)
+    found = []
+
+    def write(number: int) -> None:
+        files = Bucket(f"s3://{BUCKET}/race", OUTBOUND)
+        together.wait(30)
+        found.append(files.created("one", f"note {number}"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert bucket.held("race/") == {"one": [found[0]]}
+    assert found == [found[0]] * 8
+
+
+def test_what_a_store_refuses_is_told_by_its_own_word(
+    store: SqlStore, bucket: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seal(store, 1)
+    told = []
+
+    for name, secret in ((BUCKET, "another-secret"), ("not-there", bucket.secret)):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        poster = Poster(store, place_at(f"s3://{name}/refused", OUTBOUND))
+        with caplog.at_level(logging.WARNING, "signoff"):
+            poster.tick()
+        told.append(anchor(store, poster).trouble)
+
+    assert told == [
+        f"s3://{BUCKET}/refused answered with status 403 (SignatureDoesNotMatch).",
+        "s3://not-there/refused answered with status 404 (NoSuchBucket).",
+    ]
+    assert "another-secret" not in caplog.text
+    assert bucket.held("refused/") == {}
+
+
+@pytest.mark.parametrize("way", ["address", "environment", "file"])
+def test_the_key_of_a_store_stands_in_the_address_or_the_environment_or_a_file_that_may_be_renewed(
+    bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_text("[anchors]\naws_access_key_id = old\naws_secret_access_key = old\n")
+    if way != "environment":
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    if way == "file":
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        monkeypatch.setenv("AWS_PROFILE", "anchors")
+    login = f"{quote(bucket.key, safe='')}:{quote(bucket.secret, safe='')}@" if way == "address" else ""
+    files = Bucket(f"s3://{login}{BUCKET}/keys/{way}", OUTBOUND)
+    file.write_text(f"[anchors]\naws_access_key_id = {bucket.key}\naws_secret_access_key = {bucket.secret}\n")
+
+    files.write("one", "a note")
+
+    assert files.read("one") == "a note"
+
+
+def test_the_token_of_a_short_lived_key_is_sent_and_signed(
+    bucket: Store, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-hour")
+    files = Bucket(f"s3://{BUCKET}/short?endpoint=http://127.0.0.1:{host.port}", OUTBOUND)
+
+    files.read("one")
+
+    (arrived,) = host.arrived
+    assert (arrived.path, arrived.headers["x-amz-security-token"]) == (f"/{BUCKET}/short/one", "of-an-hour")
+    assert f"Credential={bucket.key}/" in arrived.headers["Authorization"]
+    assert "x-amz-security-token" in arrived.headers["Authorization"]
 
 
 @pytest.mark.parametrize(
-    ("scheme", "hosts", "why"),
+    ("asked", "address"),
     [
-        ("listed", (), None),
-        ("listed", ("objects.example",), None),
-        ("listed", ("hooks.example",), "objects.example"),
-        ("named", ("objects.example",), None),
-        ("named", ("hooks.example",), "objects.example"),
-        ("shelf", (), None),
-        ("shelf", ("objects.example",), "cannot bound"),
-        ("memory", ("hooks.example",), None),
+        ("region=eu-west-1", "https://audit.s3.eu-west-1.amazonaws.com/log"),
+        ("region=cn-north-1", "https://audit.s3.cn-north-1.amazonaws.com.cn/log"),
+        ("region=eu-west-1&style=path", "https://s3.eu-west-1.amazonaws.com/audit/log"),
+        ("endpoint=https://objects.example:9000", "https://objects.example:9000/audit/log"),
+        ("endpoint=https://objects.example:9000/&style=virtual", "https://audit.objects.example:9000/log"),
     ],
 )
-def test_an_object_store_is_held_to_the_list_by_its_clients_endpoint(
-    scheme: str, hosts: tuple[str, ...], why: str | None
+def test_a_bucket_is_asked_at_its_own_name_or_below_the_stores(
+    monkeypatch: pytest.MonkeyPatch, asked: str, address: str
 ) -> None:
-    for kind in (_Shelf, _Listed, _Named):
-        register_implementation(kind.protocol, kind, clobber=True)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    private = socket.getaddrinfo("10.0.0.7", 443, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: private)
+    host = urlsplit(address).hostname or ""
+    files = Bucket(f"s3://audit/log?{asked}", Outbound(hosts=[host]))
 
-    def placed() -> Place:
-        return place_at(f"{scheme}://bucket/checkpoints", Outbound(hosts=hosts))
+    with pytest.raises(AddressRefusedError, match=rf"Nothing is sent to {re.escape(host)}: its address is not public"):
+        files.write("one", "a note")
+    with pytest.raises(AddressRefusedError, match="none of the hosts"):
+        Bucket(f"s3://audit/log?{asked}", Outbound(hosts=["other.example"]))
 
-    if why is None:
-        assert placed().name == f"{scheme}://bucket/checkpoints"
-    else:
-        with pytest.raises(ReviewError, match=why):
-            placed()
+    assert files.address == address
 
 
-def test_git_reaches_only_the_address_that_was_looked_at(store: SqlStore) -> None:
+@pytest.mark.parametrize(
+    ("url", "unset", "why"),
+    [
+        ("s3://audit/log?regoin=x", (), "names region, endpoint and style (path or virtual) alone"),
+        ("s3://audit/log?style=other", (), "names region, endpoint and style (path or virtual) alone"),
+        ("s3://audit/log#latest", (), "names region, endpoint and style (path or virtual) alone"),
+        ("s3://Audit_/log", (), "a bucket and a prefix have letters"),
+        ("s3://audit/a/../b", (), "a bucket and a prefix have letters"),
+        ("s3://audit/a//b", (), "a bucket and a prefix have letters"),
+        ("s3://audit/a%20b", (), "a bucket and a prefix have letters"),
+        ("s3://audit/log?endpoint=http://objects.example", (), "only https is, except to this machine"),
+        ("s3://audit/log", ("AWS_ENDPOINT_URL_S3", "AWS_REGION"), "name its region, ?region=… or AWS_REGION"),
+        ("s3://audit/log", ("AWS_SECRET_ACCESS_KEY",), "it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("s3://audit/log", ("AWS_ACCESS_KEY_ID",), "it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_a_bucket_that_cannot_be_meant_is_refused_when_the_house_is_opened(
+    bucket: Store, monkeypatch: pytest.MonkeyPatch, url: str, unset: tuple[str, ...], why: str
+) -> None:
+    for name in unset:
+        monkeypatch.delenv(name)
+
+    with pytest.raises(ReviewError, match=re.escape(why)) as refused:
+        place_at(url, OUTBOUND)
+
+    assert bucket.secret not in str(refused.value)
+
+
+def test_an_endpoint_by_the_name_that_earlier_releases_read_is_not_passed_over(
+    bucket: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", bucket.endpoint)
+
+    with pytest.raises(ReviewError, match="AWS_ENDPOINT_URL_S3, not as FSSPEC_S3_ENDPOINT_URL"):
+        place_at(f"s3://{BUCKET}/log?region={REGION}", OUTBOUND)
+
+
+@pytest.mark.parametrize("scheme", ["git+https", "git+ssh"])
+def test_git_reaches_only_the_address_that_was_looked_at(store: SqlStore, scheme: str) -> None:
     seal(store, 1)
-    poster = Poster(store, place_at("git+https://user:secret@10.0.0.7/log.git", Outbound()))
+    poster = Poster(store, place_at(f"{scheme}://user:secret@10.0.0.7/log.git", Outbound()))
 
     poster.tick()
 
@@ -483,11 +633,31 @@ def test_git_is_handed_the_credentials_of_an_address_and_goes_only_where_it_was_
     assert {arrived.headers.get("Authorization") for arrived in host.arrived} == {"Basic ZGVzazpzZWNyZXQ="}
 
 
-class _Hanging(FilePlace):
+@pytest.mark.parametrize(("port", "alias"), [("", "git.example"), (":2222", "[git.example]:2222")])
+def test_ssh_is_told_the_address_that_was_looked_at_and_whose_key_it_must_have(
+    store: SqlStore, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, port: str, alias: str
+) -> None:
+    # What ssh does once it is connected, after noting how it was asked to connect.
+    ssh, asked = tmp_path / "ssh", tmp_path / "asked"
+    ssh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {asked}\nfor last; do :; done\neval "exec $last"\n')
+    ssh.chmod(0o700)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    found = socket.getaddrinfo("93.184.216.34", 22, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    head = seal(store, 1)
+
+    Poster(store, place_at(f"git+ssh://git@git.example{port}{repository}", Outbound(hosts=["git.example"]))).tick()
+
+    assert git(repository, "show", f"checkpoints:{FOLDER}/latest") == head.note
+    told = asked.read_text().splitlines()
+    assert {"HostName=93.184.216.34", f"HostKeyAlias={alias}", "ProxyJump=none", "ProxyCommand=none"} <= set(told)
+
+
+class _Hanging(FolderPlace):
     """A folder on a file system that does not answer, as a lost network share."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, OUTBOUND)
+        super().__init__(url, Folder(url))
         self.asked = threading.Event()
         self.answers = threading.Event()
 
