@@ -18,6 +18,7 @@ from pages.above import above, show_above, watch
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass
 from pages.onboarding import show_hint
+from pages.own_sessions import offer_sessions
 from pages.pausing import offer_pause
 from pages.presence import person_here
 from pages.rendering import draw, element, notice
@@ -89,6 +90,7 @@ def _account(person: Person) -> None:
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
         offer_pause(person, place="account")
         offer_break_glass(person)
+        offer_sessions(person)
         st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
 
 

@@ -9,7 +9,7 @@ from pages.rendering import refused, said
 from pages.services import services
 from pages.sign_in import cookie_name
 from review.errors import ReviewError
-from review.people import Person
+from review.people import Person, Session, hash_of
 
 # Longer than a page takes to be drawn, and soon enough over that nothing is missed for long.
 _JUST_S = 1.0
@@ -26,6 +26,11 @@ def person_here() -> Person | None:
 def is_still_here(person: Person) -> bool:
     """Tell whether the person is signed in still, in the same roles, without counting as their activity."""
     return services().sessions.glance(_secret()) == person
+
+
+def is_this_browser(session: Session) -> bool:
+    """Tell whether the session is the one of this browser."""
+    return session.id == hash_of(_secret() or "")
 
 
 def was_just_drawn(drawn_at: float) -> bool:
