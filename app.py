@@ -34,7 +34,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, pictures, services, sign_in, streamlit_settings, typed
+from pages import downloads, outbox, pictures, services, sign_in, streamlit_settings, typed
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -208,6 +208,7 @@ def console_routes(house: House) -> list[Route]:
         *downloads.routes(),
         *pictures.routes(),
         *typed.routes(),
+        *outbox.routes(),
     ]
 
 

@@ -1,7 +1,8 @@
 """Fifty people at their screens at once: how long after a press the server has confirmed it.
 
-Each holds a session of their own over a websocket, as a browser does, and speaks Streamlit's protocol; fifty browsers
-would keep both cores busy with drawing, and measure that.
+Each holds a session of their own over a websocket, as a browser does, and speaks Streamlit's protocol; presses and
+questions for news go by the console's own route. Fifty browsers would keep both cores busy with drawing, and measure
+that.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import httpx2
 import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.BidiComponent_pb2 import BidiComponent
@@ -34,6 +36,9 @@ P95_MS = 400.0
 # How long a person looks at an item, on average.
 LOOK_S = 3.0
 PATIENCE_S = 60.0
+# How often a browser asks for news, as `pages/focus.js` does.
+NEWS_S = 5.0
+EMPTY_NEWS_S = 2.0
 
 _SEED = 7
 
@@ -41,11 +46,12 @@ _SEED = 7
 class _Reviewer:
     """One session: what its screen shows, and what it sends."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, http: httpx2.AsyncClient) -> None:
         self._connection = connection
-        self._surface = ""
+        self._http = http
         self._shown: dict[str, Any] = {}
-        self._outbox: list[dict[str, Any]] = []
+        self._looks: dict[str, dict[str, Any]] = {}
+        self._asked_at = 0.0
         self._due: dict[str, tuple[float, float]] = {}  # When each part that draws itself anew is due, and how often.
 
     async def sit_down(self) -> None:
@@ -57,8 +63,10 @@ class _Reviewer:
 
     async def approve(self) -> float:
         """Approve what is shown, and return the milliseconds until the server has confirmed it."""
-        held = self._shown["items"][0]
-        look = json.loads(held["look"])
+        while not self._shown["items"]:
+            await self._exchange([])
+            await asyncio.sleep(EMPTY_NEWS_S)
+        look = self._looks[self._shown["items"][0]["stamp"]]
         entry = {
             "id": uuid7().hex,
             "act": "decide",
@@ -69,11 +77,7 @@ class _Reviewer:
             "session": self._shown["session"],
         }
         began = perf_counter()
-        self._outbox = [entry]
-        await self._send()
-        async with asyncio.timeout(PATIENCE_S):
-            while entry["id"] not in self._shown["acknowledged"]:
-                await self._receive()
+        await self._exchange([entry])
         took = (perf_counter() - began) * 1000
         if not self._shown["acknowledged"][entry["id"]]["ok"]:
             raise RuntimeError(self._shown["acknowledged"][entry["id"]]["text"])
@@ -87,7 +91,10 @@ class _Reviewer:
                 if due <= now:
                     self._due[part] = now + every, every
                     await self._send(part)
-            next_due = min([until, *(due for due, _ in self._due.values())])
+            if (news_due := self._asked_at + NEWS_S) <= now:
+                await self._exchange([])
+                continue
+            next_due = min([until, news_due, *(due for due, _ in self._due.values())])
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(next_due - now, 0)):
                     while True:
@@ -98,10 +105,23 @@ class _Reviewer:
         message.rerun_script.query_string = ""
         message.rerun_script.fragment_id = part
         message.rerun_script.is_auto_rerun = bool(part)
-        if self._surface:
-            widget = message.rerun_script.widget_states.widgets.add()
-            widget.id, widget.json_value = self._surface, json.dumps({"outbox": self._outbox})
         await self._connection.send(message.SerializeToString())
+
+    async def _exchange(self, outbox: list[dict[str, Any]]) -> None:
+        """Hand over the outbox and take in what is told; without an outbox, ask for news."""
+        self._asked_at = perf_counter()
+        sent = {"outbox": outbox, "knows": list(self._looks)}
+        answer = await self._http.post(f"/sittings/{self._shown['session']}", json=sent)
+        answer.raise_for_status()
+        if answer.content:
+            self._hear(answer.json())
+
+    def _hear(self, shown: dict[str, Any]) -> None:
+        self._shown = shown
+        known = self._looks
+        self._looks = {
+            item["stamp"]: json.loads(item["look"]) if item["look"] else known[item["stamp"]] for item in shown["items"]
+        }
 
     async def _receive(self) -> None:
         message = ForwardMsg()
@@ -116,7 +136,7 @@ class _Reviewer:
         surface: BidiComponent = message.delta.new_element.bidi_component
         data = surface.json or surface.mixed.json
         if data and "acknowledged" in (shown := json.loads(data)):
-            self._surface, self._shown = surface.id, shown
+            self._hear(shown)
 
 
 def measure(database: Database, table: Table, folder: Path, *, seconds: float) -> None:
@@ -167,13 +187,15 @@ async def _decides(url: str, cookie: str, ready: asyncio.Barrier, seconds: float
         additional_headers={"Cookie": f"signoff={cookie}"},
         max_size=None,
     ) as connection:
-        reviewer = _Reviewer(connection)
-        await reviewer.sit_down()
-        await ready.wait()
-        until = perf_counter() + seconds
-        await reviewer.look(chance.uniform(0.3, 2 * LOOK_S))
-        spent = []
-        while perf_counter() < until:
-            spent.append(await reviewer.approve())
+        headers = {"Cookie": f"signoff={cookie}", "Origin": url}
+        async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE_S) as http:
+            reviewer = _Reviewer(connection, http)
+            await reviewer.sit_down()
+            await ready.wait()
+            until = perf_counter() + seconds
             await reviewer.look(chance.uniform(0.3, 2 * LOOK_S))
-        return spent
+            spent = []
+            while perf_counter() < until:
+                spent.append(await reviewer.approve())
+                await reviewer.look(chance.uniform(0.3, 2 * LOOK_S))
+            return spent

@@ -111,12 +111,6 @@ def page(person: Person) -> None:
         _show_verification()
 
 
-def show_alarm(person: Person) -> None:
-    """Say on another screen that the audit log needs looking after, to those who may see it here."""
-    if person.may(PERMISSION) and services().records.is_alarming(person):
-        draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
-
-
 def _posted_cell(anchor: Anchor) -> Markup:
     if anchor.size is None:
         return element("span", "nothing yet", class_="so-quiet")

@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from pages import agents_page, audit_page, review_page
+from pages.above import above, show_above, watch
 from pages.doorstep import door
-from pages.emergencies import offer_break_glass, show_emergencies
+from pages.emergencies import offer_break_glass
 from pages.onboarding import show_hint
-from pages.pausing import offer_pause, show_pauses
-from pages.presence import person_here, watch
+from pages.own_sessions import offer_sessions
+from pages.pausing import offer_pause
+from pages.presence import person_here
 from pages.rendering import draw, element, notice
 from pages.screens import SCREENS
 from pages.services import services
@@ -88,6 +90,7 @@ def _account(person: Person) -> None:
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
         offer_pause(person, place="account")
         offer_break_glass(person)
+        offer_sessions(person)
         st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
 
 
@@ -101,7 +104,7 @@ def _show_waiting_room(person: Person) -> None:
     ]
     room = st.navigation(rooms, position="hidden")
     _account(person)
-    watch(person, services().emergencies.standing(person), time.monotonic())
+    watch(person, above(person), time.monotonic())
     room.run()
 
 
@@ -141,15 +144,12 @@ def _show() -> None:
     ]
     chosen = st.navigation(screens, position="top")
     _account(person)
-    standing = services().emergencies.standing(person)
-    watch(person, standing, time.monotonic())
+    said = above(person)
+    watch(person, said, time.monotonic())
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
-        if chosen.url_path != audit_page.PATH:
-            audit_page.show_alarm(person)
-        show_emergencies(person, standing)
-        show_pauses(person)
+        show_above(person, said, tells_alarm=chosen.url_path != audit_page.PATH)
         if chosen.url_path == "" or chosen.url_path == review_page.PATH:
             show_hint(person, partial(switch_to, agents_page))
     chosen.run()

@@ -12,8 +12,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from agents.protocol import DecisionType, Execution, Status
+from pages.requests import secret_of
 from pages.services import services
-from pages.sign_in import cookie_name
 from review import verify
 from review.audit import EventFilter, EventKind
 from review.errors import ReviewError
@@ -67,7 +67,7 @@ async def _download(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in EXPORTS:
         return PlainTextResponse("There is no such export.", status_code=404)
-    secret = request.cookies.get(cookie_name(is_secure=services().settings.is_https))
+    secret = secret_of(request)
     person = await run_in_threadpool(services().sessions.person, secret)
     if person is None:
         return PlainTextResponse("Sign in first.", status_code=401)

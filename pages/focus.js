@@ -5,6 +5,10 @@ const SETTLE_MS = 300; // A press this soon after painting was meant for what st
 const TICK_MS = 1000;
 const RESEND_MS = 2500;
 const LATE_MS = 2500; // From when on the reviewer is told that something is not acknowledged yet.
+const PATIENCE_MS = 20_000; // How long an answer is waited for before the outbox is sent again.
+const NEWS_MS = 5000; // How often there are news to ask for, by somebody who has something to decide,
+const EMPTY_NEWS_MS = 2000; // and by somebody who waits for it.
+const MOST_SENT = 50;
 const SAVE_MS = 800; // How long what is typed waits to be kept by the server, however fast somebody types.
 const NEARLY_LAPSED_MS = 5000; // What is held for no longer than this is not begun with.
 const HOLD_SOON_MS = 120_000;
@@ -25,10 +29,6 @@ const ATTRIBUTES = {
 
 const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
 const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
-
-// While the page runs, the answer may be on the way; what is told once more then begins the run anew, and a page that
-// takes its time would never come to its end.
-const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 
 // What goes on with another item, and what outlives the page until it is acknowledged.
 const LEAVES = new Set(["decide", "skip"]);
@@ -126,7 +126,7 @@ class Surface {
     this.painted = null;
     this.paintedAt = 0;
     this.pressed = new Set();
-    this.sentAt = 0;
+    this.askedAt = 0;
     this.life = new AbortController();
     this.notes = element("div", "focus-notices");
     this.flash = element("div", "focus-flash");
@@ -140,9 +140,10 @@ class Surface {
     this.late.setAttribute("role", "status");
     this.sheet = element("dialog", "focus-keys");
     this.sheet.setAttribute("aria-label", "Keys");
+    this.offer = element("div", "focus-undo");
     this.hold = element("span", "focus-hold");
     this.hold.setAttribute("role", "timer");
-    root.replaceChildren(this.notes, this.item, this.bar, this.flash, this.live, this.sheet);
+    root.replaceChildren(this.offer, this.notes, this.item, this.bar, this.flash, this.live, this.sheet);
     const { signal } = this.life;
     window.addEventListener("keydown", (event) => this.struck(event), { capture: true, signal });
     window.addEventListener("online", () => this.send(), { signal });
@@ -160,22 +161,31 @@ class Surface {
 
   // ---- What the server says
 
-  hear(data, setStateValue) {
+  hear(data) {
+    // What the page says and what comes in answer to the outbox may overtake each other.
+    if (this.session === data.session && data.number < this.number) return;
+    const isAnew = this.session !== data.session;
+    this.session = data.session;
+    this.number = data.number;
+    if (data.is_turned) {
+      this.acknowledge(data.acknowledged);
+      return this.redraw();
+    }
     const isFirst = !this.data;
     this.data = data;
     this.heardAt = performance.now();
     this.skew = Date.parse(data.now) - Date.now();
-    this.setStateValue = setStateValue;
     if (isFirst) this.remember();
-    for (const { stamp, look } of data.items) if (!this.looks.has(stamp)) this.looks.set(stamp, JSON.parse(look));
+    for (const { stamp, look } of data.items) if (look && !this.looks.has(stamp)) this.looks.set(stamp, JSON.parse(look));
+    if (data.items.some(({ stamp }) => !this.looks.has(stamp))) return this.exchange(); // Let go of meanwhile.
     const known = new Set([...data.items.map(({ stamp }) => stamp), this.painted?.stamp]);
     for (const stamp of this.looks.keys()) if (!known.has(stamp)) this.looks.delete(stamp);
     for (const stamp of this.bodies.keys()) if (!known.has(stamp)) this.bodies.delete(stamp);
     this.takeDrafts();
     this.acknowledge(data.acknowledged);
     // A session that began anew, after a reload or a restart, knows nothing of what was handed over to the one before.
-    if (this.session !== data.session && this.outbox.length) setTimeout(() => this.send());
-    this.session = data.session;
+    if (isAnew && this.outbox.length) setTimeout(() => this.send());
+    this.offerUndo(data.undo);
     this.show();
     this.fit();
   }
@@ -334,6 +344,29 @@ class Surface {
     else this.item.replaceChildren(element("p", "focus-fetching", isPausing ? "Giving back what you hold…" : "Fetching the next item…"));
     this.drawBar();
     if (wasPainted) this.paintedAt = performance.now();
+  }
+
+  // What was decided last, and the button that takes it back: gone when it is too late, or when it was pressed.
+  offerUndo(undo) {
+    clearTimeout(this.withdrawing);
+    const isPressed = undo && this.outbox.some(({ act, item }) => act === "undo" && item === undo.item);
+    if (!undo || isPressed || undo.left_ms <= 0) {
+      this.undoing = null;
+      return this.offer.replaceChildren();
+    }
+    this.withdrawing = setTimeout(() => this.offerUndo(null), undo.left_ms);
+    if (this.undoing === `${undo.item}.${undo.epoch}`) return;
+    this.undoing = `${undo.item}.${undo.epoch}`;
+    const told = element("p", "so-plain", element("strong", "", undo.did), ": ", element("code", "", undo.tool));
+    told.setAttribute("role", "status");
+    this.offer.replaceChildren(told, this.button("Undo", "u", () => this.takeBack(undo), { isFree: true, isHarmless: true }));
+  }
+
+  takeBack({ item, version, epoch }) {
+    this.outbox.push({ id: fresh(), act: "undo", at: Date.now(), tries: 0, item, version, epoch, digest: "", dwell_ms: 0, session: this.session });
+    this.count();
+    this.offerUndo(null);
+    setTimeout(() => this.send());
   }
 
   // ---- The bar
@@ -592,18 +625,50 @@ class Surface {
   }
 
   send() {
-    if (!this.outbox.length) return;
-    this.sentAt = performance.now();
-    for (const entry of this.outbox) entry.tries += 1;
-    this.setStateValue(
-      "outbox",
-      // The rest of an entry is for this browser alone.
-      this.outbox.map(({ id, act, item, version, epoch, digest, session, decision, codes, text, dwell_ms, is_opened, tries }) => ({
-        id, act, tries,
-        ...(item && { item, version, epoch, digest, dwell_ms, session }),
-        ...(decision && { decision }), ...(codes && { codes }), ...(text && { text }), ...(is_opened && { is_opened }),
-      })),
-    );
+    if (this.outbox.length) this.exchange();
+  }
+
+  // Hands over what the outbox holds, and takes in what the server says; without an outbox it says only what is new.
+  // One at a time, so that nothing overtakes what was pressed before it.
+  async exchange() {
+    this.askedAt = performance.now();
+    this.isToSend = Boolean(this.exchanging);
+    if (this.isToSend) return;
+    const sent = this.outbox.slice(0, MOST_SENT);
+    for (const entry of sent) entry.tries += 1;
+    // The rest of an entry is for this browser alone.
+    const outbox = sent.map(({ id, act, item, version, epoch, digest, session, decision, codes, text, dwell_ms, is_opened, tries }) => ({
+      id, act, tries,
+      ...(item && { item, version, epoch, digest, dwell_ms, session }),
+      ...(decision && { decision }), ...(codes && { codes }), ...(text && { text }), ...(is_opened && { is_opened }),
+    }));
+    this.exchanging = this.answerTo({ outbox, knows: [...this.looks.keys()] });
+    const { status, data, text } = await this.exchanging;
+    this.exchanging = null;
+    if (this.life.signal.aborted) return;
+    if (status === 200) this.hear(data);
+    else if (status === 400 || status === 413) this.acknowledge(Object.fromEntries(sent.map(({ id }) => [id, { ok: false, tone: "bad", text }])));
+    // Signed out, in other roles, or unknown to a server that began anew: the page knows what to draw.
+    else if (status > 400 && status < 500) this.redraw();
+    if (this.isToSend || (status === 200 && this.outbox.some((entry) => !sent.includes(entry)))) this.exchange();
+  }
+
+  async answerTo(sent) {
+    try {
+      const answer = await fetch(`/sittings/${this.session}`, {
+        method: "POST", body: JSON.stringify(sent), headers: { "Content-Type": "application/json" },
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      const { status } = answer;
+      return status === 200 ? { status, data: await answer.json() } : { status, text: await answer.text() };
+    } catch {
+      return { status: 0 }; // No way to the server just now; it is tried again until there is one.
+    }
+  }
+
+  // Lets the page run: what is to be drawn otherwise, it finds out by itself.
+  redraw() {
+    this.setStateValue("redraw", fresh());
   }
 
   // ---- What is said
@@ -647,7 +712,6 @@ class Surface {
     const list = element("dl");
     const buttons = [...this.root.querySelectorAll("button")].filter(({ does, disabled }) => does && !disabled && does.key !== "earlier");
     const keys = buttons.map(({ does }) => [does.key, does.text]);
-    if (document.querySelector(".st-key-undo button")) keys.push(["u", "Undo"]);
     keys.sort(([one], [other]) => (one === "?") - (other === "?"));
     for (const [key, does] of keys) {
       const name = element("dt", "", ...key.split("+").map((part) => element("kbd", "", written(part))));
@@ -684,7 +748,6 @@ class Surface {
     }
     if ((typing && key !== "Ctrl+Enter" && key !== "Escape") || isCovered()) return;
     const button = [...this.root.querySelectorAll("button")].find(({ does }) => does?.key === key);
-    if (key === "u" && !event.repeat) return this.undo(event);
     if (!button && !(key === "n" && this.notices.length)) return;
     event.stopImmediatePropagation(); // Streamlit has keys of its own, such as R for running the page again.
     event.preventDefault();
@@ -692,15 +755,6 @@ class Surface {
     if (key === "?") this.turnSheet();
     else if (button) this.pressOnce(button);
     else this.dismiss(this.notices[0]);
-  }
-
-  // The offer to undo stands beside the surface, and is gone when it is too late.
-  undo(event) {
-    const button = document.querySelector(".st-key-undo button");
-    if (!button?.checkVisibility({ visibilityProperty: true })) return;
-    event.stopImmediatePropagation();
-    event.preventDefault();
-    button.click();
   }
 
   // ---- Time
@@ -711,7 +765,9 @@ class Surface {
 
   tick() {
     this.drawClocks();
-    if (this.outbox.length && performance.now() - this.sentAt > RESEND_MS && !isRunning()) this.send();
+    const quiet = performance.now() - this.askedAt;
+    const patience = this.outbox.length ? RESEND_MS : this.painted ? NEWS_MS : EMPTY_NEWS_MS;
+    if (this.session && !this.exchanging && quiet > patience) this.exchange();
     if (this.unsaved.size) this.saveSoon();
     const count = this.outbox.length;
     const words = this.isLate() ? `${count === 1 ? "One press is" : `${count} presses are`} not confirmed yet; kept here and sent again until ${count === 1 ? "it is" : "they are"}.` : "";
@@ -844,6 +900,7 @@ class Surface {
 export default function focus({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".focus");
   root.surface ??= new Surface(root);
-  root.surface.hear(data, setStateValue);
+  root.surface.setStateValue = setStateValue;
+  root.surface.hear(data);
   return () => root.surface.end();
 }

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import streamlit as st
 from pydantic import JsonValue
@@ -48,7 +49,6 @@ from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
-_PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
 _MESSAGE_SHOWN = 160
@@ -57,10 +57,12 @@ _PROBLEMS_SHOWN = 3
 _WAITING_WORDS = "Waiting for the agent's answer; it appears here by itself."
 _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHADOW: "chose to"}
 
+Version = tuple[UUID, int]
+
 
 def is_revealed(whole: WholeItem) -> bool:
     """Tell whether nothing of the item is masked from this person: they revealed it, or there is nothing."""
-    return not whole.masks or bool(st.session_state.get(revealed_key(whole.item)))
+    return not whole.masks or version_of(whole.item) in revealed_here()
 
 
 def readable(whole: WholeItem) -> WholeItem:
@@ -77,7 +79,7 @@ def show_masks(whole: WholeItem, person: Person) -> None:
         if person.may(Permission.REVEAL):
             st.button(
                 "Reveal",
-                key=f"{revealed_key(whole.item)}.press",
+                key=f"reveal.{whole.item.id}.{whole.item.version}",
                 icon=":material/visibility:",
                 help="That you saw the values goes into the audit log; the values do not.",
                 on_click=_reveal,
@@ -93,16 +95,22 @@ def masked_words(whole: WholeItem) -> str:
 def reveal(item: ReviewItem, person: Person) -> None:
     """Show this browser's session the values, once it is on record that the person asked for them."""
     services().desk.reveal(person, item.id)
-    st.session_state[revealed_key(item)] = True
+    revealed_here().add(version_of(item))
 
 
 def _reveal(whole: WholeItem, person: Person) -> None:
     act_as(person, lambda here: reveal(whole.item, here))
 
 
-def revealed_key(item: ReviewItem) -> str:
-    """Return under which name this browser's session knows that the item's masked values were revealed."""
-    return f"revealed.{item.id}.{item.version}"
+def revealed_here() -> set[Version]:
+    """Return the versions of items of which this browser's session shows the masked values."""
+    revealed: set[Version] = st.session_state.setdefault("revealed", set())
+    return revealed
+
+
+def version_of(item: ReviewItem) -> Version:
+    """Return which item it is, and which version of it."""
+    return item.id, item.version
 
 
 def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
@@ -120,12 +128,12 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
         return
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        draw(args_card(whole))
+        draw(args_card(whole, shown))
         show_masks(whole, person)
         draw(*draft_card(shown.item), *repeated_card(shown, at), reasons_card(shown.item))
     with right:
         draw(*own_words_card(shown.item), *notes_card(shown.notes, at))
-        show_context(shown.item.request.context)
+        draw(context_view(shown.item))
 
 
 def shown_action(item: ReviewItem) -> Action:
@@ -215,19 +223,19 @@ def _until(at: datetime, now: datetime) -> Markup:
     return when(at, now)
 
 
-def args_card(whole: WholeItem, *, is_whole: bool = True) -> Markup:
-    """Return the arguments that would run, each value marked with where it comes from."""
-    return element("section", *_args_parts(whole, is_whole=is_whole), class_="so-card")
+def args_card(whole: WholeItem, shown: WholeItem, *, is_whole: bool = True) -> Markup:
+    """Return the arguments that would run as they are ``shown``, each value marked with where it comes from."""
+    return element("section", *_args_parts(whole, shown, is_whole=is_whole), class_="so-card")
 
 
-def hidden_characters(whole: WholeItem) -> int:
-    """Return how many characters of the arguments the cut view leaves out."""
-    return _args_of(whole, is_whole=False).hidden
+def hidden_characters(shown: WholeItem) -> int:
+    """Return how many characters of the arguments, as they are shown, the cut view leaves out."""
+    return _args_of(shown, is_whole=False).hidden
 
 
-def _args_of(whole: WholeItem, *, is_whole: bool, marks: Mapping[Place, Markup] | None = None) -> ArgsView:
+def _args_of(shown: WholeItem, *, is_whole: bool, marks: Mapping[Place, Markup] | None = None) -> ArgsView:
     """Return the arguments that would run, as the tool's card arranges them where it declares one."""
-    item, card, names = readable(whole).item, card_of(whole.args_schema).card, _schema_names(whole)
+    item, card, names = shown.item, card_of(shown.args_schema).card, _schema_names(shown)
     args = shown_action(item).args
     if card is None or not card.fields:
         return args_view(args, is_whole=is_whole, marks=marks, names=names)
@@ -236,7 +244,7 @@ def _args_of(whole: WholeItem, *, is_whole: bool, marks: Mapping[Place, Markup] 
     return card_view(card, sheet, is_whole=is_whole, marks=marks, names=names)
 
 
-def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
+def _args_parts(whole: WholeItem, shown: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
     item = whole.item
     origins = provenance(item.request).origins if item.draft is None else ()
     marks = {
@@ -250,7 +258,7 @@ def _args_parts(whole: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
         heading.append(chip("all found in the context", "good"))
     yield element("h2", *heading, class_="so-label")
     # Where a value comes from is looked up of the value itself: two that are masked alike may be two.
-    yield _args_of(whole, is_whole=is_whole, marks=marks).markup
+    yield _args_of(shown, is_whole=is_whole, marks=marks).markup
     problems = card_of(whole.args_schema).problems
     if problems:
         told = "; ".join(f"{problem.text} ({problem.code})" for problem in problems[:_PROBLEMS_SHOWN])
@@ -487,29 +495,6 @@ def context_view(item: ReviewItem) -> Markup:
         *(shown or [element("p", "The agent sent no context.", class_="so-quiet")]),
         class_="so-talk",
     )
-
-
-def show_context(context: Iterable[ContextEntry]) -> None:
-    """Draw what the agent saw as a conversation; pictures from our own bytes, links as text."""
-    waiting: list[Markup] = [element("h2", "What the agent saw", class_="so-label")]
-    is_empty = True
-    for entry in context:
-        is_empty = False
-        shown = picture(entry)
-        if shown is None:
-            waiting.append(_entry(entry))
-            continue
-        _draw_talk([*waiting, element("p", _title(entry, "Image"), class_="so-said-by")])
-        waiting = []
-        st.image(shown, width=_PICTURE_WIDTH, alt="A picture from the context")
-    if is_empty:
-        waiting.append(element("p", "The agent sent no context.", class_="so-quiet"))
-    if waiting:
-        _draw_talk(waiting)
-
-
-def _draw_talk(parts: Sequence[Markup]) -> None:
-    draw(element("div", *parts, class_="so-talk"))
 
 
 def picture(entry: ContextEntry) -> bytes | None:

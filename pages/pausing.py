@@ -16,9 +16,9 @@ _REASON_AT_MOST = 500
 _Scope = tuple[str | None, str | None]
 
 
-def show_pauses(person: Person) -> None:
+def show_pauses(person: Person, pauses: Sequence[Pause]) -> None:
     """Say what is paused, by whom and why, and let whoever may resume it."""
-    for pause in services().switch.pauses(person):
+    for pause in pauses:
         with st.container(horizontal=True, vertical_alignment="center", key=f"{KEY}.banner.{_number(pause)}"):
             draw(
                 notice_of(pause),

@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from agents.protocol import ContextEntry
 from pages.item_view import picture
+from pages.requests import secret_of
 from pages.services import services
-from pages.sign_in import cookie_name
 from review.errors import ReviewError
 
 # What intake makes of every picture that it lets in.
@@ -19,8 +19,9 @@ _NONE = PlainTextResponse("There is no such picture.", status_code=404)
 
 
 async def _picture(request: Request) -> Response:
-    secret = request.cookies.get(cookie_name(is_secure=services().settings.is_https))
-    return await run_in_threadpool(_found, secret, request.path_params["item"], request.path_params["number"])
+    return await run_in_threadpool(
+        _found, secret_of(request), request.path_params["item"], request.path_params["number"]
+    )
 
 
 def _found(secret: str | None, item_id: UUID, number: int) -> Response:

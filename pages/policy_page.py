@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from agents.protocol import DecisionType, Route
 from pages import drafts
@@ -123,24 +124,43 @@ def page(person: Person) -> None:
     draft = _kept_draft(in_force)
     _keep(draft)
     bar = st.container()
-    tabs = st.tabs(["Rules", "Tools", "Queues", "Masked", "Defaults", "JSON", "Versions"])
-    with tabs[0]:
-        _edit_rules(draft)
-    with tabs[1]:
-        draft = _edited_tools(draft, person)
-    with tabs[2]:
-        _edit_queues(draft)
-    with tabs[3]:
-        draft = _edited_sensitive(draft)
-    with tabs[4]:
+    tabs = _tabs("Rules", "Tools", "Queues", "Masked", "Defaults", "JSON", "Versions")
+    if tabs["Rules"].open:
+        with tabs["Rules"]:
+            _edit_rules(draft)
+    if _is_or_was_open(tabs, "Tools"):
+        with tabs["Tools"]:
+            draft = _edited_tools(draft, person)
+    if tabs["Queues"].open:
+        with tabs["Queues"]:
+            _edit_queues(draft)
+    if _is_or_was_open(tabs, "Masked"):
+        with tabs["Masked"]:
+            draft = _edited_sensitive(draft)
+    with tabs["Defaults"]:
         draft = _edited_defaults(draft)
-    with tabs[5]:
-        _edit_json(draft)
-    with tabs[6]:
-        _show_versions(versions, draft)
+    if _is_or_was_open(tabs, "JSON"):
+        with tabs["JSON"]:
+            _edit_json(draft)
+    if tabs["Versions"].open:
+        with tabs["Versions"]:
+            _show_versions(versions, draft)
     _keep(draft)
     with bar:
         _show_bar(draft, in_force, person)
+
+
+def _tabs(*names: str) -> dict[str, TabContainer]:
+    """Return the tabs by their names, of which only what is open is drawn: a page with all of them takes its time."""
+    return dict(zip(names, st.tabs(names, key=f"{KEY}.tabs", on_change="rerun"), strict=True))
+
+
+def _is_or_was_open(tabs: Mapping[str, TabContainer], name: str) -> bool:
+    """Tell whether a tab that is typed into is open, or was before: what is typed is kept only where it is drawn."""
+    opened: set[str] = st.session_state.setdefault(f"{KEY}.opened", set())
+    if tabs[name].open:
+        opened.add(name)
+    return name in opened
 
 
 def _show_version(in_force: PolicyInForce, versions: Sequence[Policy]) -> None:
@@ -298,19 +318,22 @@ def change_line(row: PreviewRow) -> Line:
 
 
 def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> None:
-    tabs = st.tabs(["Rules", "Tools", "Queues", "Masked", "JSON", "Versions"])
-    with tabs[0]:
-        _show_rules(document.rules)
-    with tabs[1]:
-        st.dataframe(drafts.tool_columns(document.tools), column_config=_tool_config(), hide_index=True)
-    with tabs[2]:
-        _show_queues(document.queues)
-    with tabs[3]:
-        st.dataframe(drafts.sensitive_columns(document.sensitive), column_config=_sensitive_config(), hide_index=True)
-    with tabs[4]:
-        st.code(drafts.as_text(document), language=None)
-    with tabs[5]:
-        _show_versions(versions, None)
+    parts: dict[str, Callable[[], object]] = {
+        "Rules": lambda: _show_rules(document.rules),
+        "Tools": lambda: st.dataframe(
+            drafts.tool_columns(document.tools), column_config=_tool_config(), hide_index=True
+        ),
+        "Queues": lambda: _show_queues(document.queues),
+        "Masked": lambda: st.dataframe(
+            drafts.sensitive_columns(document.sensitive), column_config=_sensitive_config(), hide_index=True
+        ),
+        "JSON": lambda: st.code(drafts.as_text(document), language=None),
+        "Versions": lambda: _show_versions(versions, None),
+    }
+    for name, tab in _tabs(*parts).items():
+        if tab.open:
+            with tab:
+                parts[name]()
 
 
 def _show_rules(rules: Sequence[Rule], *, on_press: Callable[[str], None] | None = None) -> None:
@@ -609,9 +632,14 @@ def _tool_config() -> dict[str, Any]:
 
 
 def _edited_table(draft: Draft, name: str, columns: TableColumns, config: dict[str, Any]) -> TableColumns:
+    """Return the columns as they are edited; a table that is drawn anew, as after another screen, begins with them."""
+    key = f"{KEY}.{name}.table.{draft.generation}"
+    if key not in st.session_state:
+        st.session_state[f"{key}.began"] = columns
+    began: TableColumns = st.session_state[f"{key}.began"]
     return st.data_editor(
-        columns,
-        key=f"{KEY}.{name}.table.{draft.generation}",
+        began,
+        key=key,
         column_config=config,
         num_rows="dynamic",
         placeholder="",
@@ -622,7 +650,7 @@ def _edited_table(draft: Draft, name: str, columns: TableColumns, config: dict[s
 
 def _edited_tools(draft: Draft, person: Person) -> Draft:
     st.caption("What each agent may do with each tool where no rule holds. What is not named here, a person sees.")
-    edited = _edited_table(draft, "tools", drafts.tool_columns(draft.began.tools), _tool_config())
+    edited = _edited_table(draft, "tools", drafts.tool_columns(draft.document.tools), _tool_config())
     tools, problems = drafts.tool_rules(edited)
     _show_problems(problems)
     _offer_unnamed(draft, person)
@@ -657,7 +685,7 @@ def _edited_sensitive(draft: Draft) -> Draft:
         "calls the tool. An argument goes by its place: /iban, /client/email; * stands for every entry of a list: "
         "/lines/*/name. Secrets, e-mail addresses, card numbers and the like are masked without being named here."
     )
-    edited = _edited_table(draft, "sensitive", drafts.sensitive_columns(draft.began.sensitive), _sensitive_config())
+    edited = _edited_table(draft, "sensitive", drafts.sensitive_columns(draft.document.sensitive), _sensitive_config())
     sensitive, problems = drafts.sensitive_parts(edited)
     _show_problems(problems)
     return draft.with_problems(problems) if problems else draft.with_(sensitive=sensitive)

@@ -1,9 +1,7 @@
 """Who sits at this browser, looked up anew each time that it matters."""
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from uuid import UUID
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -11,9 +9,8 @@ from pages.rendering import refused, said
 from pages.services import services
 from pages.sign_in import cookie_name
 from review.errors import ReviewError
-from review.people import Emergency, Person
+from review.people import Person, Session, hash_of
 
-GLANCE_EVERY = timedelta(seconds=15)
 # Longer than a page takes to be drawn, and soon enough over that nothing is missed for long.
 _JUST_S = 1.0
 
@@ -31,28 +28,17 @@ def is_still_here(person: Person) -> bool:
     return services().sessions.glance(_secret()) == person
 
 
+def is_this_browser(session: Session) -> bool:
+    """Tell whether the session is the one of this browser."""
+    return session.id == hash_of(_secret() or "")
+
+
 def was_just_drawn(drawn_at: float) -> bool:
     """Tell whether a page that was drawn at this time (``time.monotonic()``) has looked a moment ago itself.
 
     A fragment also runs with its page; what it looks for again by itself, the page has found out then.
     """
     return time.monotonic() - drawn_at < _JUST_S
-
-
-@st.fragment(run_every=GLANCE_EVERY)
-def watch(person: Person, standing: Sequence[Emergency], drawn_at: float) -> None:
-    """Draw the page anew once it stands open for somebody who is not there any more, or in other roles.
-
-    Or once somebody broke the glass, or that is over, since it was drawn with these emergencies ``standing``.
-    """
-    if was_just_drawn(drawn_at):
-        return
-    if not is_still_here(person) or _ids(services().emergencies.standing(person)) != _ids(standing):
-        st.rerun()
-
-
-def _ids(emergencies: Sequence[Emergency]) -> set[UUID]:
-    return {one.id for one in emergencies}
 
 
 def _secret() -> str | None:

@@ -1,8 +1,7 @@
 """The Review screen: one item, whole, and the decision on it; the next one follows by itself."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -11,29 +10,15 @@ from uuid import UUID
 import streamlit as st
 from pydantic import JsonValue
 
-from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond, Status
+from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond
 from pages import history_page
 from pages.components import component
-from pages.focus import (
-    SETTLING_MS,
-    Acknowledgement,
-    Act,
-    Entry,
-    Surface,
-    approvals,
-    done,
-    forget,
-    forget_all,
-    looked_for_ms,
-    missing,
-    purpose_words,
-    refusal,
-    show_focus,
-)
+from pages.focus import approvals, purpose_words, show_focus
 from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
     args_card,
+    context_view,
     draft_card,
     facts_view,
     guidelines_card,
@@ -45,16 +30,14 @@ from pages.item_view import (
     readable,
     reasons_card,
     repeated_card,
-    reveal,
-    show_context,
     show_masks,
     shown_action,
     waiting_for_answer,
 )
 from pages.keyboard import Key, show_keys
-from pages.presence import act_as, is_still_here, person_here, was_just_drawn
+from pages.outbox import SETTLING_MS, what_was_done
+from pages.presence import act_as, is_still_here, was_just_drawn
 from pages.rendering import (
-    Markup,
     changes,
     diff_view,
     draw,
@@ -69,13 +52,14 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
+from pages.sitting import NOTHING, PAUSING, Sitting, View, calm, sitting_here, waiting_ids, why_gone
 from pages.tables import switch_to
 from pages.typed import forget_here, keep, restore
 from pages.undo import show_undo
 from review.clock import utc_now
 from review.desk import Seen, WholeItem
 from review.errors import ItemNotFoundError, ReviewError, SignInAgainError
-from review.items import CLAIM_DURATION, ItemFilter, Order, Purpose, ReasonCode, ReviewItem
+from review.items import Purpose, ReasonCode, ReviewItem
 from review.people import Permission, Person
 
 TITLE = "Review"
@@ -85,35 +69,10 @@ PERMISSION = Permission.DECIDE
 
 SETTLING = timedelta(milliseconds=SETTLING_MS)
 LOOK_EVERY = timedelta(seconds=2)
-# Whoever has something to decide is in no hurry to hear of what else there is; with many people it is half of all work.
-LOOK_AFTER_HELD_EVERY = timedelta(seconds=5)
-LOOKED_THROUGH = 50
-COUNTED = 500
 
-_CURRENT = "review.current"  # The id of the item on the screen.
-_SKIPPED = "review.skipped"  # Ids that were passed over, until nothing else waits.
 _PAINTED = "review.painted"  # Which look was painted, and when.
-_PAUSING = "review.pausing"
-_AHEAD = "review.ahead"  # Whether an item is held ahead for this tab.
 _PLAIN = "review.plain"
 _EDITING = "review.editing"
-_EARLIER = "review.earlier"  # The id of the earlier decision to go to.
-
-_WAITING = ItemFilter(statuses=(Status.WAITING,))
-_DONE = {
-    DecisionType.APPROVE: "Approved; it may run now.",
-    DecisionType.EDIT: "Edited and approved; your version may run now.",
-    DecisionType.REJECT: "Rejected; it will not run, and the agent is told why.",
-    DecisionType.RESPOND: "Answered; it will not run, and the agent goes on with your answer.",
-}
-_DONE_AFTERWARDS = "Noted. It had run already; your look is kept as a label."
-_DONE_OBSERVED = "Noted. Nothing waited for it; your decision is kept as a label."
-_COUNT_NAMES = {
-    DecisionType.APPROVE: "approved",
-    DecisionType.EDIT: "edited",
-    DecisionType.REJECT: "rejected",
-    DecisionType.RESPOND: "answered",
-}
 
 
 class Mode(StrEnum):
@@ -144,8 +103,13 @@ class Look:
     """One look at one item: what the person sees, and under which names its widgets keep what they hold."""
 
     whole: WholeItem
-    person: Person
+    sitting: Sitting
     undo: Key | None = None
+
+    @property
+    def person(self) -> Person:
+        """Return who looks."""
+        return self.sitting.person
 
     @property
     def item(self) -> ReviewItem:
@@ -170,7 +134,7 @@ class Look:
     @property
     def is_opened(self) -> bool:
         """Tell whether no part of the arguments is hidden from the person any more."""
-        return bool(st.session_state.get(f"{self.draft_key}.opened")) or not hidden_characters(self.whole)
+        return bool(st.session_state.get(f"{self.draft_key}.opened")) or not hidden_characters(readable(self.whole))
 
     def takes(self, decision: DecisionType) -> bool:
         """Tell whether the item can be answered with this."""
@@ -188,231 +152,68 @@ def draft_key(item_id: UUID | None, version: int) -> str:
 
 def page(person: Person) -> None:
     """Show the person the next item, or the one that the address names, and take their decision on it."""
-    earlier = st.session_state.pop(_EARLIER, None)
-    if earlier is not None:
-        switch_to(history_page, item=earlier)
+    sitting = sitting_here(person)
+    sitting.is_away = False
+    _turn(sitting)
     if st.session_state.get(_PLAIN) or st.session_state.get(_EDITING):
-        _plain_view(person)
+        _plain_view(sitting)
     else:
-        _focus_view(person)
+        _focus_view(sitting)
 
 
 def leave(person: Person) -> None:
     """Give back the item that is held ahead, when the person goes to another screen; the one in view stays theirs."""
-    if st.session_state.pop(_AHEAD, False):
-        current: UUID | None = st.session_state.get(_CURRENT)
-        services().desk.release_all(person, but=[current] if current else [])
+    sitting_here(person).leave(person)
 
 
-def _focus_view(person: Person) -> None:
-    is_pausing = _is_pausing()
-    items = [] if is_pausing else _held_items(person)
+def _turn(sitting: Sitting) -> None:
+    """Go on with the view that was asked for in the focus view."""
+    turned, sitting.turned = sitting.turned, None
+    if turned is None:
+        return
+    if turned.view is View.EARLIER:
+        switch_to(history_page, item=str(turned.item))
+    key = draft_key(turned.item, turned.version)
+    forget_here(key)
+    if turned.view is View.EDIT:
+        st.session_state[_EDITING] = True
+        st.session_state[f"{key}.mode"] = Mode.EDIT
+    else:
+        st.session_state[_PLAIN] = True
+
+
+def _focus_view(sitting: Sitting) -> None:
+    with sitting.turn_taking:
+        _take_what_is_asked_for(sitting)
+        told = sitting.told(sitting.person)
     show_refusal()
-    with st.container(key="undo-place"):  # Empty or not, so that the surface below keeps its number and its state.
-        show_undo(person, _go_back_to)
-    if items or is_pausing:
-        gone = _gone(person, items)
-        calm = _pause(person) if is_pausing else None
-        show_focus(
-            Surface(person, items, state="paused" if is_pausing else "open", calm=calm, gone=gone), _answer(person)
-        )
-        if items:
-            known = _waiting_ids(person) if len(items) == 1 else None
-            _watch_held(person, _stamps(items), known, time.monotonic())
-        return
-    known = _waiting_ids(person)
-    if known and services().desk.claim(person) is not None:
-        st.rerun()  # It came after the page had asked; now it is held.
-    calm = _calm(person, "Nothing is waiting for you", "The next item appears here by itself.")
-    show_focus(Surface(person, (), state="empty", calm=calm, gone=_gone(person, ())), _answer(person))
-    _watch(person, known | _held_ids(person), time.monotonic())
+    show_focus(told)
 
 
-def _held_items(person: Person) -> list[ReviewItem]:
-    """Return the item to look at and the one that follows it, both held by the person from now on."""
+def _take_what_is_asked_for(sitting: Sitting) -> None:
+    """Show the item that the address names, once."""
     asked = st.query_params.pop("item", None)
-    taken = _asked_for(person, asked) if asked else None
-    if taken is not None:
-        st.session_state[_CURRENT] = taken.id
-    first = taken or _next(person)
-    if first is None:
-        st.session_state.pop(_CURRENT, None)
-        return []
-    ahead = services().desk.claim_ahead(person, passing_over=_skipped())
-    items = [item for item in (first, ahead) if item is not None]
-    if ahead is not None and ahead.id == first.id:
-        items = list(services().desk.held(person))
-    items.sort(key=lambda item: item.id != st.session_state.get(_CURRENT))
-    if st.session_state.get(_CURRENT) != items[0].id:
-        st.session_state[_CURRENT] = items[0].id
-        items[0] = _renewed(person, items[0])
-    st.session_state[_AHEAD] = len(items) > 1
-    return items
-
-
-def _renewed(person: Person, item: ReviewItem) -> ReviewItem:
-    """Hold an item that was held ahead for as long as any other, from when it comes into view."""
-    if item.claim is None or item.claim.until - utc_now() > CLAIM_DURATION / 2:
-        return item
-    try:
-        return services().desk.extend(person, item.id, epoch=item.epoch)
-    except ReviewError:
-        return item  # It lapsed at this moment; the next look says so.
-
-
-def _gone(person: Person, items: Sequence[ReviewItem]) -> dict[str, str]:
-    told: dict[str, str] = {}
-    for item_id in missing(items):
-        try:
-            told[str(item_id)] = why_gone(services().desk.whole(person, item_id).item)
-        except ItemNotFoundError as error:
-            told[str(item_id)] = str(error)
-    return told
-
-
-def _stamps(items: Sequence[ReviewItem]) -> frozenset[tuple[object, ...]]:
-    return frozenset((item.id, item.version, item.epoch, item.notes) for item in items)
-
-
-@st.fragment(run_every=LOOK_AFTER_HELD_EVERY)
-def _watch_held(
-    person: Person, stamps: frozenset[tuple[object, ...]], known: frozenset[UUID] | None, drawn_at: float
-) -> None:
-    """Draw the page anew once what is held has changed, or something waits that could be held ahead."""
-    if was_just_drawn(drawn_at):
+    if asked is None:
         return
-    if not is_still_here(person) or _stamps(services().desk.held(person)) != stamps:
-        st.rerun()
-    if known is not None and not _waiting_ids(person) <= known:
-        st.rerun()
+    sitting.is_pausing = False
+    try:
+        sitting.current = services().desk.claim_item(sitting.person, UUID(asked)).id
+    except ReviewError as error:
+        refused(error)
+    except ValueError:
+        said("The address names no item.", "bad")
 
 
-def _answer(person: Person) -> Callable[[Entry], Acknowledgement]:
-    def answer(entry: Entry) -> Acknowledgement:
-        here = person_here()
-        if here is None or here.id != person.id:
-            return refusal("You are signed out; nothing was done.")
-        try:
-            return _ACTS[entry.act](here, entry)
-        except ReviewError as error:
-            return refusal(str(error))
-
-    return answer
-
-
-def _decided(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is None or entry.decision is None:
-        return refusal("Nothing was decided.")
-    dwell_ms = looked_for_ms(entry)
-    if dwell_ms < SETTLING_MS:
-        return refusal("That press came as the item was still appearing, so nothing was decided.", "warn")
-    if isinstance(entry.decision, Approve) and not entry.is_opened:
-        hidden = hidden_characters(services().desk.whole(person, entry.item))
-        if hidden:
-            return refusal("Open the hidden characters to approve.", "warn")
-    seen = Seen(entry.digest, entry.epoch, dwell_ms)
-    made = services().desk.decide(entry.item, entry.decision, person, seen=seen, reason_codes=entry.codes)
-    _gone_on(entry)
-    if made.pending is not None:
-        return done("")  # `show_undo` tells of it.
-    if not made.status.is_final:
-        _pass_over(made)
-    return done(what_was_done(made, DecisionType(entry.decision.type)))
-
-
-def _asked(person: Person, entry: Entry) -> Acknowledgement:
-    text = entry.text.strip()
-    if entry.item is None or not text:
-        return refusal("Write a question first.", "warn")
-    services().desk.ask(person, entry.item, text)
-    return done("Asked. The answer appears with the notes.")
-
-
-def _held_longer(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None:
-        services().desk.extend(person, entry.item, epoch=entry.epoch)
-    return done("")
-
-
-def _skipped_one(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None:
-        services().desk.release(person, entry.item, epoch=entry.epoch)
-        st.session_state[_SKIPPED] = _skipped() | {entry.item}
-        _gone_on(entry)
-    return done("")
-
-
-def _revealed(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None:
-        reveal(services().desk.whole(person, entry.item).item, person)
-    return done("")
-
-
-def _turned_to_edit(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None and not is_revealed(services().desk.whole(person, entry.item)):
-        return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
-    st.session_state[_CURRENT] = entry.item
-    st.session_state[_EDITING] = True
-    forget_here(draft_key(entry.item, entry.version))
-    st.session_state[f"{draft_key(entry.item, entry.version)}.mode"] = Mode.EDIT
-    return done("")
-
-
-def _turned_to_earlier(person: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None:
-        earlier = services().desk.whole(person, entry.item).item.repeats_id
-        st.session_state[_EARLIER] = str(earlier) if earlier else None
-    return done("")
-
-
-def _turned_plain(_: Person, entry: Entry) -> Acknowledgement:
-    if entry.item is not None:
-        st.session_state[_CURRENT] = entry.item
-        forget_here(draft_key(entry.item, entry.version))
-    st.session_state[_PLAIN] = True
-    return done("")
-
-
-def _paused(person: Person, _: Entry) -> Acknowledgement:
-    services().desk.release_all(person)
-    st.session_state.pop(_CURRENT, None)
-    st.session_state[_PAUSING] = True
-    return done("")
-
-
-def _resumed(_: Person, __: Entry) -> Acknowledgement:
-    _go_on()
-    return done("")
-
-
-_ACTS: dict[Act, Callable[[Person, Entry], Acknowledgement]] = {
-    Act.DECIDE: _decided,
-    Act.ASK: _asked,
-    Act.EXTEND: _held_longer,
-    Act.SKIP: _skipped_one,
-    Act.EDIT: _turned_to_edit,
-    Act.EARLIER: _turned_to_earlier,
-    Act.PLAIN: _turned_plain,
-    Act.PAUSE: _paused,
-    Act.RESUME: _resumed,
-    Act.REVEAL: _revealed,
-}
-
-
-def _gone_on(entry: Entry) -> None:
-    forget(entry)
-    if st.session_state.get(_CURRENT) == entry.item:
-        st.session_state.pop(_CURRENT)
-
-
-def _plain_view(person: Person) -> None:
-    whole = None if _is_pausing() else _whole_item(person)
+def _plain_view(sitting: Sitting) -> None:
+    person = sitting.person
+    _take_what_is_asked_for(sitting)
+    whole = None if sitting.is_pausing else _whole_item(sitting)
     is_plain = bool(st.session_state.get(_PLAIN))
-    if not is_plain and (whole is None or Look(whole, person).mode is not Mode.EDIT):
+    if not is_plain and (whole is None or Look(whole, sitting).mode is not Mode.EDIT):
         st.session_state.pop(_EDITING, None)
         st.rerun()
     show_refusal()
-    undo = show_undo(person, _go_back_to)
+    undo = show_undo(person, sitting.go_back_to)
     if is_plain:
         st.button(
             "Focus view",
@@ -422,58 +223,39 @@ def _plain_view(person: Person) -> None:
             on_click=_turn_to_focus,
         )
     if whole is not None:
-        _show(Look(whole, person, undo))
+        _show(Look(whole, sitting, undo))
         return
     if undo is not None:
         show_keys("review.keys", [undo], painted=undo.widget)
-    if st.session_state.get(_PAUSING):
-        _show_pause(person)
+    if sitting.is_pausing:
+        _show_pause(sitting)
     else:
-        _show_nothing(person)
+        _show_nothing(sitting)
 
 
 def _turn_to_focus() -> None:
     st.session_state.pop(_PLAIN, None)
 
 
-def _is_pausing() -> bool:
-    if "item" in st.query_params:
-        st.session_state.pop(_PAUSING, None)
-    return bool(st.session_state.get(_PAUSING))
-
-
-def _whole_item(person: Person) -> WholeItem | None:
+def _whole_item(sitting: Sitting) -> WholeItem | None:
     """Return the item that the person holds from now on, with all that belongs to it."""
-    asked = st.query_params.pop("item", None)
-    taken = _asked_for(person, asked) if asked else None
-    if taken is None:
-        kept = _kept(person)
-        if kept is not None:
-            return kept
-        taken = _next(person)
+    kept = _kept(sitting)
+    if kept is not None:
+        return kept
+    taken = sitting.next(sitting.person)
     if taken is None:
         return None
-    st.session_state[_CURRENT] = taken.id
-    return services().desk.whole(person, taken.id)
+    sitting.current = taken.id
+    return services().desk.whole(sitting.person, taken.id)
 
 
-def _asked_for(person: Person, asked: str) -> ReviewItem | None:
-    try:
-        return services().desk.claim_item(person, UUID(asked))
-    except ReviewError as error:
-        refused(error)
-    except ValueError:
-        said("The address names no item.", "bad")
-    return None
-
-
-def _kept(person: Person) -> WholeItem | None:
+def _kept(sitting: Sitting) -> WholeItem | None:
     """Return the item on the screen as long as it is held; when it is not any more, say so."""
-    current: UUID | None = st.session_state.get(_CURRENT)
-    if current is None:
+    person = sitting.person
+    if sitting.current is None:
         return None
     try:
-        whole = services().desk.whole(person, current)
+        whole = services().desk.whole(person, sitting.current)
     except ItemNotFoundError as error:
         refused(error)
     else:
@@ -481,37 +263,8 @@ def _kept(person: Person) -> WholeItem | None:
         if claim is not None and claim.is_held_by(person.iss, person.sub, utc_now()):
             return whole
         said(why_gone(whole.item), "warn")
-    st.session_state.pop(_CURRENT)
+    sitting.current = None
     return None
-
-
-def why_gone(item: ReviewItem) -> str:
-    """Return why the person does not have the item on their screen any more."""
-    if item.pending is not None:
-        return f"{item.pending.name} has decided the item that you were looking at."
-    match item.status:
-        case Status.CANCELLED:
-            return "The agent withdrew the item that you were looking at."
-        case Status.EXPIRED:
-            return "The item that you were looking at expired before it was decided."
-        case Status.SETTLED:
-            return "The item that you were looking at is settled by now."
-    return "Your hold on the item had lapsed. What you typed for it is kept."
-
-
-def _next(person: Person) -> ReviewItem | None:
-    """Take the most urgent item that was not passed over; when only those are left, they come again."""
-    skipped = _skipped()
-    taken = services().desk.claim(person, passing_over=skipped)
-    if taken is None and skipped:
-        st.session_state.pop(_SKIPPED)
-        taken = services().desk.claim(person)
-    return taken
-
-
-def _skipped() -> frozenset[UUID]:
-    skipped: frozenset[UUID] = st.session_state.get(_SKIPPED, frozenset())
-    return skipped
 
 
 def _show(look: Look) -> None:
@@ -543,7 +296,7 @@ def _show(look: Look) -> None:
             _show_open_thread(look)
         else:
             draw(*notes_card(shown.notes, now))
-        show_context(item.request.context)
+        draw(context_view(item))
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
     keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))
@@ -585,10 +338,10 @@ def _show_hold(look: Look) -> None:
 
 
 def _show_args(look: Look) -> None:
-    draw(args_card(look.whole, is_whole=look.is_opened))
+    draw(args_card(look.whole, shown := readable(look.whole), is_whole=look.is_opened))
     if not look.is_opened:
         st.button(
-            f"Show the {hidden_characters(look.whole):,} hidden characters",
+            f"Show the {hidden_characters(shown):,} hidden characters",
             key=f"{look.key}.open",
             icon=":material/unfold_more:",
             on_click=_open,
@@ -853,7 +606,7 @@ def _decide(look: Look, decision: Decision, *, reason_codes: tuple[ReasonCode, .
         said(what_was_done(done, DecisionType(decision.type)))
         forget_form(look.draft_key)
         if not done.status.is_final:
-            _pass_over(done)
+            look.sitting.pass_over(done.id)
 
     _try(look, decide)
 
@@ -863,27 +616,14 @@ def _looked_for(look: Look) -> timedelta:
     return timedelta(seconds=time.monotonic() - at) if key == look.key else timedelta(0)
 
 
-def what_was_done(done: ReviewItem, decision: DecisionType) -> str:
-    """Return what came of the decision, in a sentence."""
-    if done.purpose is Purpose.AUDIT:
-        return _DONE_AFTERWARDS
-    if done.purpose is Purpose.SHADOW:
-        return _DONE_OBSERVED
-    if done.status.is_final:
-        return _DONE[decision]
-    if decision is DecisionType.EDIT:
-        return "Your edit is kept; it runs once the others have approved it."
-    return "Your approval is in; the item needs others, too."
-
-
 def _try(look: Look, act: Callable[[Person], None]) -> None:
     act_as(look.person, act)
 
 
 def _leave(look: Look) -> None:
     """Go on to the next item; a late press for an item that has left the screen moves nothing."""
-    if st.session_state.get(_CURRENT) == look.item.id:
-        st.session_state.pop(_CURRENT)
+    if look.sitting.current == look.item.id:
+        look.sitting.current = None
 
 
 def _ask(look: Look) -> None:
@@ -912,50 +652,28 @@ def _extended(look: Look, person: Person) -> None:
 def _skip(look: Look) -> None:
     def skip(person: Person) -> None:
         services().desk.release(person, look.item.id, epoch=look.item.epoch)
-        _pass_over(look.item)
+        look.sitting.pass_over(look.item.id)
         _leave(look)
 
     _try(look, skip)
 
 
-def _go_back_to(item: ReviewItem) -> None:
-    forget_all()  # What was held meanwhile goes back into the queue.
-    st.session_state[_CURRENT] = item.id
-    st.session_state.pop(_PAUSING, None)
-
-
-def _pass_over(item: ReviewItem) -> None:
-    st.session_state[_SKIPPED] = _skipped() | {item.id}
-
-
 def _pause_now(look: Look) -> None:
-    def pause(person: Person) -> None:
-        services().desk.release_all(person)
-        _leave(look)
-        st.session_state[_PAUSING] = True
-
-    _try(look, pause)
+    _try(look, look.sitting.pause)
 
 
-def _go_on() -> None:
-    st.session_state.pop(_PAUSING, None)
-
-
-def _pause(person: Person) -> Markup:
-    return _calm(person, "You are pausing", "Nothing is held for you; others can take what waits.")
-
-
-def _show_pause(person: Person) -> None:
-    draw(_pause(person))
+def _show_pause(sitting: Sitting) -> None:
+    draw(calm(sitting.person, *PAUSING))
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("Take the next item", type="primary", key="review.go-on", on_click=_go_on)
+        st.button("Take the next item", type="primary", key="review.go-on", on_click=sitting.go_on)
 
 
-def _show_nothing(person: Person) -> None:
-    known = _waiting_ids(person)
+def _show_nothing(sitting: Sitting) -> None:
+    person = sitting.person
+    known = waiting_ids(person)
     if known and services().desk.claim(person) is not None:
         st.rerun()  # It came after the page had asked; now it is held.
-    draw(_calm(person, "Nothing is waiting for you", "The next item appears here by itself."))
+    draw(calm(person, *NOTHING))
     _watch(person, known | _held_ids(person), time.monotonic())
 
 
@@ -964,37 +682,9 @@ def _watch(person: Person, known: frozenset[UUID], drawn_at: float) -> None:
     if was_just_drawn(drawn_at):
         return
     # What already waits was not for this person; only something new is worth a claim, or what another tab took.
-    if not is_still_here(person) or not _waiting_ids(person) | _held_ids(person) <= known:
+    if not is_still_here(person) or not waiting_ids(person) | _held_ids(person) <= known:
         st.rerun()
-
-
-def _waiting_ids(person: Person) -> frozenset[UUID]:
-    rows = services().desk.items(person, _WAITING, order=Order.URGENT, limit=LOOKED_THROUGH).rows
-    return frozenset(row.id for row in rows)
 
 
 def _held_ids(person: Person) -> frozenset[UUID]:
     return frozenset(item.id for item in services().desk.held(person))
-
-
-def _calm(person: Person, title: str, text: str) -> Markup:
-    today = _decided_today(person)
-    counts = (
-        element("div", element("dd", f"{today[decision]:,}"), element("dt", name))
-        for decision, name in _COUNT_NAMES.items()
-    )
-    return element(
-        "div",
-        element("h2", title),
-        element("p", text),
-        element("dl", *counts, class_="so-counts"),
-        element("p", "By you, today", class_="so-small"),
-        class_="so-empty",
-    )
-
-
-def _decided_today(person: Person) -> Counter[DecisionType | None]:
-    since = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
-    mine = ItemFilter(statuses=(Status.SETTLED,), settled_by=person.name)
-    rows = services().desk.items(person, mine, order=Order.SETTLED, limit=COUNTED).rows
-    return Counter(row.decision for row in rows if row.settled_at and row.settled_at >= since)

@@ -11,9 +11,9 @@ import streamlit as st
 from pydantic import JsonValue
 
 from agents.protocol import Approve, DecisionType, Reject
-from pages.focus import SETTLING_MS
 from pages.keyboard import Key, show_keys
 from pages.moves import open_item
+from pages.outbox import SETTLING_MS
 from pages.presence import act_as
 from pages.rendering import (
     args_view,

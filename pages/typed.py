@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pages.requests import body_of, secret_of
 from pages.services import services
-from pages.sign_in import cookie_name
 from review.clock import utc_now
 from review.drafts import MAX_DRAFT_BYTES
 from review.errors import DraftTooLargeError, ReviewError
@@ -95,14 +95,11 @@ def routes() -> list[Route]:
 
 
 async def _written(request: Request) -> Response:
-    secret = request.cookies.get(cookie_name(is_secure=services().settings.is_https))
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_DRAFT_BYTES:
-            return PlainTextResponse("That is too much to keep.", status_code=413)
+    body = await body_of(request, at_most=MAX_DRAFT_BYTES)
+    if body is None:
+        return PlainTextResponse("That is too much to keep.", status_code=413)
     place: tuple[UUID, int] = (request.path_params["item"], request.path_params["version"])
-    return await run_in_threadpool(_keep_sent, secret, place, body)
+    return await run_in_threadpool(_keep_sent, secret_of(request), place, body)
 
 
 def _keep_sent(secret: str | None, place: tuple[UUID, int], body: bytes) -> Response:

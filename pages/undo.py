@@ -10,16 +10,10 @@ from pages.keyboard import Key
 from pages.presence import act_as
 from pages.rendering import Markup, draw, element, said
 from pages.services import services
+from pages.sitting import DECIDED_WORDS
 from review.clock import utc_now
 from review.items import PendingDecision, ReviewItem
 from review.people import Person
-
-_DECIDED = {
-    DecisionType.APPROVE: "Approved",
-    DecisionType.EDIT: "Edited and approved",
-    DecisionType.REJECT: "Rejected",
-    DecisionType.RESPOND: "Answered",
-}
 
 
 def show_undo(person: Person, go_back_to: Callable[[ReviewItem], None]) -> Key | None:
@@ -41,7 +35,7 @@ def _told(item: ReviewItem, made: PendingDecision, now: datetime) -> Markup:
     return element(
         "p",
         element("style", over),
-        element("strong", _DECIDED[DecisionType(made.decision.type)]),
+        element("strong", DECIDED_WORDS[DecisionType(made.decision.type)]),
         ": ",
         element("code", item.request.action.name),
         class_="so-plain",

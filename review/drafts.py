@@ -1,7 +1,7 @@
 """What a reviewer has begun to write on an item, kept so that no tab, connection or server takes it along."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -55,12 +55,16 @@ class Drafts:
 
     def read(self, person: Person, item_id: UUID, version: int) -> Written:
         """Return what this person wrote on this version of the item; nothing where they wrote nothing."""
+        return self.read_all(person, [(item_id, version)])[0]
+
+    def read_all(self, person: Person, versions: Sequence[tuple[UUID, int]]) -> list[Written]:
+        """Return what this person wrote on each of these versions of items, as `read` does."""
         person.require(Permission.DECIDE)
 
-        def work(tx: Reading) -> Written:
-            return tx.draft(person, item_id, version) or {}
+        def work(tx: Reading) -> list[Written]:
+            return [tx.draft(person, item_id, version) or {} for item_id, version in versions]
 
-        return self._store.read(work)
+        return self._store.read(work) if versions else []
 
     def forget(self, person: Person, item_id: UUID) -> None:
         """Remove what this person wrote on the item."""

@@ -681,6 +681,16 @@ class EmergencySignInError(ReviewError):
         super().__init__("Whoever breaks the glass must have signed in within the last 15 minutes. Sign in again.")
 
 
+class SessionsSignInError(ReviewError):
+    """Whoever ends sessions of their own must have signed in just before."""
+
+    code = "sign_in_again"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Whoever ends their sessions must have signed in within the last 15 minutes. Sign in again.")
+
+
 class EmergencyNotFoundError(ReviewError):
     """There is no such emergency in this workspace."""
 

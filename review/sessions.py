@@ -1,11 +1,12 @@
 """Signed-in browsers: by a provider's word or a single-use link, in sessions behind an opaque cookie."""
 
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from review.audit import AuditEvent, EventKind, person_actor
-from review.errors import LinkRefusedError
+from review.errors import LinkRefusedError, SessionsSignInError
 from review.people import LOCAL_ISSUER, Member, Person, Role, Session, SignInLink, SignInProof, hash_of
 from review.store import Reading, Store, Writing
 
@@ -119,6 +120,38 @@ class Sessions:
 
         return self._store.write(work)
 
+    def own(self, person: Person) -> Sequence[Session]:
+        """Return the sessions in which the person is signed in to this workspace now, the latest first."""
+        return self._store.read(lambda tx: _own(tx, person))
+
+    def end_own(self, person: Person, session_id: str) -> int:
+        """End this session of the person's own, and return how many ended: one, or none that is theirs and lasts.
+
+        Raises SessionsSignInError.
+        """
+        return self._end(person, lambda session: session.id == session_id)
+
+    def end_others(self, person: Person, *, kept: str) -> int:
+        """End the person's own sessions in this workspace but one, and return how many ended.
+
+        Raises SessionsSignInError.
+        """
+        return self._end(person, lambda session: session.id != kept)
+
+    def _end(self, person: Person, is_meant: Callable[[Session], bool]) -> int:
+        def work(tx: Writing) -> int:
+            if not person.has_just_signed_in(tx.now):
+                raise SessionsSignInError
+            ending = [session for session in _own(tx, person) if is_meant(session)]
+            for session in ending:
+                end(tx, session)
+            if ending:
+                told = {"whom": person.id, "sessions": len(ending)}
+                tx.record(_event(tx.now, EventKind.SESSIONS_ENDED, person, **told))
+            return len(ending)
+
+        return self._store.write(work)
+
     def sign_out_everywhere(self, iss: str, *, sub: str | None = None, sid: str | None = None) -> int:
         """End what a provider says is over: a person's sessions, or those of one stay at it. Return how many ended.
 
@@ -135,6 +168,12 @@ class Sessions:
             return len(ending)
 
         return self._store.write(work)
+
+
+def _own(tx: Reading, person: Person) -> Sequence[Session]:
+    found = tx.sessions_of(person.iss, sub=person.sub, sid=None)
+    live = [each for each in found if each.person.workspace == person.workspace and is_live(each, tx.now)]
+    return sorted(live, key=lambda session: session.created_at, reverse=True)
 
 
 def end(tx: Writing, session: Session) -> None:

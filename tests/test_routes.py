@@ -124,6 +124,8 @@ TABLE = (
         for name in ("decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
     ),
     Row("GET", "/pictures/{item:uuid}/{number:int}", SEEING, frozenset({Who.STRANGER})),
+    # Whose sitting it is, is told apart in `tests/pages/test_outbox.py`.
+    Row("POST", "/sittings/{sitting}", frozenset({Who.REVIEWER, Who.STRANGER}), body={}),
     Row("PUT", "/drafts/{item:uuid}/{version:int}", frozenset({Who.REVIEWER}), frozenset({Who.STRANGER}), {"at": 1}),
 )
 # What these do for whoever asks is told by the tests of signing in: the link is the credential, and so is the cookie.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import Route, WebSocketRoute, expect
 
 from agents.protocol import Approve, Reject, Status
 from review.people import Person, Role
@@ -26,7 +26,14 @@ class Line:
         self._is_cut = False
         self._open: list[WebSocketRoute] = []
         visitor.page.route_web_socket("**/_stcore/stream", self._opened)
+        visitor.page.route("**/sittings/*", self._asked)
         visitor.page.reload()
+
+    def _asked(self, route: Route) -> None:
+        if self._is_cut:
+            route.abort()
+        else:
+            route.continue_()
 
     def _opened(self, socket: WebSocketRoute) -> None:
         if self._is_cut:

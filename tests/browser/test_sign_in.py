@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
+from uuid_utils.compat import uuid7
 
 from agents.protocol import Status
 from pages.sign_in import cookie_name
+from review.people import Person, Role
 from review.sessions import LOCAL_OPERATOR
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House, running
@@ -113,3 +115,38 @@ def test_signing_out_empties_another_tab_that_nobody_touches(ada: Visitor, agent
 
     shows_only_the_gate(ada)
     shows_only_the_gate(other)
+
+
+def test_a_person_ends_the_sessions_of_their_other_browsers_by_keyboard(
+    house: House, strangers: Callable[[House], Visitor]
+) -> None:
+    person = Person("https://id.example.com", uuid7().hex, "Mary Somerville", frozenset(Role))
+    mary, *others = (strangers(house) for _ in range(3))
+    for each in (mary, *others):
+        each.page.goto(house.link(person))
+        each.page.get_by_role("button", name="Sign in").click()
+        each.wait()
+    mary.open("/queue")
+    mary.button("Account").focus()
+    mary.page.keyboard.press("Enter")
+    mary.button("Your sessions…").focus()
+    mary.look()
+    mary.page.keyboard.press("Enter")
+    dialog = mary.page.get_by_role("dialog")
+    expect(dialog.get_by_text("Another browser")).to_have_count(2)
+    expect(dialog.get_by_text("This browser")).to_have_count(1)
+
+    for name, left in (("Sign out there", 1), ("Sign out there", 0)):
+        dialog.get_by_role("button", name=name).first.focus()
+        mary.look()
+        mary.page.keyboard.press("Enter")
+        expect(dialog.get_by_text("Another browser")).to_have_count(left)
+
+    expect(dialog.get_by_text("You are signed in nowhere else.")).to_be_visible()
+    for other in others:
+        other.open("/queue")
+        shows_only_the_gate(other)
+    mary.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    mary.open("/queue")
+    expect(mary.page.get_by_role("heading", name="Queue", level=1)).to_be_visible()

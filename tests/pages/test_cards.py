@@ -142,7 +142,7 @@ def test_an_items_card_shows_the_pictures_that_its_values_name() -> None:
     card = {"fields": [{"at": "skus", "format": "picture"}]}
     seen = whole({"skus": ["BAG-1", "BAG-2"]}, card, a_picture("BAG-9"), a_picture("BAG-1"))
 
-    shown = args_card(seen)
+    shown = args_card(seen, seen)
 
     assert f"/pictures/{seen.item.id}/1" in shown
     assert f"/pictures/{seen.item.id}/0" not in shown
@@ -150,7 +150,9 @@ def test_an_items_card_shows_the_pictures_that_its_values_name() -> None:
 
 
 def test_an_item_says_what_of_its_card_cannot_be_used_and_shows_all_the_same() -> None:
-    shown = args_card(whole({"amount": "49.00"}, {"fields": "all of them"}))
+    seen = whole({"amount": "49.00"}, {"fields": "all of them"})
+
+    shown = args_card(seen, seen)
 
     assert "The card&#x27;s fields are no list. (card_fields_malformed)" in shown
     assert "49.00" in shown
@@ -160,7 +162,7 @@ def test_what_is_masked_stays_masked_on_a_card() -> None:
     card = {"headline": "write to {to}", "fields": [{"at": "to", "label": "To", "format": "text"}]}
     seen = whole({"to": "ada@example.com"}, card)
 
-    shown = args_card(seen) + headline(seen.masked().item, ada, schema=seen.args_schema)
+    shown = args_card(seen, seen.masked()) + headline(seen.masked().item, ada, schema=seen.args_schema)
 
     assert "ada@example.com" not in shown
     assert shown.count("⟨masked e-mail: a…@example.com⟩") == 2
@@ -170,7 +172,7 @@ def test_an_edit_that_awaits_approvals_is_what_the_card_shows() -> None:
     seen = whole({"amount": "49.00"}, {"headline": "refund {amount}", "fields": [{"at": "amount", "format": "money"}]})
     edited = replace(seen, item=replace(seen.item, draft=an_action(amount="5.00")))
 
-    shown = args_card(edited) + headline(edited.item, ada, schema=edited.args_schema)
+    shown = args_card(edited, edited) + headline(edited.item, ada, schema=edited.args_schema)
 
     assert shown.count(">5.00</span>") == 2
     assert hidden_characters(edited) == 0

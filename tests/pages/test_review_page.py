@@ -1,6 +1,7 @@
 """The Review screen and the whole view of an item, as far as they can be told without a browser."""
 
 import base64
+import re
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
@@ -36,8 +37,10 @@ from pages.item_view import (
     repeated_card,
     shown_action,
 )
+from pages.outbox import what_was_done
 from pages.rendering import CUT_AT
 from pages.review_page import Look, Mode
+from pages.sitting import Sitting, why_gone
 from review.desk import WholeItem
 from review.images import UNINSPECTABLE
 from review.items import Purpose, ReasonCode, ReviewItem
@@ -121,7 +124,7 @@ def test_what_an_approval_would_run_is_the_draft_that_awaits_it() -> None:
     shown = "".join(draft_card(item))
 
     assert shown_action(item) == draft
-    assert ">40.00<" in args_card(whole(item))
+    assert ">40.00<" in args_card(whole(item), whole(item))
     assert "49.90</del>" in shown
     assert "40.00</ins>" in shown
 
@@ -131,7 +134,7 @@ def test_an_argument_that_stands_nowhere_is_marked_unless_it_is_prose() -> None:
     entry = ContextEntry(kind=ContextKind.RECORD, content='{"order_id": "A-1001"}')
     request = a_request(action=an_action(order_id="A-1001", amount="77.00", reason=prose), context=(entry,))
 
-    shown = args_card(whole(an_item(request=request)))
+    shown = args_card(seen := whole(an_item(request=request)), seen)
 
     assert shown.count("stands nowhere") == 1
     assert shown.index("77.00") < shown.index("stands nowhere")
@@ -146,7 +149,7 @@ def test_every_value_says_where_it_comes_from() -> None:
     action = an_action(amount="77.00", order={"id": "A-1001"}, account="FR76 1234", client="C-9999")
     item = an_item(request=a_request(action=action, context=context))
 
-    shown = args_card(whole(item))
+    shown = args_card(whole(item), whole(item))
 
     rows = shown.split("<th")
     assert [
@@ -161,7 +164,7 @@ def test_where_a_value_comes_from_is_told_in_plain_text() -> None:
     entry = ContextEntry(kind=ContextKind.TOOL_RESULT, title="<img src=x>" * 9, content="A-1001")
     item = an_item(request=a_request(action=an_action(order_id="A-1001"), context=(entry,)))
 
-    shown = args_card(whole(item))
+    shown = args_card(whole(item), whole(item))
 
     assert "<img" not in shown
     assert "from tool result “&lt;img" in shown
@@ -186,7 +189,7 @@ def test_a_cut_is_counted_over_all_arguments() -> None:
     item = whole(an_item(request=a_request(action=an_action(**args))))
 
     assert hidden_characters(item) == 15
-    assert "10 more characters are hidden" in args_card(item, is_whole=False)
+    assert "10 more characters are hidden" in args_card(item, item, is_whole=False)
 
 
 def test_the_agents_words_stand_apart_and_unverified() -> None:
@@ -229,7 +232,7 @@ def test_a_question_is_open_until_the_agent_answers_or_the_item_is_settled() -> 
 @pytest.mark.parametrize("decision", list(DecisionType))
 def test_only_what_the_item_allows_is_offered(decision: DecisionType) -> None:
     allowed = tuple(dict.fromkeys((decision, DecisionType.REJECT)))
-    look = Look(whole(an_item(request=a_request(allowed_decisions=allowed))), ada)
+    look = Look(whole(an_item(request=a_request(allowed_decisions=allowed))), Sitting(ada, set()))
 
     assert {kind for kind in DecisionType if look.takes(kind)} == set(allowed)
 
@@ -237,8 +240,10 @@ def test_only_what_the_item_allows_is_offered(decision: DecisionType) -> None:
 def test_a_new_claim_finds_the_draft_and_makes_new_buttons() -> None:
     item = an_item(epoch=1)
 
-    first, again = Look(whole(item), ada), Look(whole(replace(item, epoch=2)), ada)
-    edited = Look(whole(replace(item, version=2)), ada)
+    sitting = Sitting(ada, set())
+
+    first, again = Look(whole(item), sitting), Look(whole(replace(item, epoch=2)), sitting)
+    edited = Look(whole(replace(item, version=2)), sitting)
 
     assert first.draft_key == again.draft_key != edited.draft_key
     assert len({first.key, again.key, edited.key}) == 3
@@ -254,7 +259,7 @@ def test_a_new_claim_finds_the_draft_and_makes_new_buttons() -> None:
     ],
 )
 def test_an_item_that_is_gone_from_under_the_reviewer_says_why(status: Status, said: str) -> None:
-    assert said in review_page.why_gone(an_item(status=status))
+    assert said in why_gone(an_item(status=status))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +274,7 @@ def test_an_item_that_is_gone_from_under_the_reviewer_says_why(status: Status, s
     ],
 )
 def test_what_was_done_is_told_as_it_was(item: ReviewItem, decision: Approve | Edit | Reject, said: str) -> None:
-    assert said in review_page.what_was_done(item, DecisionType(decision.type))
+    assert said in what_was_done(item, DecisionType(decision.type))
 
 
 def test_every_mode_has_its_bar() -> None:
@@ -277,10 +282,12 @@ def test_every_mode_has_its_bar() -> None:
 
 
 def _context_of_all_kinds() -> None:
-    from pages.item_view import show_context
+    from pages.item_view import context_view
+    from pages.rendering import draw
+    from tests.builders import a_request, an_item
     from tests.pages.test_review_page import all_kinds
 
-    show_context(all_kinds())
+    draw(context_view(an_item(request=a_request(context=all_kinds()))))
 
 
 def all_kinds() -> tuple[ContextEntry, ...]:
@@ -303,9 +310,13 @@ def test_the_context_is_drawn_as_a_conversation_and_leads_nowhere() -> None:
 
     drawn = "".join(part.proto.body for part in app.get("html") if isinstance(part, Element))
     assert not app.exception
-    assert not [word for word in ("<a ", "<img", "<b>", "href", "src=") if word in drawn]
+    assert not [word for word in ("<a ", "<b>", "href") if word in drawn]
+    # The one picture is at an address of ours, which asks who looks.
+    assert re.findall(r'src="(?!/pictures/[0-9a-f-]{36}/3")', drawn) == []
+    assert drawn.count("<img") == drawn.count("src=") == 1
     assert ">420.00<" in drawn
     assert "uninspectable" in drawn
     assert "javascript:alert(1)" in drawn
     assert drawn.count("<details") == drawn.count('<details class="so-fold" open>') + 1
-    assert len(app.get("image")) == 1
+    assert not app.get("imgs")
+    assert not app.get("image")

@@ -211,9 +211,9 @@ def test_a_missing_heartbeat_is_told_on_every_screen_to_who_may_see_the_log(
     console: Console, clock: MovableClock, role: Role
 ) -> None:
     def script(person: "Person") -> None:
-        from pages.audit_page import show_alarm
+        from pages.above import above, show_above
 
-        show_alarm(person)
+        show_above(person, above(person))
 
     person = replace(console.person, roles=frozenset({role}))
     console.store.write(keeping(an_event()))

@@ -202,6 +202,13 @@ def _signed_out(scene: Scene) -> Callable[[], object]:
     return lambda: scene.sessions.sign_out(secret)
 
 
+def _ending_own(scene: Scene) -> Callable[[], object]:
+    for _ in range(3):
+        scene.sessions.admit(ada, SignInProof(None))
+    just_now = replace(ada, authenticated_at=scene.clock())
+    return lambda: scene.sessions.end_others(just_now, kept=scene.sessions.own(just_now)[0].id)
+
+
 def _broken(scene: Scene) -> Emergency:
     hero = replace(ada, roles=frozenset({Role.BREAK_GLASS}))
     return scene.house.emergencies.break_glass(hero, reason="Out of stock", ticket="A-1001", minutes=5)
@@ -397,6 +404,7 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
         _present(lambda scene: scene.sessions.sign_out_everywhere(ada.iss, sub=ada.sub)),
         [K.SIGNED_OUT],
     ),
+    "end a session of one's own": (_ending_own, [K.SESSIONS_ENDED]),
     "end a person's sessions": (
         _present(lambda scene: scene.house.roster.end_sessions(root, ada.iss, ada.sub)),
         [K.SESSIONS_ENDED],

@@ -150,6 +150,9 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         {Role.ADMIN},
     ),
     "roster.end_sessions": (lambda house, person, _: house.roster.end_sessions(person, ISSUER, "new"), {Role.ADMIN}),
+    "sessions.own": (lambda house, person, _: house.sessions.own(person), {*EVERYBODY}),
+    "sessions.end_own": (lambda house, person, _: house.sessions.end_own(person, "another's"), {*EVERYBODY}),
+    "sessions.end_others": (lambda house, person, _: house.sessions.end_others(person, kept=""), {*EVERYBODY}),
     "emergencies.uses": (lambda house, person, _: house.emergencies.uses(person), SEEING_EMERGENCIES),
     "emergencies.standing": (lambda house, person, _: house.emergencies.standing(person), {*EVERYBODY}),
     "emergencies.break_glass": (
@@ -169,7 +172,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "switch.resume": (lambda house, person, _: house.switch.resume(person), {Role.LEAD, Role.ADMIN}),
 }
 # What everybody may who is signed in at all, in whatever role or none.
-OPEN_TO_ALL = {"switch.pauses", "emergencies.standing"}
+OPEN_TO_ALL = {"switch.pauses", "emergencies.standing", "sessions.own", "sessions.end_own", "sessions.end_others"}
 # What no person asks for: the routes open sessions with it, behind a link or a provider's word, and other use cases ask
 # it inside their own transactions.
 NOT_ASKED = {

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from review.audit import EventKind
-from review.errors import LinkRefusedError
-from review.people import RECENT_SIGN_IN, SignInProof
+from review.errors import LinkRefusedError, SessionsSignInError
+from review.people import RECENT_SIGN_IN, Person, SignInProof, hash_of
 from review.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LINK_LIFE, LOCAL_OPERATOR, Sessions
-from tests.builders import ada
+from tests.builders import ada, grace
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import all_at_once, all_rows, events, kinds
@@ -165,3 +165,78 @@ def test_at_this_machine_nobody_keeps_count_of_training(sessions: Sessions) -> N
     people = [sessions.person(secret) for secret in (here, with_a_provider)]
 
     assert [person and person.skills for person in people] == [None, frozenset()]
+
+
+def signed_in(sessions: Sessions, clock: MovableClock, person: Person = ada) -> tuple[str, Person]:
+    """Sign the person in anew; return the secret, and who they are there."""
+    secret = sessions.admit(person, SignInProof(clock()))
+    known = sessions.person(secret)
+    assert known is not None
+    return secret, known
+
+
+def test_a_person_sees_where_they_are_signed_in_now_and_nobody_elses(sessions: Sessions, clock: MovableClock) -> None:
+    idle, _ = signed_in(sessions, clock)
+    clock.advance(IDLE_LIMIT)
+    first, _ = signed_in(sessions, clock)
+    signed_in(sessions, clock, grace)
+    signed_in(sessions, clock, replace(ada, workspace="elsewhere"))
+    ended, _ = signed_in(sessions, clock)
+    sessions.sign_out(ended)
+    clock.advance(2 * 60 * SECOND)
+    second, known = signed_in(sessions, clock)
+
+    seen = sessions.own(known)
+
+    assert [session.id for session in seen] == [hash_of(second), hash_of(first)]
+    assert hash_of(idle) not in {session.id for session in seen}
+
+
+def test_a_person_ends_one_of_their_sessions_or_all_but_the_one_at_hand(
+    sessions: Sessions, clock: MovableClock, either_house: Console
+) -> None:
+    secrets = [signed_in(sessions, clock)[0] for _ in range(4)]
+    here, known = signed_in(sessions, clock)
+
+    one = sessions.end_own(known, hash_of(secrets[0]))
+    again = sessions.end_own(known, hash_of(secrets[0]))
+    after_one = [sessions.person(secret) is not None for secret in (*secrets, here)]
+    others = sessions.end_others(known, kept=hash_of(here))
+    after_all = [sessions.person(secret) is not None for secret in (*secrets, here)]
+
+    assert (one, again, others) == (1, 0, 3)
+    assert (after_one, after_all) == ([False, True, True, True, True], [False, False, False, False, True])
+    ending = [event for event in events(either_house) if event.kind is EventKind.SESSIONS_ENDED]
+    assert [(event.actor.id, event.data) for event in ending] == [
+        (ada.id, {"whom": ada.id, "sessions": 1}),
+        (ada.id, {"whom": ada.id, "sessions": 3}),
+    ]
+
+
+def test_nobody_ends_a_session_that_is_not_their_own(
+    sessions: Sessions, clock: MovableClock, either_house: Console
+) -> None:
+    theirs, elsewhere = signed_in(sessions, clock, grace)[0], signed_in(sessions, clock, replace(ada, workspace="b"))[0]
+    here, known = signed_in(sessions, clock)
+    lasting = [secret for secret in (theirs, elsewhere, here) if sessions.person(secret)]
+    before = events(either_house)
+
+    ended = [sessions.end_own(known, hash_of(secret)) for secret in (theirs, elsewhere)]
+    ended.append(sessions.end_others(known, kept=hash_of(here)))
+
+    assert (ended, events(either_house)) == ([0, 0, 0], before)
+    assert [secret for secret in (theirs, elsewhere, here) if sessions.person(secret)] == lasting
+    assert len(lasting) == 3
+
+
+def test_sessions_are_ended_by_whoever_signed_in_just_before(sessions: Sessions, clock: MovableClock) -> None:
+    other, _ = signed_in(sessions, clock)
+    here, known = signed_in(sessions, clock)
+    clock.advance(RECENT_SIGN_IN + SECOND)
+
+    with pytest.raises(SessionsSignInError, match="within the last 15 minutes"):
+        sessions.end_own(known, hash_of(other))
+    with pytest.raises(SessionsSignInError):
+        sessions.end_others(known, kept=hash_of(here))
+
+    assert len(sessions.own(known)) == 2
