@@ -199,6 +199,20 @@ def test_items_alike_are_found_and_the_others_stand_apart_with_their_reason(eith
     assert found.choices == (DecisionType.APPROVE, DecisionType.REJECT)
 
 
+def test_what_holds_a_picture_that_nobody_can_look_at_is_not_decided_together(house: Console) -> None:
+    house = ready(house)
+    broken = ContextEntry(kind=ContextKind.IMAGE, title="Photo", content="AAAA", media_type="image/png")
+    blind = submit(house, **a_refund(7), context=(broken,))
+
+    found = house.bulk.alike(ada, KIND)
+    asked = Look(blind.id, blind.version, Seen(blind.digest, 1000))
+    (made,) = house.bulk.decide(ada, [asked], Approve(), template=found.template)
+
+    assert {apart.item.id: apart.why for apart in found.apart} == {blind.id: "a picture in it cannot be inspected"}
+    assert made.refusal is not None
+    assert kept(house, blind.id).status is Status.WAITING
+
+
 def test_one_alone_is_not_together(house: Console) -> None:
     ready(house, count=1)
 
