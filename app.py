@@ -263,10 +263,12 @@ def _put_out_of_the_collectors_sight() -> None:
 
     Before anybody comes: two first visitors at once would import the screens side by side, one of them half.
     """
+    gc.disable()  # What is imported is there to stay, and would be looked through again and again meanwhile.
     for name in ("pandas", "pyarrow", "pages.screens"):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    gc.enable()
     # A page makes and drops thousands of objects; looking after every 700, as Python does, finds nothing most times.
     gc.set_threshold(20_000)
 

@@ -63,6 +63,11 @@ class Moment:
             self._at = self._ask()
         return self._at
 
+    def hear(self, at: datetime | None) -> None:
+        """Take the time that the database told with another answer, if that is what would be asked for."""
+        if self._clock is None and self._at is None and at is not None:
+            self._at = at.astimezone(UTC)
+
     def _ask(self) -> datetime:
         if self._clock is not None:
             return self._clock()
@@ -89,7 +94,7 @@ class Batch:
     def expect(self, asked: Sequence[Asked]) -> None:
         """Look up together what pieces of work are going to ask for one by one."""
         if asked:
-            self._filings.expect(asked)
+            self._now.hear(self._filings.expect(asked))
 
     def transaction(self) -> WriteTransaction:
         """Return what the next piece of work is told to work with."""

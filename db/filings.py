@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Insert
@@ -23,7 +24,10 @@ ADD_ITEM: dict[str, Insert] = {
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
 
+# What a row of the answer is, beside a key that is taken.
+_REJECTED_CALL, _TIME = 1, 2
 # One statement for any number of submissions: which keys are taken, and which calls people rejected before.
+# PostgreSQL tells the time in the same answer, for which it would be asked next.
 _KNOWN = {
     "sqlite": (
         "SELECT 0, items.workspace, items.agent, items.idempotency_key "  # noqa: S608 -- a constant
@@ -50,7 +54,9 @@ _KNOWN = {
         "UNION ALL "
         "SELECT 1, asked ->> 0, asked ->> 1, asked ->> 3 FROM jsonb_array_elements(CAST(%(asked)s AS jsonb)) AS asked "
         f"CROSS JOIN LATERAL (SELECT 1 FROM items WHERE {REJECTED} AND items.workspace = asked ->> 0 "
-        "AND items.agent = asked ->> 1 AND items.digest = asked ->> 3 LIMIT 1) AS found"
+        "AND items.agent = asked ->> 1 AND items.digest = asked ->> 3 LIMIT 1) AS found "
+        "UNION ALL "
+        "SELECT 2, CAST(clock_timestamp() AS text), NULL, NULL"
     ),
 }
 
@@ -72,20 +78,27 @@ class Filings:
         self._unrejected: set[tuple[str, str, str]] = set()
         self._rows: list[Values] = []
 
-    def expect(self, asked: Sequence[Asked]) -> None:
-        """Look up which of the keys are free and which of the calls were never rejected, all in one statement."""
+    def expect(self, asked: Sequence[Asked]) -> datetime | None:
+        """Look up which of the keys are free and which of the calls were never rejected, all in one statement.
+
+        The answer is the database's time, from the database that keeps time for several hosts.
+        """
         calls = {(key.workspace, key.agent, digest) for key, digest in asked if digest is not None}
         told = json.dumps([(*key, digest) for key, digest in asked])
         taken: set[FilingKey] = set()
         rejected: set[tuple[str, str, str]] = set()
         found = self._connection.exec_driver_sql(_KNOWN[self._dialect], {"asked": told})
-        for is_rejected, workspace, agent, known in found:
-            if is_rejected:
-                rejected.add((workspace, agent, known))
+        at: datetime | None = None
+        for what, *told_of in found:
+            if what == _TIME:
+                at = datetime.fromisoformat(told_of[0])
+            elif what == _REJECTED_CALL:
+                rejected.add(tuple(told_of))
             else:
-                taken.add(FilingKey(workspace, agent, known))
+                taken.add(FilingKey(*told_of))
         self._free = {key for key, _ in asked} - taken
         self._unrejected = calls - rejected
+        return at
 
     def is_unrejected(self, workspace: str, agent: str, digest: str) -> bool:
         """Tell whether the call is known never to have been rejected; False where that is not known."""

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -49,7 +49,6 @@ from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
 _OPEN_BELOW = 1200
-_PICTURE_WIDTH = 320
 _PROSE_WORDS = 8
 _TITLE_SHOWN = 40
 _MESSAGE_SHOWN = 160
@@ -134,7 +133,7 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
         draw(*draft_card(shown.item), *repeated_card(shown, at), reasons_card(shown.item))
     with right:
         draw(*own_words_card(shown.item), *notes_card(shown.notes, at))
-        show_context(shown.item.request.context)
+        draw(context_view(shown.item))
 
 
 def shown_action(item: ReviewItem) -> Action:
@@ -496,29 +495,6 @@ def context_view(item: ReviewItem) -> Markup:
         *(shown or [element("p", "The agent sent no context.", class_="so-quiet")]),
         class_="so-talk",
     )
-
-
-def show_context(context: Iterable[ContextEntry]) -> None:
-    """Draw what the agent saw as a conversation; pictures from our own bytes, links as text."""
-    waiting: list[Markup] = [element("h2", "What the agent saw", class_="so-label")]
-    is_empty = True
-    for entry in context:
-        is_empty = False
-        shown = picture(entry)
-        if shown is None:
-            waiting.append(_entry(entry))
-            continue
-        _draw_talk([*waiting, element("p", _title(entry, "Image"), class_="so-said-by")])
-        waiting = []
-        st.image(shown, width=_PICTURE_WIDTH, alt="A picture from the context")
-    if is_empty:
-        waiting.append(element("p", "The agent sent no context.", class_="so-quiet"))
-    if waiting:
-        _draw_talk(waiting)
-
-
-def _draw_talk(parts: Sequence[Markup]) -> None:
-    draw(element("div", *parts, class_="so-talk"))
 
 
 def picture(entry: ContextEntry) -> bytes | None:

@@ -18,6 +18,7 @@ from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
     args_card,
+    context_view,
     draft_card,
     facts_view,
     guidelines_card,
@@ -29,7 +30,6 @@ from pages.item_view import (
     readable,
     reasons_card,
     repeated_card,
-    show_context,
     show_masks,
     shown_action,
     waiting_for_answer,
@@ -296,7 +296,7 @@ def _show(look: Look) -> None:
             _show_open_thread(look)
         else:
             draw(*notes_card(shown.notes, now))
-        show_context(item.request.context)
+        draw(context_view(item))
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
     keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 
 from review.errors import ReviewError
 
@@ -48,6 +49,9 @@ def settle() -> None:
             raise UnsafeSettingError(name)
     for name, value in {**dict(_options(tomllib.loads(_FILE.read_text()))), **_SAFE}.items():
         config.set_option(name, value)
+    # The console's components are its own. Streamlit would read what every installed package says of itself, for most
+    # of a second at each start, to serve the files of those that bring one.
+    manifest_scanner.scan_component_manifests = lambda max_workers=None: []  # noqa: ARG005 -- Streamlit's signature
 
 
 def _options(section: Mapping[str, Any], *, of: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,11 +14,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import cel
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from agents.protocol import ActionRequest, DecisionType, Impact, Name, OnExpiry, Probability, Reason, Route, Usage
 from review.errors import InvalidPolicyError
+from review.expressions import cel
 from review.items import DEFAULT_PRIORITY, Purpose, ReasonCode, ReviewItem
 from review.masking import Pattern, pattern_of
 

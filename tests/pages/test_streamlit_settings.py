@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 
 from pages.headers import HEADERS, HTTPS_ONLY, SecurityHeaders, broken
 from pages.streamlit_settings import UnsafeSettingError, settle
@@ -29,6 +30,7 @@ from review.settings import Settings
 with open_house(Settings()) as house:
     make_app(house)
     names = ("client.showErrorDetails", "browser.gatherUsageStats", "theme.font", "theme.dark.primaryColor")
+    assert not sys.modules.keys() & {{"prompt_toolkit", "rich"}}, "a command line was imported"
     print([config.get_option(name) for name in names], len(config.get_option("theme.fontFaces")))
 """
 
@@ -55,6 +57,14 @@ def test_a_console_started_elsewhere_tells_no_details_and_nobody_and_looks_the_s
 
     assert answer.stdout.startswith("['none', False, 'Geist, sans-serif', '#"), answer.stderr
     assert answer.stdout == at_home.stdout
+
+
+def test_no_other_package_brings_components_into_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", manifest_scanner.scan_component_manifests)
+
+    settle()
+
+    assert manifest_scanner.scan_component_manifests() == []
 
 
 @pytest.mark.parametrize(
