@@ -379,7 +379,9 @@ def _ask_about_key(person: Person, everyone: Sequence[Connected]) -> None:
 
 @st.dialog("Limit, renew or revoke this key")
 def _key_dialog(person: Person, key: AgentKey) -> None:
-    draw(facts([("Agent", key.agent), ("Key", shown_as(key)), ("Last used", moment(key.last_used_at))]))
+    # In a row of its own: its letters are looked for one by one, and do not wrap.
+    draw(facts([("Key", element("span", shown_as(key), class_="so-mono"))]))
+    draw(facts([("Agent", key.agent), ("Last used", moment(key.last_used_at))]))
     pressed = _ask_limits(person, key)
     renewing = (
         "For its next key pair register the new public key, then revoke this one. "

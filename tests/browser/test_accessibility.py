@@ -90,3 +90,24 @@ def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(ada: Visit
         expect(button).to_be_focused()
 
     assert {at: found for at, found in faults.items() if found} == {}
+
+
+def test_no_dialog_of_the_account_or_the_log_keeps_anybody_out(ada: Visitor) -> None:
+    ada.page.emulate_media(reduced_motion="reduce")
+    account = [("people", ("Account", name)) for name in ("Pause agents…", "Break the glass…", "Your sessions…")]
+    faults = {}
+
+    for screen, presses in (*account, ("audit", ("Look: Signed in",))):
+        ada.open(f"/{screen}")
+        for name in presses:
+            button = ada.button(name).first
+            expect(button).to_be_visible()
+            ada.look()
+            button.click()
+        expect(ada.page.get_by_role("dialog")).to_be_visible()
+        ada.look()
+        for scheme in SCHEMES:
+            ada.page.emulate_media(color_scheme=scheme)
+            faults[presses, scheme] = grave_faults(ada.page)
+
+    assert {at: found for at, found in faults.items() if found} == {}
