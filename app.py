@@ -357,6 +357,8 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            # Longer than between two questions for news, and than proxies keep a connection that nobody uses.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
         )
         _Server(config, house.store).run()

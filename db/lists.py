@@ -117,14 +117,14 @@ def _passage_from(row: Sequence[Any]) -> Passage:
     )
 
 
-def counted(connection: Connection, workspace: str, where: ItemFilter) -> int:
-    """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+def counted(connection: Connection, workspace: str, where: ItemFilter, *, limit: int) -> int:
+    """Return how many items match, counting no further than ``limit``."""
     listing = _Listing(connection, workspace, where, Order.NEWEST)
     if where.words is not None:
-        return len(listing.found((items.c.id,)))
+        return min(len(listing.found((items.c.id,))), limit)
     total = 0
     for statement in listing.statements((items.c.id,)):
-        matching = statement.limit(COUNT_LIMIT + 1 - total).subquery()
+        matching = statement.limit(limit - total).subquery()
         total += connection.execute(select(func.count()).select_from(matching)).scalar_one()
     return total
 

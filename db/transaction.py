@@ -621,9 +621,9 @@ class ReadTransaction:
         """Return how the items submitted since then have gone, the latest first."""
         return lists.passages(self._connection, workspace, since=since, limit=limit)
 
-    def count_items(self, workspace: str, where: ItemFilter) -> int:
-        """Return how many items match, counting no further than COUNT_LIMIT + 1."""
-        return lists.counted(self._connection, workspace, where)
+    def count_items(self, workspace: str, where: ItemFilter, *, limit: int = COUNT_LIMIT + 1) -> int:
+        """Return how many items match, counting no further than ``limit``."""
+        return lists.counted(self._connection, workspace, where, limit=limit)
 
     def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
         """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""

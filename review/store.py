@@ -94,8 +94,8 @@ class Reading(Protocol):
     def passages(self, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
         """Return how the items submitted since then have gone, the latest first."""
 
-    def count_items(self, workspace: str, where: ItemFilter) -> int:
-        """Return how many items match, counting no further than COUNT_LIMIT + 1."""
+    def count_items(self, workspace: str, where: ItemFilter, *, limit: int = COUNT_LIMIT + 1) -> int:
+        """Return how many items match, counting no further than ``limit``."""
 
     def count_in_line(self, workspace: str, agent: str, *, limit: int) -> int:
         """Return how many of the agent's items wait for people to let them run, counting no further than ``limit``."""
