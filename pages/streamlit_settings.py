@@ -17,6 +17,8 @@ _FILE = Path(__file__).resolve().parents[1] / ".streamlit" / "config.toml"
 _REFUSED = ("server.enableAgentApi", "server.trustedUserHeaders")
 _SAFE: dict[str, Any] = {
     "browser.gatherUsageStats": False,
+    # Pages of Streamlit's makers may not talk to the console, and it need not look at each message for whether they do.
+    "client.allowedOrigins": [],
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,
     "client.toolbarMode": "minimal",

@@ -188,7 +188,7 @@ export default function (component) {
     for (const time of root.querySelectorAll("time.clock")) {
       const [words, tone] = told(time.dataset.kind, Date.parse(time.dateTime), now);
       if (time.textContent !== words) time.textContent = words;
-      time.className = `clock ${tone}`;
+      if (time.className !== `clock ${tone}`) time.className = `clock ${tone}`;
     }
   };
   tick();

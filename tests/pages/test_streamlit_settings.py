@@ -31,6 +31,7 @@ with open_house(Settings()) as house:
     make_app(house)
     names = ("client.showErrorDetails", "browser.gatherUsageStats", "theme.font", "theme.dark.primaryColor")
     assert not sys.modules.keys() & {{"prompt_toolkit", "rich"}}, "a command line was imported"
+    assert config.get_option("client.allowedOrigins") == [], "others may send the console messages"
     print([config.get_option(name) for name in names], len(config.get_option("theme.fontFaces")))
 """
 
