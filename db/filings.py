@@ -56,7 +56,7 @@ _KNOWN = {
         f"CROSS JOIN LATERAL (SELECT 1 FROM items WHERE {REJECTED} AND items.workspace = asked ->> 0 "
         "AND items.agent = asked ->> 1 AND items.digest = asked ->> 3 LIMIT 1) AS found "
         "UNION ALL "
-        "SELECT 2, CAST(clock_timestamp() AS text), NULL, NULL"
+        "SELECT 2, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ'), NULL, NULL"
     ),
 }
 

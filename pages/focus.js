@@ -30,6 +30,10 @@ const ATTRIBUTES = {
 const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
 const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
 
+// While the page runs, the answer may be on the way; what is told once more then begins the run anew, and a page that
+// takes its time would never come to its end.
+const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
+
 // What goes on with another item, and what outlives the page until it is acknowledged.
 const LEAVES = new Set(["decide", "skip"]);
 const LASTS = new Set(["decide", "skip", "ask", "extend"]);
@@ -165,6 +169,7 @@ class Surface {
     // What the page says and what comes in answer to the outbox may overtake each other.
     if (this.session === data.session && data.number < this.number) return;
     const isAnew = this.session !== data.session;
+    if (isAnew) this.isByPage = false;
     this.session = data.session;
     this.number = data.number;
     if (data.is_turned) {
@@ -177,7 +182,7 @@ class Surface {
     this.skew = Date.parse(data.now) - Date.now();
     if (isFirst) this.remember();
     for (const { stamp, look } of data.items) if (look && !this.looks.has(stamp)) this.looks.set(stamp, JSON.parse(look));
-    if (data.items.some(({ stamp }) => !this.looks.has(stamp))) return this.exchange(); // Let go of meanwhile.
+    if (data.items.some(({ stamp }) => !this.looks.has(stamp))) return this.redraw(); // Let go of meanwhile.
     const known = new Set([...data.items.map(({ stamp }) => stamp), this.painted?.stamp]);
     for (const stamp of this.looks.keys()) if (!known.has(stamp)) this.looks.delete(stamp);
     for (const stamp of this.bodies.keys()) if (!known.has(stamp)) this.bodies.delete(stamp);
@@ -634,6 +639,7 @@ class Surface {
     this.askedAt = performance.now();
     this.isToSend = Boolean(this.exchanging);
     if (this.isToSend) return;
+    if (this.isByPage && !this.outbox.length) return this.redraw();
     const sent = this.outbox.slice(0, MOST_SENT);
     for (const entry of sent) entry.tries += 1;
     // The rest of an entry is for this browser alone.
@@ -642,15 +648,24 @@ class Surface {
       ...(item && { item, version, epoch, digest, dwell_ms, session }),
       ...(decision && { decision }), ...(codes && { codes }), ...(text && { text }), ...(is_opened && { is_opened }),
     }));
+    if (this.isByPage) return this.setStateValue("outbox", outbox);
     this.exchanging = this.answerTo({ outbox, knows: [...this.looks.keys()] });
     const { status, data, text } = await this.exchanging;
     this.exchanging = null;
     if (this.life.signal.aborted) return;
     if (status === 200) this.hear(data);
     else if (status === 400 || status === 413) this.acknowledge(Object.fromEntries(sent.map(({ id }) => [id, { ok: false, tone: "bad", text }])));
-    // Signed out, in other roles, or unknown to a server that began anew: the page knows what to draw.
+    else if (status === 410) this.goByPage();
+    // Signed out, or in other roles: the page knows what to draw.
     else if (status > 400 && status < 500) this.redraw();
     if (this.isToSend || (status === 200 && this.outbox.some((entry) => !sent.includes(entry)))) this.exchange();
+  }
+
+  // The route led to a server that does not know this tab: one that began anew, or another than the page's. The page's
+  // own connection leads to the right one, by a run of the page for each press.
+  goByPage() {
+    this.isByPage = true;
+    this.exchange();
   }
 
   async answerTo(sent) {
@@ -767,7 +782,7 @@ class Surface {
     this.drawClocks();
     const quiet = performance.now() - this.askedAt;
     const patience = this.outbox.length ? RESEND_MS : this.painted ? NEWS_MS : EMPTY_NEWS_MS;
-    if (this.session && !this.exchanging && quiet > patience) this.exchange();
+    if (this.session && !this.exchanging && quiet > patience && !(this.isByPage && isRunning())) this.exchange();
     if (this.unsaved.size) this.saveSoon();
     const count = this.outbox.length;
     const words = this.isLate() ? `${count === 1 ? "One press is" : `${count} presses are`} not confirmed yet; kept here and sent again until ${count === 1 ? "it is" : "they are"}.` : "";

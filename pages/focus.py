@@ -4,9 +4,11 @@ What is held and told meanwhile is the sitting's, `pages.sitting`; what is decid
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+
+import streamlit as st
 
 from agents.protocol import Approve, DecisionType
 from pages.components import component
@@ -40,11 +42,18 @@ from review.people import Permission, Person
 _KEY = "review.focus"
 
 
-def show_focus(data: Mapping[str, Any]) -> None:
-    """Mount the component with what its tab shows; it asks for a run of the page where another view is to be drawn."""
+def show_focus(data: Mapping[str, Any], hear: Callable[[object], None]) -> None:
+    """Mount the component with what its tab shows; it asks for a run of the page where another view is to be drawn.
+
+    ``hear`` gets its outbox where it cannot be handed over by the route.
+    """
+
+    def heard() -> None:
+        hear(st.session_state[_KEY].get("outbox"))
+
     # Not isolated: what the server draws looks as it does on every other page.
     surface = component("focus", '<div class="focus"></div>', is_isolated=False)
-    surface(key=_KEY, data=data, on_redraw_change=_redrawn)
+    surface(key=_KEY, data=data, on_redraw_change=_redrawn, on_outbox_change=heard)
 
 
 def _redrawn() -> None:

@@ -2,8 +2,8 @@
 
 The browser paints the next item at once and says later what was decided. An entry names the item, its version, the
 claim's epoch and the digest that was painted, and is sent until it is acknowledged; one that comes twice changes
-nothing more. No press costs a run of the page. Authority stays in the use cases: what the browser says is only ever a
-request, and who sends it is looked up each time.
+nothing more. No press costs a run of the page, unless the route leads to another server than the page does. Authority
+stays in the use cases: what the browser says is only ever a request, and who sends it is looked up each time.
 """
 
 import json
@@ -100,7 +100,7 @@ def hear(sitting: Sitting, person: Person, outbox: Sequence[object]) -> None:
 
     Only what the outbox still holds is remembered: the browser takes out of it what was acknowledged.
     """
-    entries = list(_readable(outbox))
+    entries = list(_readable(outbox[:_MOST_ENTRIES]))
     kept = {id_: sitting.acknowledged[id_] for id_, _ in entries if id_ in sitting.acknowledged}
     for id_, entry in entries:
         if id_ not in kept:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 import streamlit as st
@@ -35,8 +36,8 @@ from pages.item_view import (
     waiting_for_answer,
 )
 from pages.keyboard import Key, show_keys
-from pages.outbox import SETTLING_MS, what_was_done
-from pages.presence import act_as, is_still_here, was_just_drawn
+from pages.outbox import SETTLING_MS, hear, what_was_done
+from pages.presence import act_as, is_still_here, person_here, was_just_drawn
 from pages.rendering import (
     changes,
     diff_view,
@@ -187,7 +188,15 @@ def _focus_view(sitting: Sitting) -> None:
         _take_what_is_asked_for(sitting)
         told = sitting.told(sitting.person)
     show_refusal()
-    show_focus(told)
+    show_focus(told, partial(_hear, sitting))
+
+
+def _hear(sitting: Sitting, outbox: object) -> None:
+    """Answer what the page itself brings of the outbox: its route leads to another server than the page."""
+    person = person_here()
+    if person is not None and person.id == sitting.person.id and isinstance(outbox, list):
+        with sitting.turn_taking:
+            hear(sitting, person, outbox)
 
 
 def _take_what_is_asked_for(sitting: Sitting) -> None:

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Route, WebSocketRoute, expect
 
 from agents.protocol import Approve, Reject, Status
+from pages.headers import HEADERS
 from review.people import Person, Role
 from tests.browser.agent import CALL, WorkingAgent
 from tests.browser.house import House, free_port, running
@@ -132,6 +133,26 @@ def test_a_decision_that_comes_too_late_is_refused_and_what_was_written_is_shown
     ada.sees("You had written: Not this one.")
     expect(ada.page.locator(".focus-main")).to_contain_text("R-0002")
     assert Status.SETTLED not in statuses(agent)
+
+
+def test_what_is_decided_comes_by_the_page_where_the_route_leads_to_another_server(
+    ada: Visitor, agent: WorkingAgent
+) -> None:
+    orders(agent, 3)
+    ada.page.route("**/sittings/*", lambda route: route.fulfill(status=410, headers=HEADERS))
+    ada.sees("R-0001")
+
+    press(ada, "Approve")
+    ada.sees("Approved; it may run now.")
+    expect(ada.page.locator(".focus-main")).to_contain_text("R-0002")
+    press(ada, "Approve")
+    expect(ada.page.locator(".focus-main")).to_contain_text("R-0003")
+    press(ada, "Approve")
+
+    ada.sees("Nothing is waiting for you")
+    assert statuses(agent) == [Status.SETTLED] * 3
+    orders(agent, 1)
+    ada.sees("R-0001")
 
 
 def test_a_reload_keeps_what_was_typed(ada: Visitor, agent: WorkingAgent) -> None:
