@@ -655,14 +655,14 @@ class Surface {
     if (this.life.signal.aborted) return;
     if (status === 200) this.hear(data);
     else if (status === 400 || status === 413) this.acknowledge(Object.fromEntries(sent.map(({ id }) => [id, { ok: false, tone: "bad", text }])));
-    else if (status === 410) this.goByPage();
     // Signed out, or in other roles: the page knows what to draw.
-    else if (status > 400 && status < 500) this.redraw();
+    else if ([401, 403, 409].includes(status)) this.redraw();
+    else if (status > 400 && status < 500) this.goByPage();
     if (this.isToSend || (status === 200 && this.outbox.some((entry) => !sent.includes(entry)))) this.exchange();
   }
 
-  // The route led to a server that does not know this tab: one that began anew, or another than the page's. The page's
-  // own connection leads to the right one, by a run of the page for each press.
+  // The route led nowhere, or to a server that does not know this tab: one that began anew, or another than the page's.
+  // The page's own connection leads to the right one, by a run of the page for each press.
   goByPage() {
     this.isByPage = true;
     this.exchange();
