@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, false, func, or_, select
+from sqlalchemy import Connection, and_, case, false, func, or_, select
 
+from agents.protocol import DecisionType
 from db import documents, lists, rows, searching, tables
 from review.items import DecisionFilter, DecisionRecord, KnownReviewer, ReviewItem
+from review.labels import LabelCount
 
 _items = tables.items
 _decisions = tables.decisions
@@ -38,6 +40,28 @@ class Deciding:
             statement = statement.where(_decisions.c.id > after)
         found = self.connection.execute(statement)
         return [(rows.item_from(row[_WIDTH:]), rows.decision_from(row[:_WIDTH])) for row in found]
+
+    def count_labels(self, limit: int) -> Sequence[LabelCount]:
+        """Return how many of the first ``limit`` of them were made on each tool, by what their labels say.
+
+        The approval of somebody's edit says what the edit does, as `review.labels.label_of` has it.
+        """
+        made = {kind: _decisions.c.decision.startswith(documents.opening_of(kind)) for kind in DecisionType}
+        said = case(
+            (and_(made[DecisionType.APPROVE], _decisions.c.digest_seen != _items.c.digest), DecisionType.EDIT.value),
+            *((condition, kind.value) for kind, condition in made.items()),
+        )
+        first = (
+            select(_items.c.agent, _items.c.tool, said.label("said"))
+            .join_from(_decisions, _items, _ON_ITEM)
+            .where(*self._of_decisions(), *self._of_items())
+            .order_by(_decisions.c.id)
+            .limit(limit)
+            .subquery()
+        )
+        counted = select(*first.c, func.count()).group_by(*first.c)
+        found = self.connection.execute(counted)
+        return [LabelCount(row[0], row[1], DecisionType(row[2]), row[3]) for row in found]
 
     def count(self, limit: int | None) -> int:
         """Return how many they are, counting no further than ``limit``."""

@@ -55,6 +55,7 @@ from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.figures import Passage
 from review.items import (
+    EVERY_DECISION,
     DecisionFilter,
     DecisionRecord,
     ItemFilter,
@@ -69,6 +70,7 @@ from review.items import (
     Tool,
     View,
 )
+from review.labels import LabelCount
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 from review.store import (
@@ -701,6 +703,10 @@ class ReadTransaction:
         """Return up to ``limit`` decisions with their items, in order of decision id, those behind ``after``."""
         asked = Deciding(self._connection, workspace, where, reviewers)
         return asked.page(limit=limit, after=after)
+
+    def count_labels(self, workspace: str, *, limit: int) -> Sequence[LabelCount]:
+        """Return how often each decision was made on each tool, as labels say it, of the first ``limit`` decisions."""
+        return Deciding(self._connection, workspace, EVERY_DECISION, None).count_labels(limit)
 
     def count_decided(
         self,

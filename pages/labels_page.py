@@ -18,15 +18,14 @@ from pages.tables import (
     ask_choice,
     ask_days,
     ask_one,
-    count_words,
     rows_words,
     show_empty,
     show_list,
 )
 from review.items import DecisionFilter, ItemFilter
-from review.labels import Label, TrainingFormat, plain_row, training_row
+from review.labels import LabelCount, TrainingFormat, plain_row, training_row
 from review.people import Permission, Person
-from review.store import COUNT_LIMIT
+from review.records import LABELS_COUNTED
 
 TITLE = "Labels"
 ICON = ":material/label:"
@@ -66,22 +65,24 @@ def page(person: Person) -> None:
     """Show how many labels there are, what their rows look like, and where to take them from."""
     st.title(TITLE)
     show_refusal()
-    labels = services().records.label_preview(person, limit=COUNT_LIMIT + 1)
-    if not labels:
+    counted = services().records.label_counts(person)
+    if not counted:
         show_empty("No labels yet", "Every decision that a person makes becomes one. Decide an item on Review.")
         return
-    counted = labels[:COUNT_LIMIT]
-    _show_figures(counted, is_cut=len(labels) > COUNT_LIMIT)
+    total: Counter[DecisionType] = Counter()
+    for each in counted:
+        total[each.decision] += each.labels
+    _show_figures(total)
     _show_downloads(person)
     _show_counts(counts_of(counted))
-    _show_rows(counted)
+    _show_rows(person, [decision for decision in _DECISIONS if total[decision]])
 
 
-def counts_of(labels: Iterable[Label]) -> dict[tuple[str, str], Counter[DecisionType]]:
+def counts_of(counted: Iterable[LabelCount]) -> dict[tuple[str, str], Counter[DecisionType]]:
     """Return how often each decision was made on each tool of each agent, the most decided first."""
     counts: dict[tuple[str, str], Counter[DecisionType]] = {}
-    for label in labels:
-        counts.setdefault((label.agent, label.proposed.name), Counter())[label.decision] += 1
+    for each in counted:
+        counts.setdefault((each.agent, each.tool), Counter())[each.decision] += each.labels
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1].total(), entry[0])))
 
 
@@ -144,12 +145,12 @@ def _offer(name: str, words: str, where: DecisionFilter, *, shows_values: bool) 
     st.link_button(words, address, icon=":material/download:")
 
 
-def _show_figures(labels: Sequence[Label], *, is_cut: bool) -> None:
-    total = Counter(label.decision for label in labels)
+def _show_figures(total: Counter[DecisionType]) -> None:
+    is_cut = total.total() >= LABELS_COUNTED
     figures = [(words.capitalize(), f"{total[decision]:,}") for decision, words in _DECISIONS.items()]
-    draw(facts([("Labels", count_words(len(labels) + is_cut)), *figures]))
+    draw(facts([("Labels", f"{total.total():,}{'+' if is_cut else ''}"), *figures]))
     if is_cut:
-        st.caption(f"Counted are the first {COUNT_LIMIT:,}; the downloads hold all.")
+        st.caption(f"Counted are the first {LABELS_COUNTED:,}; the downloads hold all.")
 
 
 def _show_counts(counts: Counts) -> None:
@@ -205,18 +206,8 @@ def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:
     )
 
 
-def examples_of(labels: Iterable[Label]) -> dict[DecisionType, Label]:
-    """Return the first label of each kind of decision."""
-    examples: dict[DecisionType, Label] = {}
-    for label in labels:
-        examples.setdefault(label.decision, label)
-    return examples
-
-
-def _show_rows(labels: Sequence[Label]) -> None:
+def _show_rows(person: Person, shown: Sequence[DecisionType]) -> None:
     st.subheader("What the rows look like")
-    examples = examples_of(labels)
-    shown = [decision for decision in _DECISIONS if decision in examples]
     chosen = st.segmented_control(
         "Decision",
         shown,
@@ -226,7 +217,12 @@ def _show_rows(labels: Sequence[Label]) -> None:
         label_visibility="collapsed",
         required=True,
     )
-    label = examples[chosen or shown[0]]
+    decision = chosen or shown[0]
+    found = services().records.label_preview(person, DecisionFilter(decision=decision), limit=5)
+    if not found:
+        return  # Its content was erased since it was counted.
+    # Somebody's approval of an edit is found as an approval, and its label says that the call was edited.
+    label = next((label for label in found if label.decision is decision), found[0])
     form, row = training_row(label)
     plain, training = st.columns(2, gap="large")
     with plain:

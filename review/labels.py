@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from agents.canonical import action_digest
@@ -74,6 +74,15 @@ def pseudonym(workspace: str, iss: str, sub: str) -> str:
     """Return what a person is called in the labels of a workspace."""
     told = "\0".join((workspace, iss, sub)).encode()
     return "reviewer-" + hashlib.sha256(told).hexdigest()[:12]
+
+
+class LabelCount(NamedTuple):
+    """How many labels say this of an agent's calls of a tool."""
+
+    agent: str
+    tool: str
+    decision: DecisionType
+    labels: int
 
 
 def label_of(item: ReviewItem, record: DecisionRecord) -> Label:

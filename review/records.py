@@ -12,7 +12,7 @@ from review.errors import UnknownReviewerError
 from review.figures import PASSAGES_LIMIT, Passage
 from review.governance import PolicyBook
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
-from review.labels import Label, label_of, masked_label, pseudonym
+from review.labels import Label, LabelCount, label_of, masked_label, pseudonym
 from review.manifests import RowExport, filter_digest, told_filter
 from review.masking import Veil
 from review.people import Permission, Person
@@ -26,6 +26,7 @@ Decided = tuple[ReviewItem, DecisionRecord, Veil]
 
 # Of whole items with their context: what is held at a time is this many times a quarter of a megabyte at the most.
 EXPORT_BATCH = 200
+LABELS_COUNTED = 10_000
 
 
 class Records:
@@ -78,10 +79,17 @@ class Records:
         person.require(Permission.SEE_FIGURES)
         return self._store.read(lambda tx: tx.passages(person.workspace, since=since, limit=PASSAGES_LIMIT))
 
-    def label_preview(self, person: Person, *, limit: int = 20) -> Sequence[Label]:
+    def label_counts(self, person: Person) -> Sequence[LabelCount]:
+        """Return how many labels there are of each tool and decision, of the first LABELS_COUNTED."""
+        person.require(Permission.SEE_ITEMS)
+        return self._store.read(lambda tx: tx.count_labels(person.workspace, limit=LABELS_COUNTED))
+
+    def label_preview(
+        self, person: Person, where: DecisionFilter = EVERY_DECISION, *, limit: int = 20
+    ) -> Sequence[Label]:
         """Return the first labels, masked, to look at before a download."""
         person.require(Permission.SEE_ITEMS)
-        return [_label(*each, shows_values=False) for each in self._decided(person.workspace, limit=limit)]
+        return [_label(*each, shows_values=False) for each in self._decided(person.workspace, where, limit=limit)]
 
     def audit_events(self, person: Person, where: EventFilter) -> AuditExport:
         """Seal the log and return every event that matches, with its proof; the export is itself an event."""

@@ -32,6 +32,7 @@ from review.items import (
     Tool,
     View,
 )
+from review.labels import LabelCount
 from review.people import Agent, AgentKey, Emergency, Member, Pause, Person, Session, SignInLink
 from review.policy import Policy
 
@@ -150,6 +151,9 @@ class Reading(Protocol):
 
         ``reviewers`` says who is meant by the filter's own word for them, which is not looked at here.
         """
+
+    def count_labels(self, workspace: str, *, limit: int) -> Sequence[LabelCount]:
+        """Return how often each decision was made on each tool, as labels say it, of the first ``limit`` decisions."""
 
     def count_decided(
         self,

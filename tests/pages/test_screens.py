@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.datastructures import QueryParams
 
-from agents.protocol import Action, DecisionType, Edit, Execution, Reject, Route, Status
+from agents.protocol import Action, DecisionType, Edit, Execution, Route, Status
 from pages import (
     agents_page,
     audit_page,
@@ -27,7 +27,7 @@ from pages.tables import Cell
 from review.audit import EventFilter, EventKind
 from review.board import QueueStanding
 from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
-from review.labels import Label, label_of
+from review.labels import LabelCount
 from review.people import Limits, Permission
 from review.policy import (
     Autonomy,
@@ -327,19 +327,15 @@ def test_the_hook_snippet_is_python_that_names_this_console() -> None:
     assert 'Gate("https://desk.example.com", os.environ["SIGNOFF_KEY"])' in snippet
 
 
-def some_labels() -> list[Label]:
-    item = an_item()
-    edited = Edit(edited_action=Action(name="refund_order", args={"amount": "20.00"}))
-    return [
-        label_of(item, a_decision(item)),
-        label_of(item, a_decision(item, decision=edited)),
-        label_of(item, a_decision(item)),
-        label_of(other := an_item(agent="stock"), a_decision(other, decision=Reject(message="No."))),
-    ]
+COUNTED = (
+    LabelCount("stock", "refund_order", DecisionType.REJECT, 1),
+    LabelCount("support", "refund_order", DecisionType.EDIT, 1),
+    LabelCount("support", "refund_order", DecisionType.APPROVE, 2),
+)
 
 
 def test_labels_are_counted_by_tool_and_decision_the_most_decided_first() -> None:
-    counts = labels_page.counts_of(some_labels())
+    counts = labels_page.counts_of(COUNTED)
 
     assert list(counts.items()) == [
         (("support", "refund_order"), Counter({DecisionType.APPROVE: 2, DecisionType.EDIT: 1})),
@@ -348,7 +344,7 @@ def test_labels_are_counted_by_tool_and_decision_the_most_decided_first() -> Non
 
 
 def test_the_bars_are_exactly_what_was_counted() -> None:
-    bars = labels_page.bars_of(labels_page.counts_of(some_labels()))
+    bars = labels_page.bars_of(labels_page.counts_of(COUNTED))
 
     assert bars == [
         {"tool": "support · refund_order", "decision": "approved", "labels": 2, "place": 0},
@@ -368,18 +364,6 @@ def test_a_tool_shows_the_share_of_each_decision() -> None:
         ("1", "33%"),
         ("–", ""),
     ]
-
-
-def test_one_label_of_each_decision_is_shown() -> None:
-    labels = some_labels()
-
-    examples = labels_page.examples_of(labels)
-
-    assert examples == {
-        DecisionType.APPROVE: labels[0],
-        DecisionType.EDIT: labels[1],
-        DecisionType.REJECT: labels[3],
-    }
 
 
 def test_labels_are_downloaded_between_two_moments() -> None:

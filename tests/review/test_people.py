@@ -94,6 +94,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         DECIDING,
     ),
     "records.label_preview": (lambda house, person, _: house.records.label_preview(person), SEEING),
+    "records.label_counts": (lambda house, person, _: house.records.label_counts(person), SEEING),
     "records.labels": (lambda house, person, _: house.records.labels(person), {Role.LEAD, Role.AUDITOR}),
     "records.passages": (
         lambda house, person, _: house.records.passages(person, since=START),

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from base64 import urlsafe_b64decode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,13 +15,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agents.protocol import Approve, ContextEntry, ContextKind, DecisionType, Reject
+from agents.protocol import Approve, ContextEntry, ContextKind, DecisionType, Reject, Respond
 from review.audit import SYSTEM, AuditEvent, EventFilter, EventKind
 from review.checkpoints import Checkpoint, opened, trusted, verifier_key
 from review.errors import InvalidCursorError, NotAllowedError, UnknownReviewerError
 from review.exports import decisions_csv, labels_csv, labels_jsonl
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, ItemFilter, ReviewItem
 from review.labels import Verdict, pseudonym, training_archive
+from review.lifecycle import shown_digest
 from review.manifests import filter_digest
 from review.policy import PolicyDocument, Sensitive
 from review.records import EXPORT_BATCH, Records
@@ -301,6 +303,25 @@ def test_a_decision_becomes_a_label(records: Records, either_house: Console, clo
     ]
     assert ada.name not in repr(labels)
     assert [label.id for label in records.label_preview(mary, limit=1)] == [labels[0].id]
+
+
+def test_labels_are_counted_by_what_they_say(records: Records, either_house: Console) -> None:
+    item, erased, other = an_item(), an_item(erased_at=START), an_item(agent="stock")
+    edited = replace(item, draft=an_action(amount="20.00"))
+    approves_the_edit = a_decision(item, grace, digest_seen=shown_digest(edited))
+    edits, answers = (
+        a_decision(item, decision=an_edit(amount="20.00")),
+        a_decision(item, decision=Respond(message="No.")),
+    )
+    keep(either_house, edited, [a_decision(item), edits, approves_the_edit, answers], [])
+    keep(either_house, other, [a_decision(other, decision=Reject(message="No."))], [])
+    keep(either_house, erased, [a_decision(erased)], [])
+
+    counted = records.label_counts(mary)
+
+    told = Counter((label.agent, label.proposed.name, label.decision) for label in records.labels(mary))
+    assert {(agent, tool, decision): labels for agent, tool, decision, labels in counted} == told
+    assert told[item.agent, "refund_order", DecisionType.EDIT] == 2
 
 
 CARD = "4111 1111 1111 1111"
