@@ -36,7 +36,7 @@ SECRETS = (
     "arrived broken",
     "My cup",
     "photo of the broken cup",
-    "B-2",
+    "B-2002",
     "Which order?",
     "Out of stock",
 )
@@ -301,12 +301,12 @@ CHANGES: dict[str, tuple[Prepare, list[EventKind]]] = {
     "expire": (_overdue, [K.ITEM_EXPIRED]),
     "expire, approved": (_approved_by_silence, [K.ITEM_EXPIRED]),
     "approve": (lambda scene: scene.deciding(Approve()), [K.ITEM_DECIDED]),
-    "edit": (lambda scene: scene.deciding(an_edit(order_id="B-2")), [K.ITEM_DECIDED]),
+    "edit": (lambda scene: scene.deciding(an_edit(order_id="B-2002")), [K.ITEM_DECIDED]),
     "reject": (lambda scene: scene.deciding(Reject(message="Out of stock")), [K.ITEM_DECIDED]),
     "respond": (lambda scene: scene.deciding(Respond(message="Out of stock")), [K.ITEM_DECIDED]),
     "approve as the first of two": (lambda scene: scene.under(FOUR_EYES).deciding(Approve()), [K.APPROVAL_GIVEN]),
     "edit before the others": (
-        lambda scene: scene.under(FOUR_EYES).deciding(an_edit(order_id="B-2")),
+        lambda scene: scene.under(FOUR_EYES).deciding(an_edit(order_id="B-2002")),
         [K.EDIT_PROPOSED],
     ),
     "approve, with a grace": (lambda scene: scene.with_grace().deciding(Approve()), [K.DECISION_MADE]),
