@@ -340,9 +340,9 @@ def test_an_agent_is_not_given_a_name_that_is_none(ada: Visitor) -> None:
 
 def test_a_rule_is_written_tried_and_put_in_force(ada: Visitor, agent: WorkingAgent) -> None:
     mark = uuid7().hex[-8:]
+    ada.go("Policy")  # First, so that nothing is taken on the screen before.
     before = agent.writes(f"Dear customer, about {mark}.")
     agent.holds(1)
-    ada.go("Policy")
     ada.press("Add a rule")
     ada.write("Name", f"no letters {mark}", leaves=False)
     ada.page.get_by_role("combobox", name="Then").click()
