@@ -174,6 +174,7 @@ class Surface {
     this.number = data.number;
     if (data.is_turned) {
       this.acknowledge(data.acknowledged);
+      this.root.dataset.unconfirmed = "1"; // Until another view stands here.
       return this.redraw();
     }
     const isFirst = !this.data;

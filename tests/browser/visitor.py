@@ -105,9 +105,11 @@ class Visitor:
         self.wait()
 
     def wait(self, *, patience_ms: float = PATIENCE_MS) -> None:
-        """Wait until the page is drawn to its end."""
+        """Wait until the page is drawn to its end, and every press in Review is confirmed."""
         idle = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         expect(self.page.locator(idle)).to_be_attached(timeout=patience_ms)
+        unconfirmed = '.focus[data-unconfirmed]:not([data-unconfirmed="0"])'
+        expect(self.page.locator(unconfirmed)).to_have_count(0, timeout=patience_ms)
 
     def look(self) -> None:
         """Look until the page stands still as long as a press needs to count."""
