@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select
 
 from agents.protocol import DecisionType
 from db import documents, lists, rows, searching, tables
@@ -29,13 +30,8 @@ class Deciding:
 
     def page(self, *, limit: int, after: UUID | None) -> Sequence[tuple[ReviewItem, DecisionRecord]]:
         """Return up to ``limit`` of them with their items, in order of decision id, those behind ``after``."""
-        statement = (
-            select(*rows.DECISION_COLUMNS, *rows.ITEM_COLUMNS)
-            .join_from(_decisions, _items, _ON_ITEM)
-            .where(*self._of_decisions(), *self._of_items())
-            .order_by(_decisions.c.id)
-            .limit(limit)
-        )
+        columns = (*rows.DECISION_COLUMNS, *rows.ITEM_COLUMNS)
+        statement = self._matching(*columns).order_by(_decisions.c.id).limit(limit)
         if after is not None:
             statement = statement.where(_decisions.c.id > after)
         found = self.connection.execute(statement)
@@ -51,28 +47,20 @@ class Deciding:
             (and_(made[DecisionType.APPROVE], _decisions.c.digest_seen != _items.c.digest), DecisionType.EDIT.value),
             *((condition, kind.value) for kind, condition in made.items()),
         )
-        first = (
-            select(_items.c.agent, _items.c.tool, said.label("said"))
-            .join_from(_decisions, _items, _ON_ITEM)
-            .where(*self._of_decisions(), *self._of_items())
-            .order_by(_decisions.c.id)
-            .limit(limit)
-            .subquery()
-        )
+        columns = (_items.c.agent, _items.c.tool, said.label("said"))
+        first = self._matching(*columns).order_by(_decisions.c.id).limit(limit).subquery()
         counted = select(*first.c, func.count()).group_by(*first.c)
         found = self.connection.execute(counted)
         return [LabelCount(row[0], row[1], DecisionType(row[2]), row[3]) for row in found]
 
     def count(self, limit: int | None) -> int:
         """Return how many they are, counting no further than ``limit``."""
-        matching = (
-            select(_decisions.c.id)
-            .join_from(_decisions, _items, _ON_ITEM)
-            .where(*self._of_decisions(), *self._of_items())
-        )
-        counted = select(func.count()).select_from(matching.limit(limit).subquery())
+        counted = select(func.count()).select_from(self._matching(_decisions.c.id).limit(limit).subquery())
         found: int = self.connection.execute(counted).scalar_one()
         return found
+
+    def _matching(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).join_from(_decisions, _items, _ON_ITEM).where(*self._of_decisions(), *self._of_items())
 
     def _of_decisions(self) -> Iterator[lists.Condition]:
         where = self.where

@@ -35,7 +35,7 @@ def above(person: Person) -> Above:
 
 
 def show_above(person: Person, said: Above, *, tells_alarm: bool = True) -> None:
-    """Draw what there is to say, and keep an eye on it; the Audit screen tells of an alarm itself."""
+    """Draw what there is to say; the Audit screen tells of an alarm itself."""
     if said.is_alarming and tells_alarm:
         draw(notice("The audit log raises an alarm. The Audit screen says why.", "warn"))
     show_emergencies(person, said.emergencies)

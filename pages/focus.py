@@ -4,7 +4,7 @@ What is held and told meanwhile is the sitting's, `pages.sitting`; what is decid
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from review.errors import SignInAgainError
 from review.items import Purpose, ReviewItem
 from review.lifecycle import shown_digest
 from review.people import Permission, Person
+from review.precedents import Precedent
 
 _KEY = "review.focus"
 
@@ -69,9 +70,7 @@ def look_at(person: Person, whole: WholeItem, *, is_revealed: bool) -> str:
         replace(found, item=replace(alone, item=_without_context(found.item)).masked().item)
         for found in desk.precedents(person, whole.item)
     ]
-    shown = whole if is_revealed else whole.masked()
-    precedents = precedents_card(shown.item, past, utc_now())
-    return json.dumps(look_of(whole, person, is_revealed=is_revealed, precedents=precedents))
+    return json.dumps(look_of(whole, person, is_revealed=is_revealed, past=past))
 
 
 def _without_context(item: ReviewItem) -> ReviewItem:
@@ -84,7 +83,7 @@ def look_of(
     person: Person,
     *,
     is_revealed: bool = False,
-    precedents: Any = (),  # noqa: ANN401 -- elements
+    past: Sequence[Precedent] = (),
 ) -> dict[str, Any]:
     """Return all that the component paints of an item, as trees of elements and facts about it."""
     is_masked = bool(whole.masks) and not is_revealed
@@ -115,7 +114,7 @@ def look_of(
         "cut": tree(args_card(whole, shown, is_whole=not hidden)),
         "whole": tree(args_card(whole, shown)) if hidden else None,
         "left": _trees(*draft_card(item), *repeated_card(shown, now)),
-        "why": _trees(reasons_card(item), *guidelines_card(whole), *precedents),
+        "why": _trees(reasons_card(item), *guidelines_card(whole), *precedents_card(item, past, now)),
         "right": _trees(
             *own_words_card(item),
             *notes_card(shown.notes, now),

@@ -9,7 +9,7 @@ import streamlit as st
 from agents.protocol import DecisionType
 from pages.charts import along, bars, channel, coloured, show_chart
 from pages.downloads import decisions_address
-from pages.rendering import draw, element, facts, show_refusal, visible
+from pages.rendering import DECISION_WORDS, draw, element, facts, show_refusal, visible
 from pages.services import services
 from pages.tables import (
     Cell,
@@ -35,12 +35,6 @@ PERMISSION = Permission.EXPORT_LABELS
 KEY = "labels"
 CHART_ROWS = 20
 
-_DECISIONS = {
-    DecisionType.APPROVE: "approved",
-    DecisionType.EDIT: "edited",
-    DecisionType.REJECT: "rejected",
-    DecisionType.RESPOND: "answered",
-}
 _COLOURS = {
     DecisionType.APPROVE: "#3f9d6b",
     DecisionType.EDIT: "#3d8f9b",
@@ -55,7 +49,7 @@ _FORMATS = {
 _COLUMNS = (
     Column("tool", "Tool"),
     Column("labels", "Labels", "number"),
-    *(Column(decision.value, words.capitalize(), "number") for decision, words in _DECISIONS.items()),
+    *(Column(decision.value, words.capitalize(), "number") for decision, words in DECISION_WORDS.items()),
 )
 
 Counts = Mapping[tuple[str, str], Counter[DecisionType]]
@@ -75,7 +69,7 @@ def page(person: Person) -> None:
     _show_figures(total)
     _show_downloads(person)
     _show_counts(counts_of(counted))
-    _show_rows(person, [decision for decision in _DECISIONS if total[decision]])
+    _show_rows(person, [decision for decision in DECISION_WORDS if total[decision]])
 
 
 def counts_of(counted: Iterable[LabelCount]) -> dict[tuple[str, str], Counter[DecisionType]]:
@@ -121,7 +115,7 @@ def _ask_filter(person: Person) -> DecisionFilter:
     policy = services().policies.in_force(person.workspace).document
     with st.container(horizontal=True, vertical_alignment="bottom"):
         decision = ask_one(
-            "Decision made", {kind: words.capitalize() for kind, words in _DECISIONS.items()}, key=f"{KEY}.decision"
+            "Decision made", {kind: words.capitalize() for kind, words in DECISION_WORDS.items()}, key=f"{KEY}.decision"
         )
         agent = ask_choice("Agent", (tool.agent for tool in policy.tools), key=f"{KEY}.agent")
         tool = ask_choice("Tool", (tool.tool for tool in policy.tools), key=f"{KEY}.tool")
@@ -147,7 +141,7 @@ def _offer(name: str, words: str, where: DecisionFilter, *, shows_values: bool) 
 
 def _show_figures(total: Counter[DecisionType]) -> None:
     is_cut = total.total() >= LABELS_COUNTED
-    figures = [(words.capitalize(), f"{total[decision]:,}") for decision, words in _DECISIONS.items()]
+    figures = [(words.capitalize(), f"{total[decision]:,}") for decision, words in DECISION_WORDS.items()]
     draw(facts([("Labels", f"{total.total():,}{'+' if is_cut else ''}"), *figures]))
     if is_cut:
         st.caption(f"Counted are the first {LABELS_COUNTED:,}; the downloads hold all.")
@@ -167,7 +161,7 @@ def bars_of(counts: Counts) -> list[dict[str, str | int]]:
     return [
         {"tool": f"{agent} · {tool}", "decision": words, "labels": made[decision], "place": place}
         for (agent, tool), made in counts.items()
-        for place, (decision, words) in enumerate(_DECISIONS.items())
+        for place, (decision, words) in enumerate(DECISION_WORDS.items())
         if made[decision]
     ]
 
@@ -180,7 +174,7 @@ def _show_bars(counts: Counts) -> None:
         {
             "x": along("labels", "Q", axis={"tickMinStep": 1, "format": "d"}),
             "y": along("tool", "N", axis={"labelLimit": 260}, sort=[f"{agent} · {tool}" for agent, tool in shown]),
-            "color": coloured("decision", _DECISIONS.values(), _COLOURS.values(), columns=2),
+            "color": coloured("decision", DECISION_WORDS.values(), _COLOURS.values(), columns=2),
             "order": channel("place", "Q"),
             "tooltip": [channel("tool", "N"), channel("decision", "N"), channel("labels", "Q")],
         },
@@ -197,7 +191,7 @@ def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:
         decision.value: Cell(f"{made[decision]:,}", under=f"{made[decision] / total:.0%}")
         if made[decision]
         else Cell("–", tone="quiet")
-        for decision in _DECISIONS
+        for decision in DECISION_WORDS
     }
     return Line(
         id=f"{agent} {tool}",
@@ -212,7 +206,7 @@ def _show_rows(person: Person, shown: Sequence[DecisionType]) -> None:
         "Decision",
         shown,
         default=shown[0],
-        format_func=lambda decision: _DECISIONS[decision].capitalize(),
+        format_func=lambda decision: DECISION_WORDS[decision].capitalize(),
         key=f"{KEY}.example",
         label_visibility="collapsed",
         required=True,

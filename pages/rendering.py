@@ -16,7 +16,7 @@ from typing import Any, Literal
 import streamlit as st
 from pydantic import JsonValue
 
-from agents.protocol import Args
+from agents.protocol import Args, DecisionType
 from review.errors import ReviewError
 from review.legibility import visible as visible  # Text is drawn here, and made visible where it is drawn.
 
@@ -24,6 +24,13 @@ Tone = Literal["quiet", "good", "warn", "bad", "info", "accent"]
 Place = tuple[str | int, ...]
 Tree = str | list[Any]
 
+# What a person did with an item.
+DECISION_WORDS = {
+    DecisionType.APPROVE: "approved",
+    DecisionType.EDIT: "edited",
+    DecisionType.REJECT: "rejected",
+    DecisionType.RESPOND: "answered",
+}
 CUT_AT = 600
 ROWS_AT = 40
 _LEVELS = 4

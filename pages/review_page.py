@@ -53,7 +53,7 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
-from pages.sitting import NOTHING, PAUSING, Sitting, View, calm, sitting_here, waiting_ids, why_gone
+from pages.sitting import NOTHING, PAUSING, Sitting, View, calm, left_ms, sitting_here, waiting_ids, why_gone
 from pages.tables import switch_to
 from pages.typed import forget_here, keep, restore
 from pages.undo import show_undo
@@ -337,12 +337,11 @@ def _show_hold(look: Look) -> None:
     claim = look.item.claim
     if claim is None:
         return
-    left_ms = max(int((claim.until - utc_now()).total_seconds() * 1000), 0)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
         # What was refused, or held longer, may be pressed again.
         show_keys("review.keys", _keys(look), painted=f"{look.key}.{look.mode}.{claim.until}.{times_heard()}")
         hold = component("hold", '<span class="hold" role="timer"></span>')
-        hold(key=f"{look.key}.hold", data={"left_ms": left_ms}, width="content")
+        hold(key=f"{look.key}.hold", data={"left_ms": left_ms(claim.until)}, width="content")
         st.button("Hold longer", key=f"{look.key}.extend", type="tertiary", on_click=_extend, args=(look,))
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from threading import Lock
@@ -15,7 +16,7 @@ import streamlit as st
 from agents.protocol import DecisionType, Status
 from pages.focus import look_at
 from pages.item_view import Version, revealed_here, version_of
-from pages.rendering import Markup, Tone, element, tree, visible
+from pages.rendering import DECISION_WORDS, Markup, Tone, element, tree, visible
 from pages.services import services
 from pages.typed import Typed
 from review.clock import utc_now
@@ -32,12 +33,6 @@ NOTHING = ("Nothing is waiting for you", "The next item appears here by itself."
 
 _KEY = "review.sitting"
 _WAITING = ItemFilter(statuses=(Status.WAITING,))
-_COUNT_NAMES = {
-    DecisionType.APPROVE: "approved",
-    DecisionType.EDIT: "edited",
-    DecisionType.REJECT: "rejected",
-    DecisionType.RESPOND: "answered",
-}
 DECIDED_WORDS = {
     DecisionType.APPROVE: "Approved",
     DecisionType.EDIT: "Edited and approved",
@@ -99,9 +94,8 @@ class Sitting:
         self._skipped: frozenset[UUID] = frozenset()  # What was passed over, until nothing else waits.
         self._is_ahead = False  # Whether an item is held ahead for this tab.
         self.acknowledged: dict[str, Acknowledgement] = {}  # What became of each entry of the outbox as it came last.
-        self._looks: dict[str, str] = {}  # The looks at the items that are held, as they were made.
+        self._looks: dict[str, str] = {}  # What was held when the tab was told last, as it looked.
         self._sent: dict[str, float] = {}  # Since when each look is with the browser.
-        self._stamps: frozenset[str] = frozenset()  # What was held when the tab was told last.
         self._known: frozenset[UUID] | None = None  # What waited then, where any more of it would be news.
         self._number = 0
 
@@ -160,7 +154,7 @@ class Sitting:
         """Tell whether what is held has changed since the tab was told last, or something waits that could be held."""
         if self.is_away or self.turned:
             return not self.is_away
-        if self._stamped(services().desk.held(person)).keys() != self._stamps:
+        if self._stamped(services().desk.held(person)).keys() != self._looks.keys():
             return True
         # What waited already was not for this person; only something new is worth a claim.
         return self._known is not None and not waiting_ids(person) <= self._known
@@ -181,7 +175,6 @@ class Sitting:
         self._looks = {stamp: self._looks.get(stamp) or self._look(person, item) for stamp, item in stamped.items()}
         now = time.monotonic()
         self._sent = {key: self._sent.get(key, now) for key in map(look_key, items)}
-        self._stamps = frozenset(stamped)
         calmed = None if items else calm(person, *(PAUSING if self.is_pausing else NOTHING))
         return {
             **told,
@@ -195,7 +188,7 @@ class Sitting:
                 {
                     "key": look_key(item),
                     "stamp": stamp,
-                    "left_ms": _left_ms(item),
+                    "left_ms": left_ms(item.claim.until) if item.claim else 0,
                     "look": None if stamp in knows else self._looks[stamp],
                 }
                 for stamp, item in stamped.items()
@@ -296,7 +289,7 @@ def calm(person: Person, title: str, text: str) -> Markup:
     today = _decided_today(person)
     counts = (
         element("div", element("dd", f"{today[decision]:,}"), element("dt", name))
-        for decision, name in _COUNT_NAMES.items()
+        for decision, name in DECISION_WORDS.items()
     )
     return element(
         "div",
@@ -325,8 +318,9 @@ def _renewed(person: Person, item: ReviewItem) -> ReviewItem:
         return item  # It lapsed at this moment; the next look says so.
 
 
-def _left_ms(item: ReviewItem) -> int:
-    return max(int((item.claim.until - utc_now()).total_seconds() * 1000), 0) if item.claim else 0
+def left_ms(until: datetime) -> int:
+    """Return how many milliseconds are left; none once it is over."""
+    return max(int((until - utc_now()).total_seconds() * 1000), 0)
 
 
 def _undo(person: Person) -> Mapping[str, Any] | None:
@@ -340,7 +334,7 @@ def _undo(person: Person) -> Mapping[str, Any] | None:
         "epoch": item.epoch,
         "did": DECIDED_WORDS[DecisionType(item.pending.decision.type)],
         "tool": visible(item.request.action.name),
-        "left_ms": max(int((item.pending.settles_at - utc_now()).total_seconds() * 1000), 0),
+        "left_ms": left_ms(item.pending.settles_at),
     }
 
 
