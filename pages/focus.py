@@ -114,7 +114,7 @@ def look_of(
         "cut": tree(args_card(whole, shown, is_whole=not hidden)),
         "whole": tree(args_card(whole, shown)) if hidden else None,
         "left": _trees(*draft_card(item), *repeated_card(shown, now)),
-        "why": _trees(reasons_card(item), *guidelines_card(whole), *precedents_card(item, past, now)),
+        "why": _trees(reasons_card(item), *guidelines_card(whole.queue), *precedents_card(item, past, now)),
         "right": _trees(
             *own_words_card(item),
             *notes_card(shown.notes, now),

@@ -45,6 +45,7 @@ from review.grounding import Origin, Source, provenance, source_of
 from review.images import UNINSPECTABLE
 from review.items import NoteRecord, Purpose, ReviewItem
 from review.people import Permission, Person
+from review.policy import Queue
 from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
@@ -341,13 +342,13 @@ def repeated_card(whole: WholeItem, now: datetime) -> Iterator[Markup]:
     )
 
 
-def guidelines_card(whole: WholeItem) -> Iterator[Markup]:
-    """Yield what is asked of whoever decides in the item's queue."""
-    if whole.queue.guidelines:
+def guidelines_card(queue: Queue) -> Iterator[Markup]:
+    """Yield what is asked of whoever decides in the queue."""
+    if queue.guidelines:
         yield element(
             "section",
-            element("h2", "How to decide here", chip(whole.item.queue), class_="so-label"),
-            element("p", whole.queue.guidelines, class_="so-plain"),
+            element("h2", "How to decide here", chip(queue.name), class_="so-label"),
+            element("p", queue.guidelines, class_="so-plain"),
             class_="so-card",
         )
 

@@ -298,7 +298,7 @@ def _show(look: Look) -> None:
             show_masks(look.whole, look.person)
         draw(*draft_card(item), *repeated_card(shown, now))
         _show_earlier(look)
-        draw(reasons_card(item), *guidelines_card(look.whole))
+        draw(reasons_card(item), *guidelines_card(look.whole.queue))
     with right:
         draw(*own_words_card(item))
         if look.whole.is_asking:
