@@ -14,6 +14,7 @@ _TYPES = {"T": "temporal", "Q": "quantitative", "N": "nominal"}
 _LINE = "#8c8577"
 # A name of two parts, such as an agent's and its tool's, in two lines: so bars beside it have room on a phone, too.
 TWO_LINES: Spec = {"labelExpr": "split(datum.label, ' · ')", "labelLimit": 180}
+TWO_LINES_HIGH = 36
 
 
 def channel(name: str, kind: str, **more: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a channel

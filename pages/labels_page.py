@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import streamlit as st
 
 from agents.protocol import DecisionType
-from pages.charts import TWO_LINES, along, bars, channel, coloured, show_chart
+from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, show_chart
 from pages.downloads import decisions_address
 from pages.rendering import DECISION_WORDS, draw, element, facts, show_refusal, visible
 from pages.services import services
@@ -34,7 +34,6 @@ PERMISSION = Permission.EXPORT_LABELS
 
 KEY = "labels"
 CHART_ROWS = 20
-ROW = 36
 
 _FORMATS = {
     TrainingFormat.PREFERENCE: "preference pair: the edit is chosen, the proposal rejected",
@@ -176,7 +175,7 @@ def _show_bars(counts: Counts) -> None:
         size=14,
     )
     words = "Labels by tool and decision; the same is in the table beside it."
-    show_chart(chart, height={"step": ROW}, words=words, key=f"{KEY}.chart")
+    show_chart(chart, height={"step": TWO_LINES_HIGH}, words=words, key=f"{KEY}.chart")
 
 
 def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:

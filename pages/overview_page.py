@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import streamlit as st
 
 from agents.protocol import DecisionType, Route, Status
-from pages.charts import along, bars, channel, coloured, show_chart, ticks
+from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, show_chart, ticks
 from pages.rendering import draw, element, facts, span, visible
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, here_zone, show_empty, show_list
@@ -33,6 +33,7 @@ PERMISSION = Permission.SEE_FIGURES
 KEY = "overview"
 HEIGHT = 240
 ROW = 30
+DAYS_WIDE = 300  # On a phone the days have about as many pixels, and each bar its share of them.
 
 _WINDOWS = {7: "7 days", 14: "14 days", 30: "30 days", 90: "90 days"}
 _ROUTES = {Route.EXECUTE: "Ran alone", Route.REVIEW: "Sent to people", Route.DENY: "Denied"}
@@ -97,6 +98,7 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
     if not counts:
         _nothing()
         return
+    dates = [each.day for each in counts]
     rows = [{"Day": f"{day}T00:00:00", "Kind": words[kind], "Items": number} for day, kind, number in counts]
     chart = bars(
         rows,
@@ -106,7 +108,7 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
             "color": coloured("Kind", words.values()),
             "tooltip": [channel("Day", "T"), channel("Kind", "N"), channel("Items", "Q")],
         },
-        size=14,
+        size=min(14, DAYS_WIDE / ((max(dates) - min(dates)).days + 1)),
     )
     told = f"{title}, items a day; the same is in the table below."
     show_chart(chart, height=HEIGHT, words=told, key=f"{KEY}.chart.{what}")
@@ -223,7 +225,7 @@ def _show_shares(found: Sequence[Share]) -> None:
         rows,
         {
             "x": along("Share", "Q", stack="zero", axis={"format": "%", "tickCount": 5}),
-            "y": along("Tool", "N", sort=tools, axis={"labelLimit": 320}),
+            "y": along("Tool", "N", sort=tools, axis=TWO_LINES),
             "color": coloured("Decision", _DECISIONS.values()),
             "order": channel("color_Decision_sort_index", "Q"),
             "tooltip": tooltip,
@@ -231,7 +233,7 @@ def _show_shares(found: Sequence[Share]) -> None:
         size=14,
     )
     told = f"{title}, in shares; the same is in the table below."
-    show_chart(chart, height={"step": ROW}, words=told, key=f"{KEY}.chart.shares")
+    show_chart(chart, height={"step": TWO_LINES_HIGH}, words=told, key=f"{KEY}.chart.shares")
     lines = [
         Line(
             str(n),

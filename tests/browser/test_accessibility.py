@@ -49,6 +49,7 @@ def grave_faults(page: Page) -> list[str]:
 def test_no_screen_keeps_anybody_out(
     ada: Visitor, stranger: Visitor, agent: WorkingAgent, house: House, scheme: Literal["light", "dark"]
 ) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     house.decide(agent.proposes(a_request()), Approve())
     agent.proposes(a_request())
     faults = {}
