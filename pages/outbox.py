@@ -77,7 +77,7 @@ class Entry(BaseModel):
     decision: Approve | Reject | Respond | None = Field(default=None, discriminator="type")
     codes: tuple[ReasonCode, ...] = ()
     text: str = Field(default="", max_length=LONGEST_TEXT)
-    dwell_ms: int = Field(default=0, ge=0)
+    dwell_ms: int = Field(default=0, ge=0, lt=2**53)  # What a browser counts exactly.
     session: str = Field(default="", max_length=64)
     is_opened: bool = False
     tries: int = Field(default=1, ge=0)

@@ -84,6 +84,7 @@ def test_what_the_outbox_holds_no_more_is_forgotten(answers: Answers, sitting: S
         {"decision": {"type": "edit", "edited_action": {"name": "x", "args": {}}}},
         {"codes": ["because"]},
         {"dwell_ms": -1},
+        {"dwell_ms": 2**53},
         {"as_person": "grace"},
         {"text": "x" * 20_001},
     ],
