@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agents.protocol import Approve, DecisionType, Reject, Respond
-from pages.item_view import hidden_characters, version_of
+from pages.item_view import hidden_characters, is_revealed, readable, reveal
 from pages.requests import body_of, secret_of
 from pages.services import services
 from pages.sitting import Acknowledgement, Sitting, Turned, View, done, refusal, sittings
@@ -146,7 +146,7 @@ def _decided(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
 
 def _hides(sitting: Sitting, person: Person, item_id: UUID) -> bool:
     whole = services().desk.whole(person, item_id)
-    return hidden_characters(whole if sitting.shows_all_of(whole) else whole.masked()) > 0
+    return hidden_characters(readable(whole, sitting.revealed)) > 0
 
 
 def _undone(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
@@ -180,16 +180,14 @@ def _passed_over(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgem
 
 def _revealed(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
     if entry.item is not None:
-        item = services().desk.whole(person, entry.item).item
-        services().desk.reveal(person, item.id)
-        sitting.revealed.add(version_of(item))
+        reveal(services().desk.whole(person, entry.item).item, person, sitting.revealed)
     return done("")
 
 
 def _turned_to_edit(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
     if entry.item is None:
         return refusal("There is nothing to edit.")
-    if not sitting.shows_all_of(services().desk.whole(person, entry.item)):
+    if not is_revealed(services().desk.whole(person, entry.item), sitting.revealed):
         return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
     sitting.current = entry.item
     sitting.turned = Turned(View.EDIT, entry.item, entry.version)

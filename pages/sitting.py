@@ -20,7 +20,6 @@ from pages.rendering import DECISION_WORDS, Markup, Tone, element, tree, visible
 from pages.services import services
 from pages.typed import Typed
 from review.clock import utc_now
-from review.desk import WholeItem
 from review.errors import ItemNotFoundError, ReviewError
 from review.items import CLAIM_DURATION, ItemFilter, Order, ReviewItem
 from review.people import Person
@@ -109,10 +108,6 @@ class Sitting:
         """Return for how long the browser has had the look; None where it did not get it from this sitting."""
         since = self._sent.get(f"{item_id}.{version}.{epoch}")
         return None if since is None else int((time.monotonic() - since) * 1000)
-
-    def shows_all_of(self, whole: WholeItem) -> bool:
-        """Tell whether nothing of the item is masked here: it was revealed, or there is nothing."""
-        return not whole.masks or version_of(whole.item) in self.revealed
 
     def pause(self, person: Person) -> None:
         """Give back what is held, until the person goes on."""
@@ -242,7 +237,7 @@ class Sitting:
 
     def _look(self, person: Person, item: ReviewItem) -> str:
         whole = services().desk.whole(person, item.id)
-        return look_at(person, whole, is_revealed=version_of(item) in self.revealed)
+        return look_at(person, whole, self.revealed)
 
 
 # By their ids. They live as long as the sessions of Streamlit that hold them.
