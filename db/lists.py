@@ -16,10 +16,10 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, an
 from agents.protocol import Execution, Status
 from db import cursors, searching
 from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
-from db.tables import ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
+from db.tables import AFTERWARDS, ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
 from db.types import instant, microseconds
 from review.errors import InvalidCursorError
-from review.items import Aside, ItemFilter, ItemSummary, Order, Page, ReviewItem
+from review.items import Aside, ItemFilter, ItemSummary, Order, Page, Purpose, ReviewItem
 from review.store import COUNT_LIMIT
 
 Listed = TypeVar("Listed", ItemSummary, ReviewItem)
@@ -75,8 +75,10 @@ def counted(connection: Connection, workspace: str, where: ItemFilter, *, limit:
     if where.words is not None:
         return min(len(listing.found((items.c.id,))), limit)
     total = 0
+    # Word for word, for what waits: a desk may have little that stands in line among much that was observed.
+    in_line = [text("purpose = 'gate'")] if where.purpose is Purpose.GATE else []
     for statement in listing.statements((items.c.id,)):
-        matching = statement.limit(limit - total).subquery()
+        matching = statement.where(*in_line).limit(limit - total).subquery()
         total += connection.execute(select(func.count()).select_from(matching)).scalar_one()
     return total
 
@@ -168,7 +170,8 @@ class _Listing:
             asked = asked.where(items.c.settled_at.is_not(None))
         if self._is_of_undecided():
             wanted = self.where.statuses or tuple(_WORDED)
-            return [asked.where(words) for status, words in _WORDED.items() if status in wanted]
+            worded = _WORDED | ({Status.WAITING: text(AFTERWARDS)} if self._is_of_afterwards() else {})
+            return [asked.where(words) for status, words in worded.items() if status in wanted]
         if self.where.statuses:
             asked = asked.where(items.c.status.in_([status.value for status in self.where.statuses]))
         return [asked]
@@ -179,6 +182,9 @@ class _Listing:
         if self.order is Order.SETTLED or self.where.agent is not None:
             return False  # These have an index of their own.
         return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
+
+    def _is_of_afterwards(self) -> bool:
+        return self.where.purpose not in (None, Purpose.GATE)
 
     def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
         place = tuple_(*sorting.columns)

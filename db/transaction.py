@@ -149,12 +149,13 @@ _OVERDUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+# Whatever its workspace: SQLite, which has no statistics here, would else go through all that waits in it.
 _DUE_BY = (
     select(_items.c.queue)
     .where(
         text(UNBREACHED),
         _items.c.status == Status.WAITING.value,
-        _items.c.workspace == bindparam("workspace"),
+        _items.c.workspace.concat("") == bindparam("workspace"),
         _items.c.due_at > bindparam("now"),
         _items.c.due_at <= bindparam("before"),
     )
