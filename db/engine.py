@@ -20,6 +20,8 @@ BUSY_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT_S = 5
+# What is bound to a statement is what agents sent, and its errors reach the log.
+_HIDE_PARAMETERS = True
 
 _PASSING = (
     psycopg.errors.SerializationFailure,
@@ -151,6 +153,7 @@ def _sqlite(url: URL) -> Engines:
 def _sqlite_engine(url: URL, mode: str, *, begin: str, size: int, pragmas: tuple[str, ...]) -> Engine:
     engine = create_engine(
         url,
+        hide_parameters=_HIDE_PARAMETERS,
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0,
@@ -208,6 +211,7 @@ def _postgres_engine(url: URL, *, size: int, isolation: str, settings: tuple[str
     options = " ".join([*([asked] if isinstance(asked, str) else asked), *(f"-c {setting}" for setting in chosen)])
     return create_engine(
         url.update_query_dict({"options": options.strip()}),
+        hide_parameters=_HIDE_PARAMETERS,
         pool_size=size,
         max_overflow=0,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S},

@@ -279,7 +279,7 @@ def _answer(secret: str | None, sitting_id: str, body: bytes) -> Response:
             return PlainTextResponse("You are signed out; nothing was done.", status_code=401)
         person.require(Permission.DECIDE)
         sitting = sittings.get(sitting_id)
-        if sitting is None or sitting.person.id != person.id:
+        if sitting is None or (sitting.person.workspace, sitting.person.id) != (person.workspace, person.id):
             return PlainTextResponse("Nobody sits there any more; nothing was done.", status_code=410)
         with sitting.turn_taking:
             if sent.outbox:

@@ -161,10 +161,11 @@ def args_view(
     """
     rows: list[Markup] = []
     hidden = 0
+    left: list[str] = []
     ordered = {**{name: args[name] for name in names if name in args}, **args}
     for number, (name, value) in enumerate(ordered.items()):
         if not is_whole and number >= ROWS_AT:
-            hidden += _length(value) + len(name)
+            left.append(name + _as_one(value))
             continue
         shown, left_out = argument_view(value, is_whole=is_whole, marks=marks or {}, at=(name,))
         hidden += left_out
@@ -175,9 +176,10 @@ def args_view(
                 element("td", shown),
             )
         )
-    if not is_whole and len(ordered) > ROWS_AT:
-        left = element("span", f"… {len(ordered) - ROWS_AT:,} more arguments are hidden", class_="so-hidden")
-        rows.append(element("tr", element("th", "", scope="row"), element("td", left)))
+    if left:
+        hidden += sum(map(len, left))
+        note = element("span", _hidden(len(left), "arguments", "".join(left)), class_="so-hidden")
+        rows.append(element("tr", element("th", "", scope="row"), element("td", note)))
     if not rows:
         return ArgsView(element("p", "It takes no arguments.", class_="so-quiet"), 0)
     return ArgsView(element("table", element("tbody", *rows), class_="so-table so-args"), hidden)
@@ -188,20 +190,24 @@ def show_args(args: Mapping[str, JsonValue]) -> None:
     draw(args_view(args).markup)
 
 
-def _length(value: JsonValue) -> int:
-    return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
+def _as_one(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _hidden(count: int, what: str, text: str) -> str:
+    # What looks like a few characters may be many bytes.
+    return f"… {count:,} more {what} ({len(text.encode('utf-8', 'surrogatepass')):,} bytes) are hidden"
 
 
 def argument_view(value: JsonValue, *, is_whole: bool, marks: Mapping[Place, Markup], at: Place) -> tuple[Markup, int]:
     """Return the value at a place in the arguments as an element, and how many characters of it are left out."""
-    length = _length(value)
-    if is_whole or length <= CUT_AT:
+    if is_whole or len(_as_one(value)) <= CUT_AT:
         return value_view(value, marks=marks, at=at), 0
     text = value if isinstance(value, str) else _laid_out(value)
-    left_out = len(text) - CUT_AT
-    note = element("span", f" … {left_out:,} more characters are hidden", class_="so-hidden")
+    left = text[CUT_AT:]
+    note = element("span", f" {_hidden(len(left), 'characters', left)}", class_="so-hidden")
     cut = element("span", element("span", text[:CUT_AT], class_="so-value"), note)
-    return marked(cut, marks, at), left_out
+    return marked(cut, marks, at), len(left)
 
 
 def marked(shown: Markup, marks: Mapping[Place, Markup], at: Place) -> Markup:

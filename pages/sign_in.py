@@ -106,7 +106,7 @@ class Flow:
         """Return what a cookie holds; None where it is none of ours."""
         try:
             flow = cls(**json.loads(base64.urlsafe_b64decode(text.encode())))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
         kinds = (flow.provider, flow.state, flow.nonce, flow.verifier, flow.to)
         return flow if all(isinstance(kind, str) for kind in kinds) and isinstance(flow.began_at, int) else None
@@ -239,6 +239,8 @@ class ProviderClient:
         metadata = await self.metadata()
         offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
         algorithms = sorted(_ALGORITHMS.intersection(str(name) for name in offered))
+        if not algorithms:  # To the library, none would be its own choice of them.
+            raise SignInError(Trouble.STRANGE, detail="it signs by no algorithm that is taken here")
         for is_anew in (False, True):  # A key that is not known yet may have been published since.
             keys = await self._key_set(metadata["jwks_uri"], is_anew=is_anew)
             try:

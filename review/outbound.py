@@ -193,9 +193,12 @@ class Outbound:
         is_private_host = host in self._private_hosts
         if address.is_loopback:
             return is_private_host
-        if address.is_multicast or address.is_link_local or address.is_unspecified:
+        if address.is_multicast or address.is_link_local or address.is_unspecified or address.is_reserved:
             return False
-        return address.is_global or ((self._allows_private or is_private_host) and not address.is_reserved)
+        # What sites kept to themselves before there was fd00::/8 is public to Python.
+        if isinstance(address, IPv6Address) and address.is_site_local:
+            return False
+        return address.is_global or self._allows_private or is_private_host
 
 
 class _Guarded(httpx2.AsyncBaseTransport):

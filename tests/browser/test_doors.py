@@ -89,7 +89,7 @@ def filled(headers: Mapping[str, str], house: House) -> dict[str, str]:
     return {name: value.format(**own) for name, value in headers.items()}
 
 
-@pytest.mark.parametrize("path", ["/sign-out", "/sign-in/no-such-link", "/_stcore/upload_file/a/b"])
+@pytest.mark.parametrize("path", ["/sign-out", "/sign-in/no-such-link", "/_stcore/upload_file/a/b", "/sittings/nobody"])
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE)
 def test_another_sites_form_is_refused(house: House, headers: dict[str, str], path: str) -> None:
     status, _, body = answer(house, "POST", path, filled(headers, house))

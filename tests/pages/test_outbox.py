@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +20,7 @@ from pages.requests import cookie_name
 from pages.sitting import Acknowledgement, Sitting, done, refusal, sittings
 from review.items import ItemFilter, ReviewItem
 from review.people import Person, Role
-from tests.builders import ada, an_item, grace, keeping
+from tests.builders import ada, an_item, grace, keeping, root
 from tests.console import Console, serving
 
 UNDO_FOR = timedelta(seconds=60)
@@ -329,11 +330,17 @@ def test_what_arrives_after_the_screen_was_left_is_done_and_holds_nothing_more(h
 
 def test_a_sitting_is_its_persons_alone(house: Console, tab: Tab) -> None:
     look = look_in(tab.shows())
-    other = house.sessions.sign_in(house.sessions.create_link(grace))
+    other, elsewhere = (
+        house.sessions.sign_in(house.sessions.create_link(person))
+        for person in (grace, replace(ada, workspace="elsewhere"))
+    )
 
-    answers = [tab.sends(entry(**look), cookie=other), tab.sends(entry(**look), to="nobody"), tab.sends(cookie=other)]
+    answers = [
+        tab.sends(entry(**look), to="nobody"),
+        *(tab.sends(*sent, cookie=cookie) for cookie in (other, elsewhere) for sent in ((entry(**look),), ())),
+    ]
 
-    assert {answer.status_code for answer in answers} == {HTTPStatus.GONE}
+    assert [answer.status_code for answer in answers] == [HTTPStatus.GONE] * 5
     assert all(item.pending is None for item in all_items(house))
 
 
@@ -346,6 +353,38 @@ def test_who_is_signed_out_or_may_not_decide_is_refused(house: Console, tab: Tab
 
     assert (signed_out.status_code, unfit.status_code) == (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     assert all(item.pending is None for item in all_items(house))
+
+
+def test_a_lost_role_and_an_ended_session_are_felt_by_the_very_next_thing_that_is_sent(
+    house: Console, tab: Tab
+) -> None:
+    look = look_in(tab.shows())
+
+    house.roster.change_roles(root, ada.iss, ada.sub, roles={Role.AUDITOR})
+    without_the_role = [tab.sends(entry(**look)), tab.asks()]
+    house.roster.change_roles(root, ada.iss, ada.sub, roles={Role.REVIEWER})
+    house.roster.end_sessions(root, ada.iss, ada.sub)
+    signed_out = [tab.sends(entry(**look)), tab.asks()]
+
+    assert [answer.status_code for answer in without_the_role] == [HTTPStatus.FORBIDDEN] * 2
+    assert [answer.status_code for answer in signed_out] == [HTTPStatus.UNAUTHORIZED] * 2
+    assert all(item.pending is None for item in all_items(house))
+
+
+def test_what_was_recorded_on_its_way_and_is_sent_again_later_decides_nothing_more(house: Console, tab: Tab) -> None:
+    decided = entry(**look_in(tab.shows()))
+    tab.sends(decided)
+    tab.sends(entry(act="extend"))  # With it the browser has dropped the first, whose answer is forgotten here.
+    before = all_items(house)
+
+    tab.sends(decided)
+    after = all_items(house)
+    tab.sends(entry(act="undo", **{name: decided[name] for name in ("item", "version", "epoch")}))
+    taken_back = tab.sends(decided).json()["acknowledged"][decided["id"]]
+
+    assert after == before
+    assert not taken_back["ok"]
+    assert kept(house, decided["item"]).pending is None
 
 
 def test_who_has_other_roles_by_now_is_to_have_the_page_drawn_anew(tab: Tab) -> None:

@@ -152,11 +152,11 @@ def test_a_short_argument_is_shown_whole() -> None:
 
 
 def test_a_cut_tells_how_much_it_hides() -> None:
-    view = args_view({"text": "a" * (CUT_AT + 1234), "amount": "1.00"}, is_whole=False)
+    view = args_view({"text": "a" * CUT_AT + "é" * 1234, "amount": "1.00"}, is_whole=False)
 
     assert view.hidden == 1234
-    assert "1,234 more characters are hidden" in view.markup
-    assert "a" * (CUT_AT + 1) not in view.markup
+    assert "1,234 more characters (2,468 bytes) are hidden" in view.markup
+    assert "é" not in view.markup
 
 
 def test_an_opened_view_hides_nothing() -> None:
@@ -170,7 +170,7 @@ def test_arguments_beyond_the_first_rows_count_as_hidden() -> None:
     view = args_view({f"n{number:03}": "value" for number in range(ROWS_AT + 2)}, is_whole=False)
 
     assert view.hidden == 2 * len("n000value")
-    assert "2 more arguments are hidden" in view.markup
+    assert "2 more arguments (18 bytes) are hidden" in view.markup
 
 
 def test_marks_stand_at_the_very_value() -> None:

@@ -189,7 +189,7 @@ def test_a_cut_is_counted_over_all_arguments() -> None:
     item = whole(an_item(request=a_request(action=an_action(**args))))
 
     assert hidden_characters(item) == 15
-    assert "10 more characters are hidden" in args_card(item, item, is_whole=False)
+    assert "10 more characters (10 bytes) are hidden" in args_card(item, item, is_whole=False)
 
 
 def test_the_agents_words_stand_apart_and_unverified() -> None:

@@ -1,5 +1,6 @@
 """Signing in with a provider: whom it lets in, and everything that it must not be able to make us believe."""
 
+import base64
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -163,6 +164,9 @@ FAULTS: dict[str, Callable[[Provider], None]] = {
     "of nobody": lambda own: own.claims.update(sub=None),
     "expired": lambda own: own.claims.update(exp=int(time.time()) - 3600),
     "without an end": lambda own: own.claims.update(exp=None),
+    "of a provider that signs by what is shared alone": lambda own: own.metadata.update(
+        id_token_signing_alg_values_supported=["HS256", "none"]
+    ),
     "of another access token": lambda own: own.claims.update(at_hash="another"),
 }
 
@@ -529,7 +533,9 @@ def test_a_sign_in_leads_nowhere_but_into_this_console(to: str, expected: str) -
     assert local_path(to) == expected
 
 
-@pytest.mark.parametrize("text", ["", "!", "bm90IGpzb24=", "e30=", "eyJwcm92aWRlciI6IDF9"])
+@pytest.mark.parametrize(
+    "text", ["", "!", "bm90IGpzb24=", "e30=", "eyJwcm92aWRlciI6IDF9", base64.b64encode(b"[" * 9_999).decode()]
+)
 def test_a_cookie_that_is_none_of_ours_begins_nothing(text: str) -> None:
     assert Flow.read(text) is None
 

@@ -70,6 +70,8 @@ def test_this_machine_is_reached_only_where_it_may_be_and_is_named(host: Host, m
 ALWAYS_REFUSED = (
     *("0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "127.0.0.2", "::", "::1", "fe80::1", "ff02::1"),  # noqa: S104 -- refused is what they are to be
     *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"),
+    # Ways of writing an IPv4 address that a network may translate, and sites' own: none of them is private to Python.
+    *("64:ff9b:1::a00:7", "64:ff9b:1::a9fe:a9fe", "::ffff:0:a00:7", "::7f00:1", "fec0::1", "4000::1"),
 )
 OF_THIS_MACHINE = ("127.0.0.2", "::1", "::ffff:127.0.0.1", "2002:7f00:1::")
 PRIVATE = (
