@@ -11,8 +11,13 @@ function isText(target) {
   return target.closest(TEXTS) !== null;
 }
 
+// A calendar that is open holds back what was typed into its field: the page has it once the calendar is closed.
+const COVERS =
+  '[role="dialog"], [role="listbox"], [data-testid="stPopoverBody"], [data-testid="stDateInputCalendar"], ' +
+  '[data-testid="stDateTimeInputCalendar"]';
+
 function isCovered() {
-  const covers = document.querySelectorAll('[role="dialog"], [data-testid="stPopoverBody"], [role="listbox"]');
+  const covers = document.querySelectorAll(COVERS);
   return [...covers].some((each) => each.checkVisibility());
 }
 
