@@ -21,6 +21,7 @@ from review.store import DuplicateKeyError
 
 CHANNEL = "signoff_item"
 
+Rows = dict[Table, list[Values]]
 _Shape = tuple[tuple[Table, tuple[str, ...]], ...]
 _Row = tuple[Any, ...]
 
@@ -50,6 +51,38 @@ def append(connection: Connection, rows: Mapping[Table, Sequence[Values]], notic
     wanted = len(due.get(tables.items, ()))
     if filed != wanted:
         raise DuplicateKeyError(wanted)
+
+
+class Unwritten:
+    """New items and decisions that a transaction has yet to write: whatever it asks next, they are written before."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows = _none()
+
+    def keep(self, rows: Rows) -> None:
+        """Take over the rows of a piece of work that succeeded."""
+        for table, some in rows.items():
+            self._rows[table] += some
+
+    def has(self, rows: Rows) -> bool:
+        """Tell whether anything is to be written yet, these rows included."""
+        return bool(rows) or any(self._rows.values())
+
+    def write(self, rows: Rows) -> None:
+        """Write what was kept, and these rows. Raises DuplicateKeyError where another process took a key meanwhile."""
+        self.keep(rows)
+        append(self._connection, self.taken_over())
+
+    def taken_over(self) -> Rows:
+        """Return the rows that were kept, for whoever writes them now."""
+        due, self._rows = self._rows, _none()
+        return due
+
+
+def _none() -> Rows:
+    # An item comes before the decisions on it.
+    return {tables.items: [], tables.decisions: []}
 
 
 def _at_a_time(connection: Connection, table: Table, rows: Sequence[Values]) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from db import tables
-from db.appending import append
+from db.appending import Unwritten, append
 from db.engine import Engines
 from db.filings import Asked, Filings
 from db.rows import Values
@@ -90,6 +90,7 @@ class Batch:
         self._openings: list[Values] = []
         self._closed_up: list[Values] = []
         self._filings = Filings(connection)
+        self._unwritten = Unwritten(connection)
 
     def expect(self, asked: Sequence[Asked]) -> None:
         """Look up together what pieces of work are going to ask for one by one."""
@@ -98,11 +99,11 @@ class Batch:
 
     def transaction(self) -> WriteTransaction:
         """Return what the next piece of work is told to work with."""
-        return WriteTransaction(self._connection, self._now, self._filings)
+        return WriteTransaction(self._connection, self._now, self._filings, self._unwritten)
 
     def keep(self, done: WriteTransaction) -> None:
-        """Take over the new items, events and wake-ups of a work that succeeded."""
-        self._filings.keep(done.added)
+        """Take over the new rows and wake-ups of a work that succeeded."""
+        self._unwritten.keep(done.added)
         self._recorded += done.recorded
         self._openings += done.openings
         self._closed_up += done.closed_up
@@ -112,7 +113,7 @@ class Batch:
         """Write what was collected. Raises DuplicateKeyError where another process filed an item meanwhile."""
         notices = [f"{self._origin} {item_id}" for item_id in dict.fromkeys(self.woken)]
         rows = {
-            tables.items: self._filings.taken_over(),
+            **self._unwritten.taken_over(),
             tables.audit_events: self._recorded,
             tables.openings: self._openings,
         }

@@ -1,4 +1,4 @@
-"""New items of submissions that share a transaction: what is known is looked up together, rows are written together."""
+"""What is known of the submissions that share a transaction, looked up together."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,6 @@ from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
-from db.appending import append
-from db.rows import Values
 from db.tables import REJECTED
 from review.store import FilingKey
 
@@ -69,14 +67,13 @@ class Asked(NamedTuple):
 
 
 class Filings:
-    """What is known of the submissions that a transaction was announced, and the rows that it has yet to write."""
+    """What is known of the submissions that a transaction was announced."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._free: set[FilingKey] = set()
         self._unrejected: set[tuple[str, str, str]] = set()
-        self._rows: list[Values] = []
 
     def expect(self, asked: Sequence[Asked]) -> datetime | None:
         """Look up which of the keys are free and which of the calls were never rejected, all in one statement.
@@ -113,20 +110,3 @@ class Filings:
         is_free = key in self._free
         self._free.discard(key)
         return is_free
-
-    def keep(self, rows: list[Values]) -> None:
-        """Take over the rows of a piece of work that succeeded."""
-        self._rows += rows
-
-    def has(self, rows: list[Values]) -> bool:
-        """Tell whether anything is to be written yet, these rows included."""
-        return bool(self._rows or rows)
-
-    def write(self, rows: list[Values]) -> None:
-        """Write what was kept, and these rows. Raises DuplicateKeyError where another process took a key meanwhile."""
-        append(self._connection, {tables.items: [*self.taken_over(), *rows]})
-
-    def taken_over(self) -> list[Values]:
-        """Return the rows that were kept, for whoever writes them now."""
-        due, self._rows = self._rows, []
-        return due

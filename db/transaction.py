@@ -35,7 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agents.protocol import Note, Status
 from db import cursors, documents, lists, rows, sealing, searching, tables
-from db.appending import append
+from db.appending import Rows, Unwritten, append
 from db.deciding import Deciding
 from db.figures import reckoned
 from db.filings import ADD_ITEM, Filings
@@ -351,7 +351,6 @@ _PAUSES = (
     .order_by(tables.pauses.c.paused_at, tables.pauses.c.agent, tables.pauses.c.tool)
 )
 
-_ADD_DECISION = insert(_decisions)
 _ADD_NOTE = insert(tables.notes)
 _ADD_KEY = insert(tables.agent_keys)
 _ADD_SESSION = insert(tables.sessions)
@@ -467,14 +466,18 @@ def _passing(top: Select[Any]) -> Select[Any]:
     return top.where(_items.c.id.not_in(bindparam("passed", expanding=True)))
 
 
-def _claim(top: Select[Any], *, where: str = WAITING) -> Update:
-    chosen = top.with_only_columns(_items.c.id).with_for_update(skip_locked=True)
-    chosen = chosen.correlate(None)  # The row is looked for in the whole table, not in the row being updated.
+def _claim(*tops: Select[Any], where: str) -> Update:
+    """Return the statement that takes what is found by the first of the tops that finds something."""
+    # The rows are looked for in the whole table, not in the row being updated.
+    found = [
+        top.with_only_columns(_items.c.id).with_for_update(skip_locked=True).correlate(None).scalar_subquery()
+        for top in tops
+    ]
     return (
         update(_items)
         .where(
             _items.c.workspace == bindparam("in_workspace", type_=String()),
-            _items.c.id == chosen.scalar_subquery(),
+            _items.c.id == (func.coalesce(*found) if len(found) > 1 else found[0]),
             text(where),
         )
         .values(
@@ -491,17 +494,18 @@ def _claim(top: Select[Any], *, where: str = WAITING) -> Update:
 
 _TOP_OF_QUEUE = _most_urgent(of_queue=True)
 _TOP_OF_QUEUE_PASSING = _passing(_most_urgent(of_queue=True))
-# By whether a queue, or some, are asked for, and whether some items are passed over.
-_CLAIMS = {
-    (of_queue, is_passing): _claim(_passing(top) if is_passing else top)
-    for of_queue, top in ((queue, _most_urgent(of_queue=queue)) for queue in (False, True))
-    for is_passing in (False, True)
-}
-_CLAIMS_ASSIGNED = {
-    (of_queues, is_passing): _claim(_passing(top) if is_passing else top, where=ASSIGNED)
-    for of_queues, top in ((queues, _most_urgent_assigned(of_queues=queues)) for queues in (False, True))
-    for is_passing in (False, True)
-}
+
+
+def _claims(*tops: Select[Any], where: str) -> dict[bool, Update]:
+    """Return the statement by whether some items are passed over."""
+    return {False: _claim(*tops, where=where), True: _claim(*map(_passing, tops), where=where)}
+
+
+_CLAIM_ANY = _claims(
+    _most_urgent_assigned(of_queues=False), _most_urgent(of_queue=False), where=f"({ASSIGNED} OR {WAITING})"
+)
+_CLAIM_ASSIGNED = _claims(_most_urgent_assigned(of_queues=True), where=ASSIGNED)
+_CLAIM_OF_QUEUE = _claims(_most_urgent(of_queue=True), where=WAITING)
 
 
 def _first_of_queue(priority: int) -> ScalarSelect[Any]:
@@ -947,16 +951,19 @@ class WriteTransaction(ReadTransaction):
     """One piece of work among those that share a commit.
 
     ``wrote`` tells whether the database has taken anything of it yet. Events, their openings, the removal of openings,
-    wake-ups and new items under keys that were announced are only collected here: whoever commits writes all of a batch
-    at once.
+    wake-ups, decisions and new items under keys that were announced are only collected here: whoever commits writes all
+    of a batch at once.
     """
 
-    def __init__(self, connection: Connection, now: Callable[[], datetime], filings: Filings) -> None:
+    def __init__(
+        self, connection: Connection, now: Callable[[], datetime], filings: Filings, unwritten: Unwritten
+    ) -> None:
         super().__init__(connection, now)
         self._inserts = _INSERTS[connection.dialect.name]
         self._filings = filings
+        self._unwritten = unwritten
         self.wrote = False
-        self.added: list[rows.Values] = []
+        self.added: Rows = {}
         self.recorded: list[rows.Values] = []
         self.openings: list[rows.Values] = []
         self.closed_up: list[rows.Values] = []
@@ -964,11 +971,13 @@ class WriteTransaction(ReadTransaction):
 
     @property
     def _connection(self) -> Connection:
-        # Whatever is asked or told next may concern an item that was added and not written yet.
-        if self._filings.has(self.added):
+        # Whatever is asked or told next may concern what was added and is not written yet.
+        if self._unwritten.has(self.added):
+            # What cannot be written spoils the transaction, whoever added it; what can be is not of this work alone.
+            has_written = self.wrote or bool(self.added)
             self.wrote = True
-            self._filings.write(self.added)
-            self.added = []
+            self._unwritten.write(self.added)
+            self.added, self.wrote = {}, has_written
         return self._opened
 
     def item_by_key(self, workspace: str, agent: str, idempotency_key: str) -> ReviewItem | None:
@@ -1027,7 +1036,7 @@ class WriteTransaction(ReadTransaction):
         """Keep a new item. Raises DuplicateKeyError where the agent used the idempotency key before."""
         row = rows.item_values(item)
         if item.idempotency_key and self._filings.takes(FilingKey(item.workspace, item.agent, item.idempotency_key)):
-            self.added.append(row)
+            self.added.setdefault(_items, []).append(row)
         elif not self._write(ADD_ITEM[self._opened.dialect.name], row):
             raise DuplicateKeyError(item.idempotency_key)
 
@@ -1065,13 +1074,13 @@ class WriteTransaction(ReadTransaction):
         is_passing = bool(passing_over)
         if is_passing:
             claim["passed"] = list(passing_over)
-        assigned = self._claimed_assigned(queues, claim)
+        if queues is None:
+            return self._claimed(_CLAIM_ANY[is_passing], claim)
+        assigned = self._claimed(_CLAIM_ASSIGNED[is_passing], {**claim, "in_queues": list(queues)})
         if assigned is not None:
             return assigned
-        if queues is None:
-            return self._claimed(_CLAIMS[False, is_passing], claim)
         for queue in self._by_urgency(queues, claim):
-            taken = self._claimed(_CLAIMS[True, is_passing], {**claim, "in_queue": queue})
+            taken = self._claimed(_CLAIM_OF_QUEUE[is_passing], {**claim, "in_queue": queue})
             if taken is not None:
                 return taken
         return None
@@ -1116,7 +1125,7 @@ class WriteTransaction(ReadTransaction):
 
     def add_decision(self, record: DecisionRecord) -> None:
         """Keep a person's decision."""
-        self._write(_ADD_DECISION, rows.decision_values(record))
+        self.added.setdefault(_decisions, []).append(rows.decision_values(record))
 
     def add_note(self, note: NoteRecord) -> None:
         """Keep a note."""
@@ -1307,11 +1316,6 @@ class WriteTransaction(ReadTransaction):
         taken = self._item(statement, **claim)
         self.wrote = self.wrote or taken is not None
         return taken
-
-    def _claimed_assigned(self, queues: Sequence[str] | None, claim: rows.Values) -> ReviewItem | None:
-        if queues is None:
-            return self._claimed(_CLAIMS_ASSIGNED[False, "passed" in claim], claim)
-        return self._claimed(_CLAIMS_ASSIGNED[True, "passed" in claim], {**claim, "in_queues": list(queues)})
 
     def _by_urgency(self, queues: Sequence[str], claim: rows.Values) -> list[str]:
         if len(queues) == 1:

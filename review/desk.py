@@ -563,6 +563,8 @@ def _is_open_question(tx: Reading, item: ReviewItem, person: Person, text: str) 
 
 def is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person, seen: Seen) -> bool:
     """Tell whether the person has made this very decision under this claim already."""
+    if item.epoch == seen.epoch and item.pending is None and item.claim is not None:
+        return False  # Whoever decides gives the claim up, and the next one has another epoch.
     made = item.pending
     if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
         *(person.iss, person.sub),

@@ -80,8 +80,8 @@ class Settling:
             decided_at=made.decided_at,
             counted_at=tx.now,
         )
-        tx.add_decision(record)
         tx.save_item(done, was=item)
+        tx.add_decision(record)
         actor = Actor("person", _known_as(made.iss, made.sub), made.name)
         told = decision_data(made, done)
         if emergency is not None:
@@ -234,8 +234,8 @@ class _Alarm:
 
 
 def _approvers(tx: Reading, item: ReviewItem, made: PendingDecision) -> tuple[str, ...]:
-    """Return who stands for what runs: all who approved this version, or whoever edits or denies it."""
-    if not isinstance(made.decision, Approve):
+    """Return who stands for what runs: all who approved this version, or whoever was enough alone."""
+    if not isinstance(made.decision, Approve) or item.quorum == 1:
         return (_known_as(made.iss, made.sub),)
     earlier = [
         _known_as(each.iss, each.sub)

@@ -1,6 +1,8 @@
-"""What docs/security.md says is known by tests has those tests."""
+"""What docs/security.md and docs/requirements.md say is known by tests has those tests."""
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ SECTIONS = {
     "V17.3": 2,
 }
 NAMED = re.compile(r"tests/[a-z_/]+\.py")
+REQUIREMENTS = [
+    [cell.strip() for cell in line.strip("| ").split(" | ")]
+    for line in (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8").splitlines()
+    if re.match(r"\| \d", line)
+]
+FUNCTION = re.compile(r"`(tests/[a-z_/]+\.py)::(test_\w+)`")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.split("|")[1].strip())
@@ -42,3 +50,23 @@ def test_each_requirement_of_levels_1_and_2_stands_there_once() -> None:
     told = [number for cell in cells for number in NUMBERS.findall(cell)]
 
     assert sorted(told) == sorted(asked)
+
+
+@cache
+def functions_of(path: str) -> frozenset[str]:
+    file = ROOT / path
+    parsed = ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.Module([], [])
+    return frozenset(each.name for each in parsed.body if isinstance(each, ast.FunctionDef))
+
+
+@pytest.mark.parametrize(("number", "_", "known_by"), REQUIREMENTS, ids=[row[0] for row in REQUIREMENTS])
+def test_each_requirement_names_functions_that_exist(number: str, _: str, known_by: str) -> None:
+    named = FUNCTION.findall(known_by)
+
+    assert [(path, name) for path, name in named if name not in functions_of(path)] == []
+    assert len(named) == known_by.count(".py"), f"{number} names a test in another form"
+    assert named or "not met" in known_by
+
+
+def test_the_requirements_are_numbered_without_a_gap() -> None:
+    assert [row[0] for row in REQUIREMENTS] == [str(number) for number in range(1, len(REQUIREMENTS) + 1)]

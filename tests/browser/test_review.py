@@ -39,6 +39,9 @@ def test_an_edited_call_runs_once_with_the_edited_arguments(ada: Visitor, agent:
     ada.page.get_by_role("spinbutton", name="items").fill("1")
     ada.write("amount", "24.50")
     ada.sees("Changed: amount, items")
+    changes = ada.page.locator("tr").filter(has=ada.page.locator("del"))
+    expect(changes).to_have_count(2)
+    expect(changes.filter(has_text="amount").locator("del, ins")).to_have_text(["49.00", "24.50"])
     ada.press("Approve with these changes")
 
     assert answer.result(PATIENCE_SECONDS) == "Refunded 24.50 on R-1042."

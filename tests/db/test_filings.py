@@ -1,8 +1,9 @@
 """Submissions that share a transaction: their keys are looked up together and their items written together."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from agents.protocol import Impact, Reject, Status
 from db.store import SqlStore
 from review.audit import Actor, EventFilter
-from review.items import ItemFilter, Order, Rejection, ReviewItem
+from review.items import DecisionRecord, ItemFilter, Order, Rejection, ReviewItem
 from review.store import DuplicateKeyError, FilingKey, Writing
-from tests.builders import AGENT, WORKSPACE, a_request, an_action, an_event, an_item, keeping
+from tests.builders import AGENT, WORKSPACE, a_decision, a_request, an_action, an_event, an_item, keeping
 from tests.clock import START
 
 HOSTILE = "NUL \0, quote \", backslash \\0, tab \t, bidi \u202e, emoji 🧵, %s %_!'--"
@@ -134,6 +135,46 @@ def test_a_work_sees_the_items_that_others_added_in_the_same_transaction(store: 
         seen = store.begin(lambda tx: tx.items(WORKSPACE, WAITING, order=Order.URGENT, limit=10))
 
     assert [row.id for row in seen.result(10).rows] == [item.id for item in items]
+
+
+def test_a_work_sees_the_decisions_that_it_and_others_added_in_the_same_transaction(store: SqlStore) -> None:
+    item = an_item()
+    store.write(keeping(item))
+    records = [a_decision(item), a_decision(item)]
+
+    def add_and_look(tx: Writing, record: DecisionRecord) -> Sequence[DecisionRecord]:
+        tx.add_decision(record)
+        return tx.decisions_of(item.workspace, item.id)
+
+    with held(store):
+        first, second = (store.begin(partial(add_and_look, record=record)) for record in records)
+
+    assert first.result(10) == records[:1]
+    assert second.result(10) == records
+
+
+def test_a_work_that_is_refused_after_others_were_written_lets_them_stand(store: SqlStore) -> None:
+    item = an_item(idempotency_key="kept")
+    runs: list[str] = []
+
+    def add(tx: Writing) -> None:
+        runs.append("added")
+        tx.add_item(item)
+
+    def look_and_refuse(tx: Writing) -> None:
+        assert tx.item(item.workspace, item.id) == item
+        runs.append("refused")
+        raise LookupError
+
+    with held(store):
+        added = store.begin(add, key=key_of(item))
+        refused = store.begin(look_and_refuse)
+
+    added.result(10)
+    with pytest.raises(LookupError):
+        refused.result(10)
+    assert runs == ["added", "refused"]
+    assert keys_kept(store) == ["kept"]
 
 
 def test_a_key_that_another_process_takes_after_the_look_up_is_filed_once(

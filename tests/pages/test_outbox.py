@@ -16,11 +16,12 @@ from agents.protocol import Approve, Reject, Status
 from db.store import SqlStore
 from pages import outbox, services
 from pages.outbox import _ACTS, Act, Entry, hear
+from pages.rendering import CUT_AT
 from pages.requests import cookie_name
 from pages.sitting import Acknowledgement, Sitting, done, refusal, sittings
 from review.items import ItemFilter, ReviewItem
 from review.people import Person, Role
-from tests.builders import ada, an_item, grace, keeping, root
+from tests.builders import a_request, ada, an_action, an_item, grace, keeping, root
 from tests.console import Console, serving
 
 UNDO_FOR = timedelta(seconds=60)
@@ -251,6 +252,21 @@ def test_what_does_not_fit_what_is_held_is_refused_and_comes_back(
     assert said in told["acknowledged"][asked["id"]]["text"]
     assert shown_items(told)[0] == look["item"]
     assert all(item.pending is None for item in all_items(house))
+
+
+def test_what_hides_a_part_of_its_arguments_is_not_approved_before_that_was_opened(house: Console, tab: Tab) -> None:
+    long = an_item(request=a_request(action=an_action(text="x" * CUT_AT + "y")), priority=0)
+    house.store.write(keeping(long))
+    look = look_in(tab.shows())
+    assert look["item"] == str(long.id)
+
+    unopened = tab.sends(asked := entry(**look)).json()["acknowledged"][asked["id"]]
+    still_claimed = kept(house, look["item"])
+    opened = tab.sends(again := entry(**look, is_opened=True)).json()["acknowledged"][again["id"]]
+
+    assert (unopened["ok"], unopened["text"]) == (False, "Open the hidden characters to approve.")
+    assert (still_claimed.status, still_claimed.pending) == (Status.CLAIMED, None)
+    assert (opened["ok"], kept(house, look["item"]).pending is None) == (True, False)
 
 
 def test_nobody_looked_for_longer_than_the_browser_had_the_item(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -487,6 +487,32 @@ def test_what_is_no_logout_token_ends_nothing(browser: httpx2.Client, body: byte
     assert answer.status_code in (400, 413)
 
 
+@pytest.mark.parametrize(
+    ("public_url", "name", "secure"),
+    [("https://desk.example.com", "__Host-signoff", ["secure"]), ("http://127.0.0.1:8501", "signoff", [])],
+)
+def test_over_https_a_cookie_is_secure_and_of_this_host_alone(
+    browser: httpx2.Client,
+    sessions: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+    public_url: str,
+    name: str,
+    secure: list[str],
+) -> None:
+    (here,) = services._installed  # noqa: SLF001 -- the same services, seen from another address
+    seen = here.settings.model_copy(update={"public_url": public_url})
+    monkeypatch.setattr(services, "_installed", [replace(here, settings=seen)])
+    signed_in = browser.post(f"/sign-in/{sessions.create_link(LOCAL_OPERATOR)}")
+    begun = browser.get(START)
+
+    cookies = [answer.headers["set-cookie"].split("; ") for answer in (signed_in, begun)]
+
+    session, flow = (cookie[0].partition("=")[0] for cookie in cookies)
+    assert (session, flow.startswith(f"{name}-flow-")) == (name, True)
+    told = [sorted(part.lower() for part in cookie[1:]) for cookie in cookies]
+    assert told == [sorted(["httponly", f"max-age={age}", "path=/", "samesite=lax", *secure]) for age in (43_200, 600)]
+
+
 @pytest.mark.parametrize("path", ["", "/callback", "/logout"])
 def test_a_provider_that_is_none_of_ours_is_not_there(browser: httpx2.Client, path: str) -> None:
     address = f"/sign-in/with/nobody{path}"

@@ -33,6 +33,7 @@ from review.errors import (
     ItemNotFoundError,
     NotAllowedError,
     NothingAlikeError,
+    NotTrainedError,
     PausedError,
     ReasonNeededError,
     ReasonRequiredError,
@@ -408,3 +409,18 @@ def test_only_who_may_decide_does_it(house: Console, act: Callable[[Console], ob
     assert not mary.may(Permission.DECIDE)
     with pytest.raises(NotAllowedError):
         act(house)
+
+
+def test_a_queue_that_asks_for_training_is_not_decided_together_by_who_has_none(house: Console) -> None:
+    to_money = Rule(name="to money", when="true", route=Route.REVIEW, queue="money")
+    ready(house, to_money, queues=(Queue(name="money", skills=("money",)),))
+    trained, novice = (replace(lin, skills=skills) for skills in (frozenset({"money"}), frozenset[str]()))
+    kind = replace(KIND, queue="money")
+    found = house.bulk.alike(trained, kind)
+
+    made = house.bulk.decide(novice, looks(found), Approve(), template=found.template)
+
+    assert refusals(made) == [NotTrainedError] * 3
+    with pytest.raises(NothingAlikeError):
+        house.bulk.alike(novice, kind)
+    assert [kept(house, item.id).status for item in found.items] == [Status.WAITING] * 3

@@ -92,6 +92,13 @@ def test_a_tool_in_other_hands_is_unknown() -> None:
     assert (routing.route, codes(routing)) == (Route.REVIEW, ["unknown_tool"])
 
 
+@pytest.mark.parametrize(("tool", "quorum"), [(TOOL, 1), ("never_heard_of", 2)])
+def test_a_rule_can_ask_for_two_people_where_the_tool_is_unknown(tool: str, quorum: int) -> None:
+    policy = a_compiled(a_rule("!tool.known", quorum=2))
+
+    assert routed(policy, a_request(action=an_action(tool), confidence=1.0)).quorum == quorum
+
+
 @pytest.mark.parametrize(
     ("version", "route"),
     [("2.1", Route.EXECUTE), ("2.2", Route.REVIEW), (None, Route.REVIEW), ("", Route.REVIEW)],
