@@ -17,7 +17,7 @@ from db.store import SqlStore
 from pages import outbox, services
 from pages.outbox import _ACTS, Act, Entry, hear
 from pages.rendering import CUT_AT
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from pages.sitting import Acknowledgement, Sitting, done, refusal, sittings
 from review.items import ItemFilter, ReviewItem
 from review.people import Person, Role
