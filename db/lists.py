@@ -7,40 +7,24 @@ word. A list of several such statuses is read one status at a time, each in its 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Any, TypeVar
-from uuid import UUID
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, and_, func, or_, select, text, tuple_
 
-from agents.protocol import DecisionType, Execution, Route, Status
+from agents.protocol import Execution, Status
 from db import cursors, searching
 from db.rows import ITEM_COLUMNS, SUMMARY_COLUMNS, item_from, summary_from
-from db.tables import ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
+from db.tables import AFTERWARDS, ASIDE, ASSIGNED, CLAIMED, SNOOZED, UNKNOWN, WAITING, items
 from db.types import instant, microseconds
 from review.errors import InvalidCursorError
-from review.figures import Passage
 from review.items import Aside, ItemFilter, ItemSummary, Order, Page, Purpose, ReviewItem
 from review.store import COUNT_LIMIT
 
 Listed = TypeVar("Listed", ItemSummary, ReviewItem)
 Condition = ColumnElement[bool] | TextClause
 
-_CLOCKS_DIFFER = timedelta(hours=1)
-_PASSAGE_COLUMNS = (
-    items.c.agent,
-    items.c.tool,
-    items.c.queue,
-    items.c.purpose,
-    items.c.route,
-    items.c.status,
-    items.c.decision_type,
-    items.c.settled_by,
-    items.c.submitted_at,
-    items.c.due_at,
-    items.c.settled_at,
-)
 _WORDED: dict[Status | Aside, Condition] = {
     Status.WAITING: text(WAITING),
     Status.CLAIMED: text(CLAIMED),
@@ -85,46 +69,16 @@ def whole(
     return _page(rows, item_from, order=Order.NEWEST, limit=limit)
 
 
-def passages(connection: Connection, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
-    """Return how the items submitted since then have gone, the latest first.
-
-    Ids are UUIDv7: the primary key finds the time, give or take what the clocks of several hosts differ by.
-    """
-    first = UUID(int=max(int((since - _CLOCKS_DIFFER).timestamp() * 1000), 0) << 80)
-    statement = (
-        select(*_PASSAGE_COLUMNS)
-        .where(items.c.workspace == workspace, items.c.id >= first, items.c.submitted_at >= since)
-        .order_by(items.c.id.desc())
-        .limit(limit)
-    )
-    return [_passage_from(row) for row in connection.execute(statement).all()]
-
-
-def _passage_from(row: Sequence[Any]) -> Passage:
-    agent, tool, queue, purpose, route, status, decision, settled_by, submitted_at, due_at, settled_at = row
-    return Passage(
-        agent=agent,
-        tool=tool,
-        queue=queue,
-        purpose=Purpose(purpose),
-        route=Route(route),
-        status=Status(status),
-        decision=DecisionType(decision) if decision else None,
-        settled_by=settled_by,
-        submitted_at=submitted_at,
-        due_at=due_at,
-        settled_at=settled_at,
-    )
-
-
 def counted(connection: Connection, workspace: str, where: ItemFilter, *, limit: int) -> int:
     """Return how many items match, counting no further than ``limit``."""
     listing = _Listing(connection, workspace, where, Order.NEWEST)
     if where.words is not None:
         return min(len(listing.found((items.c.id,))), limit)
     total = 0
+    # Word for word, for what waits: a desk may have little that stands in line among much that was observed.
+    in_line = [text("purpose = 'gate'")] if where.purpose is Purpose.GATE else []
     for statement in listing.statements((items.c.id,)):
-        matching = statement.limit(limit - total).subquery()
+        matching = statement.where(*in_line).limit(limit - total).subquery()
         total += connection.execute(select(func.count()).select_from(matching)).scalar_one()
     return total
 
@@ -216,7 +170,8 @@ class _Listing:
             asked = asked.where(items.c.settled_at.is_not(None))
         if self._is_of_undecided():
             wanted = self.where.statuses or tuple(_WORDED)
-            return [asked.where(words) for status, words in _WORDED.items() if status in wanted]
+            worded = _WORDED | ({Status.WAITING: text(AFTERWARDS)} if self._is_of_afterwards() else {})
+            return [asked.where(words) for status, words in worded.items() if status in wanted]
         if self.where.statuses:
             asked = asked.where(items.c.status.in_([status.value for status in self.where.statuses]))
         return [asked]
@@ -227,6 +182,9 @@ class _Listing:
         if self.order is Order.SETTLED or self.where.agent is not None:
             return False  # These have an index of their own.
         return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
+
+    def _is_of_afterwards(self) -> bool:
+        return self.where.purpose not in (None, Purpose.GATE)
 
     def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
         place = tuple_(*sorting.columns)

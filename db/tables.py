@@ -37,6 +37,7 @@ BREACHED = "status = 'waiting' AND breached_at IS NOT NULL"
 UNBREACHED = f"{UNDECIDED} AND breached_at IS NULL AND purpose = 'gate'"
 # What stands in line before others: not what people look at afterwards, which comes after everything else.
 IN_LINE = f"{WAITING} AND purpose = 'gate'"
+AFTERWARDS = f"{WAITING} AND purpose <> 'gate'"
 STARTED = "execution = 'started'"
 UNKNOWN = "execution = 'unknown'"
 # By a person, while the agent waited: what the policy denies has another route, and what expires another status.
@@ -144,6 +145,8 @@ class ItemRow(Base):
         _partial("ix_items_waiting", "workspace", "id", where=WAITING),
         # How many of an agent's stand in line.
         _partial("ix_items_in_line", "workspace", "agent", where=IN_LINE),
+        # What ran already or was observed, and waits for a look: most desks have little of it, or nothing else.
+        _partial("ix_items_afterwards", "workspace", "purpose", "priority", "id", where=AFTERWARDS),
         _partial("ix_items_expires_at", "expires_at", where=UNDECIDED),
         _partial("ix_items_due_at", "due_at", where=UNBREACHED),
         # What is overdue, what is assigned and what sleeps; a submit touches none.

@@ -37,6 +37,7 @@ from agents.protocol import Note, Status
 from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import Rows, Unwritten, append
 from db.deciding import Deciding
+from db.figures import reckoned
 from db.filings import ADD_ITEM, Filings
 from db.tables import (
     ASSIGNED,
@@ -53,7 +54,7 @@ from db.tables import (
 )
 from db.types import FreeText, Instant
 from review.audit import AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
-from review.figures import Passage
+from review.figures import Figures
 from review.items import (
     EVERY_DECISION,
     DecisionFilter,
@@ -148,12 +149,13 @@ _OVERDUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+# Whatever its workspace: SQLite, which has no statistics here, would else go through all that waits in it.
 _DUE_BY = (
     select(_items.c.queue)
     .where(
         text(UNBREACHED),
         _items.c.status == Status.WAITING.value,
-        _items.c.workspace == bindparam("workspace"),
+        _items.c.workspace.concat("") == bindparam("workspace"),
         _items.c.due_at > bindparam("now"),
         _items.c.due_at <= bindparam("before"),
     )
@@ -623,9 +625,9 @@ class ReadTransaction:
         """Return a page of whole items, newest first."""
         return lists.whole(self._connection, workspace, where, limit=limit, cursor=cursor)
 
-    def passages(self, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
-        """Return how the items submitted since then have gone, the latest first."""
-        return lists.passages(self._connection, workspace, since=since, limit=limit)
+    def figures(self, workspace: str, *, since: datetime, limit: int) -> Figures:
+        """Return the figures of the items submitted since then, the latest ``limit`` of them."""
+        return reckoned(self._connection, workspace, since=since, now=self.now, limit=limit)
 
     def count_items(self, workspace: str, where: ItemFilter, *, limit: int = COUNT_LIMIT + 1) -> int:
         """Return how many items match, counting no further than ``limit``."""

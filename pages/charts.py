@@ -5,11 +5,16 @@ from typing import Any
 
 import streamlit as st
 
+from pages.rendering import draw, element
+
 Spec = dict[str, Any]
 Row = Mapping[str, object]
 
 _TYPES = {"T": "temporal", "Q": "quantitative", "N": "nominal"}
 _LINE = "#8c8577"
+# A name of two parts, such as an agent's and its tool's, in two lines: so bars beside it have room on a phone, too.
+TWO_LINES: Spec = {"labelExpr": "split(datum.label, ' · ')", "labelLimit": 180}
+TWO_LINES_HIGH = 36
 
 
 def channel(name: str, kind: str, **more: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a channel
@@ -22,12 +27,10 @@ def along(name: str, kind: str, *, axis: Spec, **more: Any) -> Spec:  # noqa: AN
     return channel(name, kind, title=None, axis=axis, **more)
 
 
-def coloured(name: str, words: Iterable[str], colours: Iterable[str] = (), **legend: int) -> Spec:
-    """Return an encoding as colours, the theme's own unless they are given, with a legend above the chart."""
-    domain, given = list(words), list(colours)
-    told = {"title": None, "orient": "top", "symbolType": "square", "offset": 4, **legend}
-    scale = {"domain": domain} | ({"range": given} if given else {})
-    return channel(name, "N", sort=domain, scale=scale, legend=told)
+def coloured(name: str, words: Iterable[str]) -> Spec:
+    """Return an encoding as the theme's colours, in the order of the words; the legend above the chart names them."""
+    domain = list(words)
+    return channel(name, "N", sort=domain, scale={"domain": domain}, legend=None)
 
 
 def bars(rows: Sequence[Row], encoding: Spec, **mark: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a mark
@@ -43,5 +46,9 @@ def ticks(rows: Sequence[Row], encoding: Spec) -> Spec:
 
 def show_chart(*layers: Spec, height: int | Spec, words: str, key: str) -> None:
     """Draw the layers over each other, as wide as their place; the words are for who does not see them."""
+    # A legend of Vega's is cut off where the bars are short; this one goes on in a new line.
+    coloured_by = [layer["encoding"]["color"] for layer in layers if "color" in layer["encoding"]]
+    if coloured_by:
+        draw(element("ul", *(element("li", name) for name in coloured_by[0]["scale"]["domain"]), class_="so-legend"))
     spec: Spec = layers[0] if len(layers) == 1 else {"layer": list(layers)}
     st.vega_lite_chart({**spec, "height": height, "description": words}, width="stretch", key=key)

@@ -32,6 +32,7 @@ from review.people import Person
 
 _LOGO = Path(__file__).with_name("logo.svg")
 _WORDMARK = Path(__file__).with_name("wordmark.svg")
+_MENU = "account.menu"
 
 
 def _gate() -> None:
@@ -86,12 +87,18 @@ def _screen(module: ModuleType, person: Person) -> Callable[[], None]:
 
 
 def _account(person: Person) -> None:
-    with st.container(key="account"), st.popover("Account", icon=":material/account_circle:", type="tertiary"):
+    menu = partial(st.popover, "Account", icon=":material/account_circle:", type="tertiary")
+    with st.container(key="account"), menu(key=_MENU, on_change="rerun"):
         draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
-        offer_pause(person, place="account")
-        offer_break_glass(person)
-        offer_sessions(person)
+        offer_pause(person, place="account", on_press=_shut_menu)
+        offer_break_glass(person, on_press=_shut_menu)
+        offer_sessions(person, on_press=_shut_menu)
         st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
+
+
+def _shut_menu() -> None:
+    """Shut the account's menu before a dialog opens over it: else the first Escape would be the menu's."""
+    st.session_state[_MENU] = False
 
 
 def _show_waiting_room(person: Person) -> None:

@@ -1,6 +1,6 @@
 """Breaking the glass: how it is done, how every admin sees it at once, and how it is looked at afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -47,10 +47,14 @@ def alarm_of(one: Emergency) -> Markup:
     )
 
 
-def offer_break_glass(person: Person) -> None:
+def offer_break_glass(person: Person, *, on_press: Callable[[], None]) -> None:
     """Offer the glass to whoever may break it, in a dialog."""
     if person.may(Permission.BREAK_GLASS) and st.button(
-        "Break the glass…", key=f"{KEY}.offer", icon=":material/emergency_home:", width="content"
+        "Break the glass…",
+        key=f"{KEY}.offer",
+        icon=":material/emergency_home:",
+        width="content",
+        on_click=on_press,
     ):
         _dialog(person)
 

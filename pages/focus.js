@@ -1,7 +1,6 @@
 // The review surface: paints what is held for the reviewer, at once, and hands over what they decide until the server
 // has acknowledged it. Every word becomes a text node, so nothing that an agent wrote is ever markup.
 
-const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
 const TICK_MS = 1000;
 const RESEND_MS = 2500;
 const LATE_MS = 2500; // From when on the reviewer is told that something is not acknowledged yet.
@@ -26,13 +25,6 @@ const ATTRIBUTES = {
   alt: /^/, class: /^[\w -]*$/, datetime: /^[\dT:.+Z-]+$/, open: /^open$/, role: /^(alert|status)$/, scope: /^(row|col)$/,
   src: /^\/pictures\/[\w-]+\/\d+$/, style: /^width:\d+%$/, title: /^/,
 };
-
-const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
-const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
-
-// While the page runs, the answer may be on the way; what is told once more then begins the run anew, and a page that
-// takes its time would never come to its end.
-const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 
 // What goes on with another item, and what outlives the page until it is acknowledged.
 const LEAVES = new Set(["decide", "skip"]);
@@ -71,29 +63,6 @@ function grown(tree) {
   }
   for (const child of children) made.append(grown(child));
   return made;
-}
-
-function isText(target) {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target.tagName === "INPUT") return !NOT_TEXT.includes(target.type) || target.getAttribute("role") === "combobox";
-  return target.closest(TEXTS) !== null;
-}
-
-function isCovered() {
-  const covers = document.querySelectorAll('[role="dialog"], [data-testid="stPopoverBody"], [role="listbox"]');
-  return [...covers].some((each) => each.checkVisibility());
-}
-
-function named(event) {
-  if (event.altKey) return null;
-  if (event.key === "Enter") return event.ctrlKey || event.metaKey ? "Ctrl+Enter" : null;
-  if (event.ctrlKey || event.metaKey) return null;
-  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
-}
-
-function written(key) {
-  if (key === "Escape") return "Esc";
-  return key.length === 1 ? key.toUpperCase() : key;
 }
 
 function span(seconds) {
@@ -369,8 +338,7 @@ class Surface {
   }
 
   takeBack({ item, version, epoch }) {
-    this.outbox.push({ id: fresh(), act: "undo", at: Date.now(), tries: 0, item, version, epoch, digest: "", dwell_ms: 0, session: this.session });
-    this.count();
+    this.put("undo", {}, { item, version, epoch, digest: "", dwell_ms: 0, session: this.session });
     this.offerUndo(null);
     setTimeout(() => this.send());
   }
@@ -614,9 +582,14 @@ class Surface {
     else setTimeout(() => this.send());
   }
 
-  put(act, more = {}) {
+  put(act, more = {}, of = this.looked()) {
+    this.outbox.push({ id: fresh(), act, at: Date.now(), tries: 0, ...of, ...more });
+    this.count();
+  }
+
+  looked() {
     const { painted } = this;
-    const look = painted && {
+    return painted && {
       key: painted.key,
       name: painted.look.name,
       item: painted.item,
@@ -626,8 +599,6 @@ class Surface {
       dwell_ms: Math.round(performance.now() - this.lookedAt),
       session: this.session,
     };
-    this.outbox.push({ id: fresh(), act, at: Date.now(), tries: 0, ...look, ...more });
-    this.count();
   }
 
   send() {

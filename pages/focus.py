@@ -4,7 +4,7 @@ What is held and told meanwhile is the sitting's, `pages.sitting`; what is decid
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import streamlit as st
 from agents.protocol import Approve, DecisionType
 from pages.components import component
 from pages.item_view import (
+    Version,
     args_card,
     context_view,
     draft_card,
@@ -24,6 +25,7 @@ from pages.item_view import (
     notes_card,
     own_words_card,
     precedents_card,
+    readable,
     reasons_card,
     repeated_card,
     shown_action,
@@ -61,7 +63,7 @@ def _redrawn() -> None:
     """Let the page run: whatever is to be drawn otherwise is known by now."""
 
 
-def look_at(person: Person, whole: WholeItem, *, is_revealed: bool) -> str:
+def look_at(person: Person, whole: WholeItem, revealed: Collection[Version]) -> str:
     """Return the look at an item, with similar decisions of the past, as the browser keeps it."""
     desk = services().desk
     # What was revealed is this item; others of the same tool stay masked.
@@ -70,7 +72,7 @@ def look_at(person: Person, whole: WholeItem, *, is_revealed: bool) -> str:
         replace(found, item=replace(alone, item=_without_context(found.item)).masked().item)
         for found in desk.precedents(person, whole.item)
     ]
-    return json.dumps(look_of(whole, person, is_revealed=is_revealed, past=past))
+    return json.dumps(look_of(whole, person, revealed=revealed, past=past))
 
 
 def _without_context(item: ReviewItem) -> ReviewItem:
@@ -82,12 +84,11 @@ def look_of(
     whole: WholeItem,
     person: Person,
     *,
-    is_revealed: bool = False,
+    revealed: Collection[Version] = (),
     past: Sequence[Precedent] = (),
 ) -> dict[str, Any]:
     """Return all that the component paints of an item, as trees of elements and facts about it."""
-    is_masked = bool(whole.masks) and not is_revealed
-    shown, now = whole.masked() if is_masked else whole, utc_now()
+    shown, now = readable(whole, revealed), utc_now()
     item = shown.item
     hidden = hidden_characters(shown)
     return {
@@ -105,7 +106,7 @@ def look_of(
         "needs": [decision.value for decision in whole.choices if whole.reasons_asked(decision)],
         "repeats": item.repeats_id is not None,
         "hidden": hidden,
-        "masked": masked_words(whole) if is_masked else None,
+        "masked": None if shown is whole else masked_words(whole),
         "reveals": person.may(Permission.REVEAL),
         "head": _trees(
             headline(item, person, schema=whole.args_schema), *_purpose(item), *_sign_in_again(item, person)
@@ -114,7 +115,7 @@ def look_of(
         "cut": tree(args_card(whole, shown, is_whole=not hidden)),
         "whole": tree(args_card(whole, shown)) if hidden else None,
         "left": _trees(*draft_card(item), *repeated_card(shown, now)),
-        "why": _trees(reasons_card(item), *guidelines_card(whole), *precedents_card(item, past, now)),
+        "why": _trees(reasons_card(item), *guidelines_card(whole.queue), *precedents_card(item, past, now)),
         "right": _trees(
             *own_words_card(item),
             *notes_card(shown.notes, now),

@@ -7,7 +7,7 @@ import streamlit as st
 
 from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
 from pages.downloads import decisions_address
-from pages.item_view import readable, show_item
+from pages.item_view import readable, revealed_here, show_item
 from pages.presence import act_as
 from pages.rendering import (
     Markup,
@@ -286,7 +286,7 @@ def _ending(item: ItemSummary | ReviewItem) -> Cell:
 def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
-    shown = readable(whole)
+    shown = readable(whole, revealed_here())
     if whole.item.execution is Execution.UNKNOWN:
         _show_reconciling(shown.item, person)
     show_item(whole, person)

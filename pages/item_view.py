@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -45,6 +45,7 @@ from review.grounding import Origin, Source, provenance, source_of
 from review.images import UNINSPECTABLE
 from review.items import NoteRecord, Purpose, ReviewItem
 from review.people import Permission, Person
+from review.policy import Queue
 from review.precedents import Precedent
 
 _AGENT_ROLES = frozenset({"agent", "ai", "assistant"})
@@ -60,19 +61,31 @@ _VERBS = {Purpose.GATE: "wants to", Purpose.AUDIT: "ran by itself:", Purpose.SHA
 Version = tuple[UUID, int]
 
 
-def is_revealed(whole: WholeItem) -> bool:
-    """Tell whether nothing of the item is masked from this person: they revealed it, or there is nothing."""
-    return not whole.masks or version_of(whole.item) in revealed_here()
+def revealed_here() -> set[Version]:
+    """Return the versions of items of which this browser's session shows the masked values."""
+    revealed: set[Version] = st.session_state.setdefault("revealed", set())
+    return revealed
 
 
-def readable(whole: WholeItem) -> WholeItem:
-    """Return the item as this person may read it now: masked, until they reveal it."""
-    return whole if is_revealed(whole) else whole.masked()
+def is_revealed(whole: WholeItem, revealed: Collection[Version]) -> bool:
+    """Tell whether nothing of the item is masked where these are ``revealed``: it is one of them, or has no masks."""
+    return not whole.masks or version_of(whole.item) in revealed
+
+
+def readable(whole: WholeItem, revealed: Collection[Version]) -> WholeItem:
+    """Return the item as it may be read where these are ``revealed``: masked, until it is."""
+    return whole if is_revealed(whole, revealed) else whole.masked()
+
+
+def reveal(item: ReviewItem, person: Person, revealed: set[Version]) -> None:
+    """Add the item to what is ``revealed``, once it is on record that the person asked for the values."""
+    services().desk.reveal(person, item.id)
+    revealed.add(version_of(item))
 
 
 def show_masks(whole: WholeItem, person: Person) -> None:
-    """Say what is masked, and let whoever may reveal it; that they did is put on record first."""
-    if is_revealed(whole):
+    """Say what is masked here, and let whoever may reveal it; that they did is put on record first."""
+    if is_revealed(whole, revealed_here()):
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="masks"):
         draw(element("span", masked_words(whole), class_="so-hidden"))
@@ -83,7 +96,7 @@ def show_masks(whole: WholeItem, person: Person) -> None:
                 icon=":material/visibility:",
                 help="That you saw the values goes into the audit log; the values do not.",
                 on_click=_reveal,
-                args=(whole, person),
+                args=(whole.item, person),
             )
 
 
@@ -92,20 +105,8 @@ def masked_words(whole: WholeItem) -> str:
     return f"Masked here: {', '.join(dict.fromkeys(mask.kind.value for mask in whole.masks))}."
 
 
-def reveal(item: ReviewItem, person: Person) -> None:
-    """Show this browser's session the values, once it is on record that the person asked for them."""
-    services().desk.reveal(person, item.id)
-    revealed_here().add(version_of(item))
-
-
-def _reveal(whole: WholeItem, person: Person) -> None:
-    act_as(person, lambda here: reveal(whole.item, here))
-
-
-def revealed_here() -> set[Version]:
-    """Return the versions of items of which this browser's session shows the masked values."""
-    revealed: set[Version] = st.session_state.setdefault("revealed", set())
-    return revealed
+def _reveal(item: ReviewItem, person: Person) -> None:
+    act_as(person, lambda here: reveal(item, here, revealed_here()))
 
 
 def version_of(item: ReviewItem) -> Version:
@@ -119,7 +120,7 @@ def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) 
     Of an item whose content was erased, what is left of it.
     """
     at = now or utc_now()
-    shown = readable(whole)
+    shown = readable(whole, revealed_here())
     draw(headline(shown.item, person, schema=whole.args_schema), facts_view(shown.item, at))
     if whole.item.erased_at is not None:
         words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
@@ -341,13 +342,13 @@ def repeated_card(whole: WholeItem, now: datetime) -> Iterator[Markup]:
     )
 
 
-def guidelines_card(whole: WholeItem) -> Iterator[Markup]:
-    """Yield what is asked of whoever decides in the item's queue."""
-    if whole.queue.guidelines:
+def guidelines_card(queue: Queue) -> Iterator[Markup]:
+    """Yield what is asked of whoever decides in the queue."""
+    if queue.guidelines:
         yield element(
             "section",
-            element("h2", "How to decide here", chip(whole.item.queue), class_="so-label"),
-            element("p", whole.queue.guidelines, class_="so-plain"),
+            element("h2", "How to decide here", chip(queue.name), class_="so-label"),
+            element("p", queue.guidelines, class_="so-plain"),
             class_="so-card",
         )
 

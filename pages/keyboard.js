@@ -1,36 +1,9 @@
 // Keys that press buttons of the page. They press only what is painted, once, and never while somebody types.
 
-const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
-const TEXTS = "textarea, select, [contenteditable]:not([contenteditable=false]), [role=combobox]";
-const NOT_TEXT = ["button", "checkbox", "radio", "range", "submit", "reset", "file", "color"];
-
-function isText(target) {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target.tagName === "INPUT") return !NOT_TEXT.includes(target.type) || target.getAttribute("role") === "combobox";
-  return target.closest(TEXTS) !== null;
-}
-
-function isCovered() {
-  const covers = document.querySelectorAll('[role="dialog"], [data-testid="stPopoverBody"], [role="listbox"]');
-  return [...covers].some((each) => each.checkVisibility());
-}
-
-function named(event) {
-  if (event.altKey) return null;
-  if (event.key === "Enter") return event.ctrlKey || event.metaKey ? "Ctrl+Enter" : null;
-  if (event.ctrlKey || event.metaKey) return null;
-  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
-}
-
 function element(name, text) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
   return made;
-}
-
-function written(key) {
-  if (key === "Escape") return "Esc";
-  return key.length === 1 ? key.toUpperCase() : key;
 }
 
 function listed(keys) {

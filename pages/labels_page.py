@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import streamlit as st
 
 from agents.protocol import DecisionType
-from pages.charts import along, bars, channel, coloured, show_chart
+from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, show_chart
 from pages.downloads import decisions_address
 from pages.rendering import DECISION_WORDS, draw, element, facts, show_refusal, visible
 from pages.services import services
@@ -35,12 +35,6 @@ PERMISSION = Permission.EXPORT_LABELS
 KEY = "labels"
 CHART_ROWS = 20
 
-_COLOURS = {
-    DecisionType.APPROVE: "#3f9d6b",
-    DecisionType.EDIT: "#3d8f9b",
-    DecisionType.REJECT: "#cf6161",
-    DecisionType.RESPOND: "#7b93d4",
-}
 _FORMATS = {
     TrainingFormat.PREFERENCE: "preference pair: the edit is chosen, the proposal rejected",
     TrainingFormat.UNPAIRED: "unpaired label: the proposal, true or false",
@@ -159,7 +153,7 @@ def _show_counts(counts: Counts) -> None:
 def bars_of(counts: Counts) -> list[dict[str, str | int]]:
     """Return the parts of the bars: for each tool, each decision that was made on it, in their order."""
     return [
-        {"tool": f"{agent} · {tool}", "decision": words, "labels": made[decision], "place": place}
+        {"tool": f"{agent} · {tool}", "decision": words.capitalize(), "labels": made[decision], "place": place}
         for (agent, tool), made in counts.items()
         for place, (decision, words) in enumerate(DECISION_WORDS.items())
         if made[decision]
@@ -173,15 +167,15 @@ def _show_bars(counts: Counts) -> None:
         bars_of(shown),
         {
             "x": along("labels", "Q", axis={"tickMinStep": 1, "format": "d"}),
-            "y": along("tool", "N", axis={"labelLimit": 260}, sort=[f"{agent} · {tool}" for agent, tool in shown]),
-            "color": coloured("decision", DECISION_WORDS.values(), _COLOURS.values(), columns=2),
+            "y": along("tool", "N", axis=TWO_LINES, sort=[f"{agent} · {tool}" for agent, tool in shown]),
+            "color": coloured("decision", [words.capitalize() for words in DECISION_WORDS.values()]),
             "order": channel("place", "Q"),
             "tooltip": [channel("tool", "N"), channel("decision", "N"), channel("labels", "Q")],
         },
-        height={"band": 0.7},
+        size=14,
     )
     words = "Labels by tool and decision; the same is in the table beside it."
-    show_chart(chart, height=max(120, 30 * len(shown) + 60), words=words, key=f"{KEY}.chart")
+    show_chart(chart, height={"step": TWO_LINES_HIGH}, words=words, key=f"{KEY}.chart")
 
 
 def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from agents.protocol import Status
 from pages import history_page
-from pages.item_view import headline, readable
+from pages.item_view import headline, readable, revealed_here
 from pages.presence import act_as
 from pages.rendering import draw, element, moment, notice, said, show_refusal, visible
 from pages.services import services
@@ -112,7 +112,7 @@ def _dialog(person: Person, item_id: UUID, take: Callable[[Person, UUID], None])
     show_refusal()
     whole = services().desk.whole(person, item_id)
     item, now = whole.item, utc_now()
-    draw(headline(readable(whole).item, person))
+    draw(headline(readable(whole, revealed_here()).item, person))
     draw(notice(state_words(item, person, now)))
     if item.assignment is not None and item.assignment.note:
         by = element("p", f"{item.assignment.by} says to whoever has it:", class_="so-said-by")

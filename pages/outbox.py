@@ -19,10 +19,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agents.protocol import Approve, DecisionType, Reject, Respond
-from pages.item_view import hidden_characters, version_of
+from pages.item_view import hidden_characters, is_revealed, readable, reveal
 from pages.requests import body_of, secret_of
 from pages.services import services
-from pages.sitting import Acknowledgement, Sitting, Turned, View, done, refusal, sittings
+from pages.sitting import Acknowledgement, LookKey, Sitting, Turned, View, done, refusal, sittings
 from pages.typed import LONGEST_TEXT
 from review.desk import Seen
 from review.errors import ReviewError
@@ -77,7 +77,7 @@ class Entry(BaseModel):
     decision: Approve | Reject | Respond | None = Field(default=None, discriminator="type")
     codes: tuple[ReasonCode, ...] = ()
     text: str = Field(default="", max_length=LONGEST_TEXT)
-    dwell_ms: int = Field(default=0, ge=0)
+    dwell_ms: int = Field(default=0, ge=0, lt=2**53)  # What a browser counts exactly.
     session: str = Field(default="", max_length=64)
     is_opened: bool = False
     tries: int = Field(default=1, ge=0)
@@ -136,7 +136,7 @@ def _decided(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
         return refusal("Open the hidden characters to approve.", "warn")
     seen = Seen(entry.digest, entry.epoch, dwell_ms)
     made = services().desk.decide(entry.item, entry.decision, person, seen=seen, reason_codes=entry.codes)
-    sitting.gone_on(entry.item, entry.version, entry.epoch)
+    sitting.gone_on(LookKey(entry.item, entry.version, entry.epoch))
     if made.pending is not None:
         return done("")  # The offer to undo tells of it.
     if not made.status.is_final:
@@ -146,7 +146,7 @@ def _decided(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
 
 def _hides(sitting: Sitting, person: Person, item_id: UUID) -> bool:
     whole = services().desk.whole(person, item_id)
-    return hidden_characters(whole if sitting.shows_all_of(whole) else whole.masked()) > 0
+    return hidden_characters(readable(whole, sitting.revealed)) > 0
 
 
 def _undone(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
@@ -174,22 +174,20 @@ def _passed_over(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgem
     if entry.item is not None:
         services().desk.release(person, entry.item, epoch=entry.epoch)
         sitting.pass_over(entry.item)
-        sitting.gone_on(entry.item, entry.version, entry.epoch)
+        sitting.gone_on(LookKey(entry.item, entry.version, entry.epoch))
     return done("")
 
 
 def _revealed(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
     if entry.item is not None:
-        item = services().desk.whole(person, entry.item).item
-        services().desk.reveal(person, item.id)
-        sitting.revealed.add(version_of(item))
+        reveal(services().desk.whole(person, entry.item).item, person, sitting.revealed)
     return done("")
 
 
 def _turned_to_edit(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
     if entry.item is None:
         return refusal("There is nothing to edit.")
-    if not sitting.shows_all_of(services().desk.whole(person, entry.item)):
+    if not is_revealed(services().desk.whole(person, entry.item), sitting.revealed):
         return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
     sitting.current = entry.item
     sitting.turned = Turned(View.EDIT, entry.item, entry.version)
@@ -224,7 +222,9 @@ def _looked_for_ms(sitting: Sitting, entry: Entry) -> int:
 
     What was painted before the sitting began, the server cannot say; the browser does.
     """
-    most = sitting.shown_for_ms(entry.item, entry.version, entry.epoch) if entry.session == sitting.id else None
+    most = None
+    if entry.item is not None and entry.session == sitting.id:
+        most = sitting.shown_for_ms(LookKey(entry.item, entry.version, entry.epoch))
     return entry.dwell_ms if most is None else min(entry.dwell_ms, most)
 
 

@@ -1,29 +1,18 @@
 """The Overview screen: what the desk did of late, as charts that can be read as tables as well."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 
 import streamlit as st
 
-from agents.protocol import DecisionType, Route, Status
-from pages.charts import along, bars, channel, coloured, show_chart, ticks
+from agents.protocol import DecisionType, Route
+from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, show_chart, ticks
 from pages.rendering import draw, element, facts, span, visible
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, here_zone, show_empty, show_list
-from review.figures import (
-    PASSAGES_LIMIT,
-    DayCount,
-    Passage,
-    Share,
-    Wait,
-    decided_by_day,
-    load,
-    proposed_by_day,
-    rank,
-    shares,
-    waits,
-)
+from review.figures import FIGURES_LIMIT, DayCount, Figures, Share, Wait, by_day, load, shares
 from review.people import Permission, Person
+from review.records import FIGURES_KEPT, FIGURES_KEPT_FROM
 
 TITLE = "Overview"
 ICON = ":material/monitoring:"
@@ -31,8 +20,10 @@ PATH = "overview"
 PERMISSION = Permission.SEE_FIGURES
 
 KEY = "overview"
+DEFAULT_DAYS = 14
 HEIGHT = 240
 ROW = 30
+DAYS_WIDE = 300  # On a phone the days have about as many pixels, and each bar its share of them.
 
 _WINDOWS = {7: "7 days", 14: "14 days", 30: "30 days", 90: "90 days"}
 _ROUTES = {Route.EXECUTE: "Ran alone", Route.REVIEW: "Sent to people", Route.DENY: "Denied"}
@@ -54,40 +45,40 @@ def page(person: Person) -> None:
             "Of the last",
             list(_WINDOWS),
             format_func=lambda value: _WINDOWS[value],
-            default=14,
+            default=DEFAULT_DAYS,
             required=True,
             key=f"{KEY}.days",
             persist_state="session",
         )
-    now = datetime.now(UTC)
-    passages = services().records.passages(person, since=now - timedelta(days=days or 14))
-    if not passages:
+    figures = services().records.figures(person, days=days or DEFAULT_DAYS)
+    if not figures.items:
         show_empty("Nothing was proposed in this time", "What agents propose from now on is counted here, day by day.")
         return
-    _show_head(passages, now)
+    _show_head(figures)
     zone = here_zone()
     left, right = st.columns(2, gap="large")
     with left:
-        _show_days("Actions proposed", proposed_by_day(passages, zone), _ROUTE_WORDS, zone, what="proposed")
-        _show_waits(waits(passages, now))
+        _show_days("Actions proposed", by_day(figures.proposed, zone), _ROUTE_WORDS, zone, what="proposed")
+        _show_waits(figures.waits)
     with right:
-        _show_days("Decisions of people", decided_by_day(passages, zone), _DECISION_WORDS, zone, what="decided")
-        _show_load(load(passages))
-    _show_shares(shares(passages))
-    if len(passages) == PASSAGES_LIMIT:
-        st.caption(f"Of the latest {PASSAGES_LIMIT:,} items; there are more in this time.")
+        _show_days("Decisions of people", by_day(figures.decided, zone), _DECISION_WORDS, zone, what="decided")
+        _show_load(load(figures.made))
+    _show_shares(shares(figures.made))
+    if figures.items == FIGURES_LIMIT:
+        st.caption(f"Of the latest {FIGURES_LIMIT:,} items; there are more in this time.")
+    if figures.items >= FIGURES_KEPT_FROM:
+        st.caption(f"Counted at most {span(FIGURES_KEPT)} ago.")
 
 
-def _show_head(passages: Sequence[Passage], now: datetime) -> None:
-    waited = [passage.wait for passage in passages if passage.wait is not None]
-    waiting = [passage for passage in passages if passage.status in (Status.WAITING, Status.CLAIMED)]
+def _show_head(figures: Figures) -> None:
+    wait = figures.wait
     told = {
-        "Actions proposed": f"{sum(passage.is_proposed for passage in passages):,}",
-        "Decided by people": f"{len(waited):,}",
-        "Half were decided within": span(rank(waited, 0.5)) if waited else "–",
-        "Nine of ten within": span(rank(waited, 0.9)) if waited else "–",
-        "Waiting now": count_words(len(waiting)),
-        "Of these past their time": count_words(sum(passage.is_late(now) for passage in waiting)),
+        "Actions proposed": f"{sum(each.times for each in figures.proposed):,}",
+        "Decided by people": f"{wait.decided if wait else 0:,}",
+        "Half were decided within": span(wait.median) if wait else "–",
+        "Nine of ten within": span(wait.p90) if wait else "–",
+        "Waiting now": count_words(figures.waiting),
+        "Of these past their time": count_words(figures.late),
     }
     draw(element("div", facts(list(told.items())), class_="so-strip"))
 
@@ -97,6 +88,7 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
     if not counts:
         _nothing()
         return
+    dates = [each.day for each in counts]
     rows = [{"Day": f"{day}T00:00:00", "Kind": words[kind], "Items": number} for day, kind, number in counts]
     chart = bars(
         rows,
@@ -106,7 +98,7 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
             "color": coloured("Kind", words.values()),
             "tooltip": [channel("Day", "T"), channel("Kind", "N"), channel("Items", "Q")],
         },
-        size=14,
+        size=min(14, DAYS_WIDE / ((max(dates) - min(dates)).days + 1)),
     )
     told = f"{title}, items a day; the same is in the table below."
     show_chart(chart, height=HEIGHT, words=told, key=f"{KEY}.chart.{what}")
@@ -118,18 +110,18 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
     _table(title, columns, lines, key=what)
 
 
-def _show_waits(found: Sequence[Wait]) -> None:
+def _show_waits(found: Sequence[tuple[str, Wait]]) -> None:
     title = "How long items wait"
     _head(title, "minutes from proposal to a person's decision, by queue; the line is the time that they were given")
     if not found:
         _nothing()
         return
     rows = [
-        {"Queue": visible(wait.queue), "Share": words, "Minutes": time.total_seconds() / 60}
-        for wait in found
+        {"Queue": visible(name), "Share": words, "Minutes": time.total_seconds() / 60}
+        for name, wait in found
         for words, time in (("Half within", wait.median), ("Nine of ten within", wait.p90))
     ]
-    given = [{"Queue": visible(wait.queue), "Minutes": wait.allowed.total_seconds() / 60} for wait in found]
+    given = [{"Queue": visible(name), "Minutes": wait.allowed.total_seconds() / 60} for name, wait in found]
     minutes = along("Minutes", "Q", axis={"tickCount": 5})
     queue = along("Queue", "N", axis={"labelLimit": 140})
     shares_of = ("Half within", "Nine of ten within")
@@ -150,10 +142,10 @@ def _show_waits(found: Sequence[Wait]) -> None:
     )
     lines = [
         Line(
-            wait.queue,
-            wait.queue,
+            name,
+            name,
             {
-                "queue": Cell(wait.queue),
+                "queue": Cell(name),
                 "decided": Cell(f"{wait.decided:,}"),
                 "median": Cell(span(wait.median)),
                 "p90": Cell(span(wait.p90)),
@@ -161,7 +153,7 @@ def _show_waits(found: Sequence[Wait]) -> None:
                 "late": Cell(f"{wait.late:,}", tone="bad" if wait.late else ""),
             },
         )
-        for wait in found
+        for name, wait in found
     ]
     columns = (
         Column("queue", "Queue"),
@@ -223,7 +215,7 @@ def _show_shares(found: Sequence[Share]) -> None:
         rows,
         {
             "x": along("Share", "Q", stack="zero", axis={"format": "%", "tickCount": 5}),
-            "y": along("Tool", "N", sort=tools, axis={"labelLimit": 320}),
+            "y": along("Tool", "N", sort=tools, axis=TWO_LINES),
             "color": coloured("Decision", _DECISIONS.values()),
             "order": channel("color_Decision_sort_index", "Q"),
             "tooltip": tooltip,
@@ -231,7 +223,7 @@ def _show_shares(found: Sequence[Share]) -> None:
         size=14,
     )
     told = f"{title}, in shares; the same is in the table below."
-    show_chart(chart, height={"step": ROW}, words=told, key=f"{KEY}.chart.shares")
+    show_chart(chart, height={"step": TWO_LINES_HIGH}, words=told, key=f"{KEY}.chart.shares")
     lines = [
         Line(
             str(n),

@@ -1,5 +1,6 @@
 """A person's own sessions: where they are signed in, and how they end one from another browser."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -15,9 +16,9 @@ KEY = "sessions"
 _SHOWN = 20
 
 
-def offer_sessions(person: Person) -> None:
+def offer_sessions(person: Person, *, on_press: Callable[[], None]) -> None:
     """Offer a look at where the person is signed in, in a dialog."""
-    if st.button("Your sessions…", key=f"{KEY}.offer", icon=":material/devices:", width="content"):
+    if st.button("Your sessions…", key=f"{KEY}.offer", icon=":material/devices:", width="content", on_click=on_press):
         _dialog(person)
 
 

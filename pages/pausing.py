@@ -1,6 +1,6 @@
 """The pause, as it is seen on every screen and switched from any of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -49,10 +49,16 @@ def notice_of(pause: Pause) -> str:
 _MEANS = "Nothing new is permitted and no receipt can be used; what waits stays, and can be rejected."
 
 
-def offer_pause(person: Person, *, agent: str | None = None, place: str = "") -> None:
+def offer_pause(
+    person: Person, *, agent: str | None = None, place: str = "", on_press: Callable[[], None] | None = None
+) -> None:
     """Offer the switch to whoever may use it, in a dialog; ``agent`` is what is proposed first."""
     if person.may(Permission.PAUSE) and st.button(
-        "Pause agents…", key=f"{KEY}.offer.{place}", icon=":material/pause_circle:", width="content"
+        "Pause agents…",
+        key=f"{KEY}.offer.{place}",
+        icon=":material/pause_circle:",
+        width="content",
+        on_click=on_press,
     ):
         _dialog(person, agent)
 

@@ -48,7 +48,7 @@ def page(person: Person) -> None:
         _show_everybody(person, everybody)
     show_uses(person)
     with st.expander("Who may do what", icon=":material/rule:"):
-        draw(table(*matrix()))
+        draw(table(*matrix(), class_="so-table so-matrix"))
 
 
 def matrix() -> tuple[list[str], list[list[str]]]:

@@ -414,7 +414,7 @@ def _ask_rule(rule: Rule | None) -> dict[str, Any]:
             index=routes.index(rule.route if rule else Route.REVIEW),
             format_func=lambda route: f"{humanised(route)}: {_ROUTE_WORDS[route]}",
         ),
-        "when": st.text_area("When (CEL)", value=rule.when if rule else "", max_chars=2000, height=90),
+        "when": _ask_cel(rule),
     }
     with st.popover("What can stand here?", type="tertiary"):
         st.markdown(_HELP)
@@ -438,6 +438,11 @@ def _ask_rule(rule: Rule | None) -> dict[str, Any]:
         placeholder="as the tool says",
     )
     return values
+
+
+def _ask_cel(rule: Rule | None) -> str:
+    with st.container(key="code-cel"):
+        return st.text_area("When (CEL)", value=rule.when if rule else "", max_chars=2000, height=110)
 
 
 def _rule_made(values: Mapping[str, Any]) -> Rule | None:
@@ -749,7 +754,7 @@ def _edit_json(draft: Draft) -> None:
     st.caption("The whole draft, for those who would rather write it. Applied, it replaces what the other tabs hold.")
     text = drafts.as_text(draft.document)
     place = f"{draft.generation}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    with st.form(f"{KEY}.json.{place}", border=False):
+    with st.form(f"{KEY}.json.{place}", border=False), st.container(key="code-json"):
         written = st.text_area(
             "Policy as JSON", value=text, height=380, key=f"{KEY}.text.{place}", label_visibility="collapsed"
         )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.rendering import refused, said
+from pages.requests import session_cookie
 from pages.services import services
-from pages.sign_in import cookie_name
 from review.errors import ReviewError
 from review.people import Person, Session, hash_of
 
@@ -42,7 +42,7 @@ def was_just_drawn(drawn_at: float) -> bool:
 
 
 def _secret() -> str | None:
-    return st.context.cookies.get(cookie_name(is_secure=services().settings.is_https))
+    return st.context.cookies.get(session_cookie())
 
 
 def act_as(person: Person, act: Callable[[Person], None]) -> None:

@@ -119,13 +119,13 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, class_: str = "so-table") -> Markup:
     """Return a table of text or elements."""
     return element(
         "table",
         element("thead", element("tr", *(element("th", name, scope="col") for name in head))),
         element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in rows)),
-        class_="so-table",
+        class_=class_,
     )
 
 

@@ -1,14 +1,23 @@
-"""What the console's own routes read of a request."""
+"""What the console's own routes read of a request, the session's cookie above all."""
 
 from starlette.requests import Request
 
 from pages.services import services
-from pages.sign_in import cookie_name
+
+
+def cookie_name(*, is_secure: bool) -> str:
+    """Return the session cookie's name; over https the ``__Host-`` prefix pins it to this host (RFC 6265bis)."""
+    return "__Host-signoff" if is_secure else "signoff"
+
+
+def session_cookie() -> str:
+    """Return the name of the session's cookie here."""
+    return cookie_name(is_secure=services().settings.is_https)
 
 
 def secret_of(request: Request) -> str | None:
     """Return what the browser's session is known by; None where it sends nothing."""
-    return request.cookies.get(cookie_name(is_secure=services().settings.is_https))
+    return request.cookies.get(session_cookie())
 
 
 async def body_of(request: Request, *, at_most: int) -> bytes | None:

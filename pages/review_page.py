@@ -118,6 +118,11 @@ class Look:
         return self.whole.item
 
     @property
+    def shown(self) -> WholeItem:
+        """Return the item as it may be read here: masked, until it is revealed."""
+        return readable(self.whole, self.sitting.revealed)
+
+    @property
     def draft_key(self) -> str:
         """Return what the names of typed text begin with: a new claim of the same version finds it again."""
         return draft_key(self.item.id, self.item.version)
@@ -135,7 +140,7 @@ class Look:
     @property
     def is_opened(self) -> bool:
         """Tell whether no part of the arguments is hidden from the person any more."""
-        return bool(st.session_state.get(f"{self.draft_key}.opened")) or not hidden_characters(readable(self.whole))
+        return bool(st.session_state.get(f"{self.draft_key}.opened")) or not hidden_characters(self.shown)
 
     def takes(self, decision: DecisionType) -> bool:
         """Tell whether the item can be answered with this."""
@@ -277,7 +282,7 @@ def _kept(sitting: Sitting) -> WholeItem | None:
 
 
 def _show(look: Look) -> None:
-    now, shown = utc_now(), readable(look.whole)
+    now, shown = utc_now(), look.shown
     item = shown.item
     restore(look.person, item.id, item.version, key=look.draft_key)
     head, hold = st.columns([9, 3], gap="small", vertical_alignment="top")
@@ -298,7 +303,7 @@ def _show(look: Look) -> None:
             show_masks(look.whole, look.person)
         draw(*draft_card(item), *repeated_card(shown, now))
         _show_earlier(look)
-        draw(reasons_card(item), *guidelines_card(look.whole))
+        draw(reasons_card(item), *guidelines_card(look.whole.queue))
     with right:
         draw(*own_words_card(item))
         if look.whole.is_asking:
@@ -329,7 +334,7 @@ def _show_open_thread(look: Look) -> None:
     whole = services().desk.whole(look.person, look.item.id)
     if not whole.is_asking:
         st.rerun()
-    draw(*notes_card(readable(whole).notes, utc_now()))
+    draw(*notes_card(readable(whole, look.sitting.revealed).notes, utc_now()))
     draw(waiting_for_answer())
 
 
@@ -346,7 +351,7 @@ def _show_hold(look: Look) -> None:
 
 
 def _show_args(look: Look) -> None:
-    draw(args_card(look.whole, shown := readable(look.whole), is_whole=look.is_opened))
+    draw(args_card(look.whole, shown := look.shown, is_whole=look.is_opened))
     if not look.is_opened:
         st.button(
             f"Show the {hidden_characters(shown):,} hidden characters",
@@ -388,7 +393,7 @@ def _bar_choose(look: Look) -> None:
         ):
             if look.takes(decision):
                 # A form shows what it changes, so that nobody edits what is masked from them.
-                is_veiled = mode is Mode.EDIT and not is_revealed(look.whole)
+                is_veiled = mode is Mode.EDIT and not is_revealed(look.whole, look.sitting.revealed)
                 _mode_button(look, label, mode, icon=icon, is_disabled=is_veiled)
         if look.takes(DecisionType.APPROVE) and not look.is_opened:
             draw(element("span", "Open the hidden characters to approve.", class_="so-hidden"))

@@ -33,6 +33,7 @@ from starlette.routing import Route
 
 from pages.doorstep import door_page
 from pages.rendering import Markup, element
+from pages.requests import body_of, secret_of, session_cookie
 from pages.services import services
 from review.errors import LinkRefusedError
 from review.outbound import MAX_ANSWER_BYTES, AddressRefusedError, DeliveryError, Outbound
@@ -351,11 +352,6 @@ def proof_of(claims: Mapping[str, Any], id_token: str) -> SignInProof:
     )
 
 
-def cookie_name(*, is_secure: bool) -> str:
-    """Return the session cookie's name; over https the ``__Host-`` prefix pins it to this host (RFC 6265bis)."""
-    return "__Host-signoff" if is_secure else "signoff"
-
-
 def sign_in_path(provider: Provider, to: str, *, is_again: bool = False) -> str:
     """Return the address that begins a sign-in and leads back ``to`` a place in the console."""
     asked = {"to": to} | ({"again": "1"} if is_again else {})
@@ -412,7 +408,7 @@ async def _finish(request: Request) -> Response:
     secret = await run_in_threadpool(services().sessions.admit, person_of(client.provider, claims), proof)
     await _end_earlier(request)
     answer = RedirectResponse(flow.to, status_code=303, headers=_NO_STORE)
-    _set_cookie(answer, _session_cookie(), secret, ABSOLUTE_LIMIT)
+    _set_cookie(answer, session_cookie(), secret, ABSOLUTE_LIMIT)
     _drop_cookie(answer, name)
     return answer
 
@@ -440,7 +436,7 @@ def _is_just_now(moment: datetime | None) -> bool:
 
 async def _end_earlier(request: Request) -> None:
     """End the session that the browser had: each sign-in has its own, and only the last one's cookie is kept."""
-    earlier = request.cookies.get(_session_cookie())
+    earlier = secret_of(request)
     if earlier:
         await run_in_threadpool(services().sessions.sign_out, earlier)
 
@@ -449,11 +445,9 @@ async def _back_channel_logout(request: Request) -> Response:
     client = _client(request)
     if client is None:
         return PlainTextResponse("There is no such provider.", status_code=404)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return PlainTextResponse("That is too much.", status_code=413)
+    body = await body_of(request, at_most=MAX_ANSWER_BYTES)
+    if body is None:
+        return PlainTextResponse("That is too much.", status_code=413)
     try:
         token = parse_qs(body.decode("ascii")).get("logout_token", [""])[0]
         sub, sid = await client.logged_out(token)
@@ -484,10 +478,6 @@ def _no_provider() -> Response:
 
 def _way(words: str, to: str) -> Markup:
     return element("a", words, href=to, class_="so-way-in")
-
-
-def _session_cookie() -> str:
-    return cookie_name(is_secure=services().settings.is_https)
 
 
 def _flow_cookie(state: str) -> str:
@@ -530,12 +520,12 @@ async def _sign_in(request: Request) -> Response:
         return door_page("This link does not work any more", element("p", str(error)), status=error.status)
     await _end_earlier(request)
     answer = RedirectResponse("/", status_code=303, headers=_NO_STORE)
-    _set_cookie(answer, _session_cookie(), secret, ABSOLUTE_LIMIT)
+    _set_cookie(answer, session_cookie(), secret, ABSOLUTE_LIMIT)
     return answer
 
 
 async def _confirm(request: Request) -> Response:
-    secret = request.cookies.get(_session_cookie())
+    secret = secret_of(request)
     if not await run_in_threadpool(services().sessions.confirm, secret):
         return door_page(
             "Sign in again", element("p", "Open a fresh sign-in link, or sign in with your provider."), status=403
@@ -554,7 +544,7 @@ def way_to_sign_in_again(person: Person, to: str) -> Markup:
 
 
 async def _sign_out(request: Request) -> Response:
-    secret = request.cookies.get(_session_cookie())
+    secret = secret_of(request)
     ended = await run_in_threadpool(services().sessions.sign_out, secret) if secret else None
     address = await _provider_logout(ended.person, ended.id_token) if ended and ended.id_token else None
     answer: Response = RedirectResponse("/", status_code=303)
@@ -566,7 +556,7 @@ async def _sign_out(request: Request) -> Response:
             element("p", _way("Go on", address)),
             leads_to=address,
         )
-    _drop_cookie(answer, _session_cookie())
+    _drop_cookie(answer, session_cookie())
     return answer
 
 

@@ -20,7 +20,6 @@ from pages.rendering import DECISION_WORDS, Markup, Tone, element, tree, visible
 from pages.services import services
 from pages.typed import Typed
 from review.clock import utc_now
-from review.desk import WholeItem
 from review.errors import ItemNotFoundError, ReviewError
 from review.items import CLAIM_DURATION, ItemFilter, Order, ReviewItem
 from review.people import Person
@@ -75,6 +74,18 @@ class Turned(NamedTuple):
     version: int = 0
 
 
+class LookKey(NamedTuple):
+    """Which look it is: at this version of the item, under the claim of this epoch."""
+
+    item: UUID
+    version: int
+    epoch: int
+
+    def __str__(self) -> str:
+        """Return its name in the browser."""
+        return f"{self.item}.{self.version}.{self.epoch}"
+
+
 class Sitting:
     """What one tab of one person shows and holds. The page's runs and the tab's outbox take turns at it.
 
@@ -95,24 +106,20 @@ class Sitting:
         self._is_ahead = False  # Whether an item is held ahead for this tab.
         self.acknowledged: dict[str, Acknowledgement] = {}  # What became of each entry of the outbox as it came last.
         self._looks: dict[str, str] = {}  # What was held when the tab was told last, as it looked.
-        self._sent: dict[str, float] = {}  # Since when each look is with the browser.
+        self._sent: dict[LookKey, float] = {}  # Since when each look is with the browser.
         self._known: frozenset[UUID] | None = None  # What waited then, where any more of it would be news.
         self._number = 0
 
-    def gone_on(self, item_id: UUID | None, version: int, epoch: int) -> None:
+    def gone_on(self, look: LookKey) -> None:
         """Expect the item to be gone from what is held, and say nothing of it."""
-        self._sent.pop(f"{item_id}.{version}.{epoch}", None)
-        if self.current == item_id:
+        self._sent.pop(look, None)
+        if self.current == look.item:
             self.current = None
 
-    def shown_for_ms(self, item_id: UUID | None, version: int, epoch: int) -> int | None:
+    def shown_for_ms(self, look: LookKey) -> int | None:
         """Return for how long the browser has had the look; None where it did not get it from this sitting."""
-        since = self._sent.get(f"{item_id}.{version}.{epoch}")
+        since = self._sent.get(look)
         return None if since is None else int((time.monotonic() - since) * 1000)
-
-    def shows_all_of(self, whole: WholeItem) -> bool:
-        """Tell whether nothing of the item is masked here: it was revealed, or there is nothing."""
-        return not whole.masks or version_of(whole.item) in self.revealed
 
     def pause(self, person: Person) -> None:
         """Give back what is held, until the person goes on."""
@@ -186,7 +193,7 @@ class Sitting:
             "undo": _undo(person),
             "items": [
                 {
-                    "key": look_key(item),
+                    "key": f"{look_key(item)}",
                     "stamp": stamp,
                     "left_ms": left_ms(item.claim.until) if item.claim else 0,
                     "look": None if stamp in knows else self._looks[stamp],
@@ -230,7 +237,7 @@ class Sitting:
         """Return why what the browser was given is held no more, though nothing was done with it."""
         held = set(map(look_key, items))
         told: dict[str, str] = {}
-        for missing in (UUID(key.split(".")[0]) for key in self._sent if key not in held):
+        for missing in (look.item for look in self._sent if look not in held):
             try:
                 told[str(missing)] = why_gone(services().desk.whole(person, missing).item)
             except ItemNotFoundError as error:
@@ -242,7 +249,7 @@ class Sitting:
 
     def _look(self, person: Person, item: ReviewItem) -> str:
         whole = services().desk.whole(person, item.id)
-        return look_at(person, whole, is_revealed=version_of(item) in self.revealed)
+        return look_at(person, whole, self.revealed)
 
 
 # By their ids. They live as long as the sessions of Streamlit that hold them.
@@ -259,9 +266,9 @@ def sitting_here(person: Person) -> Sitting:
     return kept
 
 
-def look_key(item: ReviewItem) -> str:
-    """Return the name of a look at an item: of this version, under this claim."""
-    return f"{item.id}.{item.version}.{item.epoch}"
+def look_key(item: ReviewItem) -> LookKey:
+    """Return which look at the item this is."""
+    return LookKey(item.id, item.version, item.epoch)
 
 
 def waiting_ids(person: Person) -> frozenset[UUID]:

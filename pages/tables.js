@@ -1,6 +1,5 @@
 // A list whose rows may be pressed. Every word becomes a text node, so nothing that an agent wrote is ever markup.
 
-const SETTLE_MS = 300; // A press this soon after painting was meant for what stood there before.
 const TICK_MS = 1000;
 const AGAIN_MS = 2000; // A press that the page has not answered by then, and no longer works on, is told once more.
 const TRIES = 10;
@@ -11,9 +10,6 @@ const UNITS = [
   ["h", 3600],
   ["min", 60],
 ];
-
-// While the page runs, its answer may be on the way; a press told once more would be a run more, which closes dialogs.
-const isRunning = () => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 
 function span(seconds) {
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];

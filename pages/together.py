@@ -11,6 +11,7 @@ import streamlit as st
 from pydantic import JsonValue
 
 from agents.protocol import Approve, DecisionType, Reject
+from pages.item_view import guidelines_card
 from pages.keyboard import Key, show_keys
 from pages.moves import open_item
 from pages.outbox import SETTLING_MS
@@ -31,7 +32,7 @@ from pages.rendering import (
     times_heard,
 )
 from pages.services import services
-from pages.tables import Cell, Column, Line, show_list
+from pages.tables import Cell, CellTone, Column, Line, show_list
 from review.alike import Place, differing, leaves, value_at
 from review.bulk import Alike, Kind, Look, Made
 from review.clock import utc_now
@@ -123,9 +124,8 @@ def _show_items(person: Person, opened: Opened) -> None:
         draw(element("section", *_common(alike.items, places), class_="so-card"))
     with right:
         why = element("ul", *(element("li", text, class_="so-plain") for text in reasons), class_="so-reasons")
-        asked = [element("p", alike.queue.guidelines, class_="so-plain")] if alike.queue.guidelines else []
-        heading = element("h2", "Why a person must look, the first of them", class_="so-label")
-        draw(element("section", heading, why, *asked, class_="so-card"))
+        heading = element("h2", "Why a person must look at the first of them", class_="so-label")
+        draw(*guidelines_card(alike.queue), element("section", heading, why, class_="so-card"))
     show_list(
         f"{KEY}.list",
         columns_of(places),
@@ -172,10 +172,12 @@ def line_of(item: ReviewItem, places: Sequence[Place], *, is_in: bool) -> Line:
     """Return the item's row: everything in which it differs from the others, nothing of it cut."""
     args, request = item.request.action.args, item.request
     told = [as_text(value_at(args, place)) for place in places]
-    differ = {f"at.{number}": Cell(text, tone="strong") for number, text in enumerate(told)}
+    # What is left out steps back, also under the pointer that has just left it out.
+    tone: CellTone = "" if is_in else "quiet"
+    differ = {f"at.{number}": Cell(text, tone=tone or "strong") for number, text in enumerate(told)}
     if len(places) > MOST_COLUMNS:
         pairs = zip(places, told, strict=True)
-        differ = {"at": Cell("\n".join(f"{place_name(place)}: {text}" for place, text in pairs))}
+        differ = {"at": Cell("\n".join(f"{place_name(place)}: {text}" for place, text in pairs), tone=tone)}
     return Line(
         id=str(item.id),
         name=request.impact.subject or str(item.id),
@@ -184,9 +186,11 @@ def line_of(item: ReviewItem, places: Sequence[Place], *, is_in: bool) -> Line:
         is_current=is_in,
         cells={
             "is_in": Cell("with the others", tone="accent") if is_in else Cell("left out"),
-            "subject": Cell(request.impact.subject or ""),
-            "amount": Cell(money(request.impact.amount, request.impact.currency) if request.impact.amount else ""),
-            "confidence": Cell("not told" if request.confidence is None else f"{request.confidence:.0%}"),
+            "subject": Cell(request.impact.subject or "", tone=tone),
+            "amount": Cell(
+                money(request.impact.amount, request.impact.currency) if request.impact.amount else "", tone=tone
+            ),
+            "confidence": Cell("not told" if request.confidence is None else f"{request.confidence:.0%}", tone=tone),
             "submitted": Cell(at=item.submitted_at),
             **differ,
         },

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from review.anchors import Anchor, Anchors
 from review.audit import AuditEvent, EventFilter, EventKind, LogHead, person_actor
 from review.errors import UnknownReviewerError
-from review.figures import PASSAGES_LIMIT, Passage
+from review.figures import FIGURES_LIMIT, Figures
 from review.governance import PolicyBook
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
 from review.labels import Label, LabelCount, label_of, masked_label, pseudonym
@@ -27,6 +27,9 @@ Decided = tuple[ReviewItem, DecisionRecord, Veil]
 # Of whole items with their context: what is held at a time is this many times a quarter of a megabyte at the most.
 EXPORT_BATCH = 200
 LABELS_COUNTED = 10_000
+# To count this many takes longer than to draw a page, and whoever looks at so many does not miss the last few.
+FIGURES_KEPT_FROM = 2_000
+FIGURES_KEPT = timedelta(seconds=30)
 
 
 class Records:
@@ -37,6 +40,7 @@ class Records:
         self._policies = policies
         self._sealer = sealer
         self._anchors = anchors
+        self._figures: dict[tuple[str, int], Figures] = {}
 
     def events(
         self, person: Person, where: EventFilter, *, limit: int = 100, cursor: str | None = None
@@ -74,10 +78,24 @@ class Records:
         beat = heartbeat(self._store, limit=1)
         return beat.is_missing or any(anchor.is_alarming for anchor in self.anchors(person))
 
-    def passages(self, person: Person, *, since: datetime) -> Sequence[Passage]:
-        """Return how the items submitted since then have gone, the latest first, PASSAGES_LIMIT at the most."""
+    def figures(self, person: Person, *, days: int) -> Figures:
+        """Return the figures of the last days, of the latest FIGURES_LIMIT items; those of many are half a minute old.
+
+        Of fewer than FIGURES_KEPT_FROM items they are of this moment.
+        """
         person.require(Permission.SEE_FIGURES)
-        return self._store.read(lambda tx: tx.passages(person.workspace, since=since, limit=PASSAGES_LIMIT))
+        asked = person.workspace, days
+
+        def work(tx: Reading) -> Figures:
+            kept = self._figures.get(asked)
+            if kept is not None and timedelta(0) <= tx.now - kept.at < FIGURES_KEPT:
+                return kept
+            return tx.figures(person.workspace, since=tx.now - timedelta(days=days), limit=FIGURES_LIMIT)
+
+        found = self._store.read(work)
+        if found.items >= FIGURES_KEPT_FROM:
+            self._figures[asked] = found
+        return found
 
     def label_counts(self, person: Person) -> Sequence[LabelCount]:
         """Return how many labels there are of each tool and decision, of the first LABELS_COUNTED."""

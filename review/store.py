@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from agents.protocol import Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
-from review.figures import Passage
+from review.figures import Figures
 from review.items import (
     DecisionFilter,
     DecisionRecord,
@@ -92,8 +92,8 @@ class Reading(Protocol):
     ) -> Page[ReviewItem]:
         """Return a page of whole items, newest first."""
 
-    def passages(self, workspace: str, *, since: datetime, limit: int) -> Sequence[Passage]:
-        """Return how the items submitted since then have gone, the latest first."""
+    def figures(self, workspace: str, *, since: datetime, limit: int) -> Figures:
+        """Return the figures of the items submitted since then, the latest ``limit`` of them."""
 
     def count_items(self, workspace: str, where: ItemFilter, *, limit: int = COUNT_LIMIT + 1) -> int:
         """Return how many items match, counting no further than ``limit``."""

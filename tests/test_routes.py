@@ -23,7 +23,7 @@ from agents.protocol import Approve, ContextEntry, ContextKind
 from app import COMMAND_LINE, House, console_routes, open_house
 from pages import services, sign_in
 from pages.downloads import EXPORTS
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from review.api import make_api
 from review.desk import Seen
 from review.intake import Submission

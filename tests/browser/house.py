@@ -8,7 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from review.desk import ReviewDesk, Seen
 from review.governance import KeyRing, PolicyBook
 from review.items import ReasonCode
 from review.people import Person, Role
-from review.policy import Policy, Queue, Rule
+from review.policy import Policy, Queue, Rule, ToolRule
 from review.sessions import Sessions
 from review.signing import Receipts, load_signing_key
 
@@ -55,13 +55,17 @@ class House:
         """Return a fresh bearer key of the agent."""
         return KeyRing(self.store).create(agent, "default", SYSTEM)[1]
 
-    def adds_to_policy(self, rule: Rule, *queues: Queue) -> Policy:
-        """Put a rule first, and its queues in force beside what there is."""
+    def adds_to_policy(self, *queues: Queue, rules: Sequence[Rule] = (), tools: Sequence[ToolRule] = ()) -> Policy:
+        """Put rules first, and queues and tools in force beside what there is."""
         lead = Person("https://id.example.com", "lead", "Mary Shelley", frozenset(Role))
         book = PolicyBook(self.store)
         current = book.in_force(lead.workspace)
         document = current.document
-        changes = {"rules": (rule, *document.rules), "queues": (*document.queues, *queues)}
+        changes = {
+            "rules": (*rules, *document.rules),
+            "queues": (*document.queues, *queues),
+            "tools": (*document.tools, *tools),
+        }
         return book.save(document.model_copy(update=changes), lead, based_on=current.number)
 
     def decide(self, item_id: UUID, decision: Decision, reason_codes: tuple[ReasonCode, ...] = ()) -> None:

@@ -8,10 +8,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from agents.protocol import Approve
+from review.policy import ToolRule
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House
 from tests.browser.visitor import A_LOOK_MS, Visitor
-from tests.builders import a_request
+from tests.builders import a_request, an_action
 
 SCREENS = ("", "queue", "overview", "history", "labels", "audit", "agents", "policy", "people")
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -48,6 +49,7 @@ def grave_faults(page: Page) -> list[str]:
 def test_no_screen_keeps_anybody_out(
     ada: Visitor, stranger: Visitor, agent: WorkingAgent, house: House, scheme: Literal["light", "dark"]
 ) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     house.decide(agent.proposes(a_request()), Approve())
     agent.proposes(a_request())
     faults = {}
@@ -67,13 +69,24 @@ def test_no_screen_keeps_anybody_out(
     assert {screen: found for screen, found in faults.items() if found} == {}
 
 
-def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(ada: Visitor, agent: WorkingAgent) -> None:
+def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(
+    ada: Visitor, agent: WorkingAgent, house: House
+) -> None:
     ada.page.emulate_media(reduced_motion="reduce")
+    house.adds_to_policy(tools=[ToolRule(agent=agent.name, tool="refund_order")])
     agent.proposes(a_request())
     faults = {}
 
-    for screen, part in (("queue", "More: "), ("agents", "Change: "), ("policy", "Add a rule")):
+    for screen, tab, part in (
+        ("queue", None, "More: "),
+        ("agents", None, "Change: "),
+        ("policy", "Rules", "Add a rule"),
+        ("policy", "Queues", "Add a queue"),
+        ("policy", "Versions", "Look: "),
+    ):
         ada.open(f"/{screen}")
+        if tab is not None:
+            ada.page.get_by_role("tab", name=tab).press("Enter")
         button = ada.page.get_by_role("button", name=re.compile(f"^{part}")).first
         expect(button).to_be_visible()
         ada.look()
@@ -84,7 +97,7 @@ def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(ada: Visit
         expect(ada.page.locator('[role="dialog"]:focus-within')).to_be_attached()
         for scheme in SCHEMES:
             ada.page.emulate_media(color_scheme=scheme)
-            faults[screen, scheme] = grave_faults(ada.page)
+            faults[screen, part, scheme] = grave_faults(ada.page)
         ada.page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         expect(button).to_be_focused()
@@ -109,5 +122,41 @@ def test_no_dialog_of_the_account_or_the_log_keeps_anybody_out(ada: Visitor) -> 
         for scheme in SCHEMES:
             ada.page.emulate_media(color_scheme=scheme)
             faults[presses, scheme] = grave_faults(ada.page)
+        # The first Escape is the dialog's, not that of the menu which it opened from.
+        ada.page.keyboard.press("Escape")
+        expect(ada.page.get_by_role("dialog")).to_have_count(0)
+
+    assert {at: found for at, found in faults.items() if found} == {}
+
+
+def test_neither_masked_values_nor_calls_alike_keep_anybody_out(
+    ada: Visitor, agent: WorkingAgent, house: House
+) -> None:
+    ada.page.emulate_media(reduced_motion="reduce")
+    agent.is_under(house.adds_to_policy(tools=[ToolRule(agent=agent.name, tool="refund_order")]))
+    faults = {}
+
+    def look_at(what: str) -> None:
+        ada.look()
+        for scheme in SCHEMES:
+            ada.page.emulate_media(color_scheme=scheme)
+            faults[what, scheme] = grave_faults(ada.page)
+
+    agent.proposes(a_request(action=an_action("send_gift", to="someone@hidden.example")))
+    ada.sees("Masked here: e-mail.")
+    look_at("masked")
+    ada.press("Reveal")
+    ada.sees("someone@hidden.example")
+    look_at("revealed")
+    for order in ("A-1", "A-2"):
+        agent.proposes(a_request(action=an_action(order_id=order)))
+    ada.open("/queue")
+    ada.choose("Agent", agent.name)
+    ada.page.get_by_text("Calls that may be alike, to be decided together").click()
+    ada.press(f"Decide together: refund_order of {agent.name}")
+    ada.look()
+    ada.button("Leave out: order A-1001").first.press("Enter")
+    expect(ada.button("Approve it")).to_be_enabled()
+    look_at("one left out")
 
     assert {at: found for at, found in faults.items() if found} == {}

@@ -117,7 +117,7 @@ def test_where_the_queue_asks_for_a_reason_to_approve_it_is_given_by_number(
 ) -> None:
     asking = Queue(name=agent.name, reasons_for=(DecisionType.APPROVE,), reasons=(ReasonCode.TONE, ReasonCode.OTHER))
     rule = Rule(name=agent.name, when=f'agent.name == "{agent.name}"', route=Route.REVIEW, queue=agent.name)
-    agent.is_under(house.adds_to_policy(rule, asking))
+    agent.is_under(house.adds_to_policy(asking, rules=[rule]))
     answer = agent.calls()
     expect(ada.button("Approve")).to_be_enabled()
 

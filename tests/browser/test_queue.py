@@ -9,8 +9,6 @@ from playwright.sync_api import Locator, expect
 from uuid_utils.compat import uuid7
 
 from agents.protocol import Impact, Reject, Status
-from review.governance import PolicyBook
-from review.people import Person, Role
 from review.policy import ToolRule
 from tests.browser.agent import WorkingAgent
 from tests.browser.house import House
@@ -18,8 +16,6 @@ from tests.browser.visitor import Visitor
 from tests.builders import a_request, an_action
 
 pytestmark = pytest.mark.browser
-
-LEAD = Person("https://id.example.com", "lead", "Grace Hopper", frozenset(Role))
 
 
 def row(visitor: Visitor, subject: str) -> Locator:
@@ -154,14 +150,7 @@ def test_a_view_is_kept_opened_by_a_colleague_and_removed(
 
 
 def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: WorkingAgent, house: House) -> None:
-    book = PolicyBook(house.store)
-    now = book.in_force("default")
-    document = now.document.model_copy(
-        update={"tools": (*now.document.tools, ToolRule(agent=agent.name, tool="refund_order"))}
-    )
-    saved = book.save(document, LEAD, based_on=now.number)
-    while agent.gate.client.send(agent.gate.client.policy())["number"] < saved.number:
-        ada.page.wait_for_timeout(50)
+    agent.is_under(house.adds_to_policy(tools=[ToolRule(agent=agent.name, tool="refund_order")]))
     items = [proposed(agent, f"cup {number}", f"A-{number}") for number in range(5)]
     ada.open("/queue")
     ada.choose("Agent", agent.name)

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from uuid_utils.compat import uuid7
 
 from agents.protocol import Status
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from review.people import Person, Role
 from review.sessions import LOCAL_OPERATOR
 from tests.browser.agent import WorkingAgent

@@ -20,7 +20,7 @@ ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
                 "x": along("Share", "Q", stack="zero", axis={"format": "%", "tickCount": 5}),
                 "y": along("Tool", "N", sort=["refund"], axis={"labelLimit": 320}),
                 "yOffset": channel("Share", "N", sort=["refund"]),
-                "color": coloured("Tool", ["refund"], ["#1f4f47"], columns=2),
+                "color": coloured("Tool", ["refund"]),
                 "order": channel("color_Tool_sort_index", "Q"),
                 "tooltip": [channel("Day", "T"), channel("Share", "Q", format=".0%")],
             },
@@ -37,9 +37,10 @@ def test_what_is_drawn_is_vega_lites_own_language(spec: Spec) -> None:
         altair.Chart.from_dict({**spec, "mark": {"type": "barr"}})
 
 
-def test_colours_are_the_themes_unless_they_are_given() -> None:
-    assert coloured("Kind", ["a", "b"])["scale"] == {"domain": ["a", "b"]}
-    assert coloured("Kind", ["a", "b"], ["#111", "#222"])["scale"]["range"] == ["#111", "#222"]
+def test_colours_are_the_themes_in_the_order_of_the_words() -> None:
+    told = coloured("Kind", ["b", "a"])
+
+    assert (told["scale"], told["sort"]) == ({"domain": ["b", "a"]}, ["b", "a"])
 
 
 def test_layers_share_one_height_and_are_told_in_words() -> None:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from agents.protocol import DecisionType, Reject
 from db.store import SqlStore
 from pages import downloads, services
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from review.items import DecisionFilter, ItemFilter
 from review.people import Person
 from review.records import EXPORT_BATCH

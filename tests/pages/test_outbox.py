@@ -17,7 +17,7 @@ from db.store import SqlStore
 from pages import outbox, services
 from pages.outbox import _ACTS, Act, Entry, hear
 from pages.rendering import CUT_AT
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from pages.sitting import Acknowledgement, Sitting, done, refusal, sittings
 from review.items import ItemFilter, ReviewItem
 from review.people import Person, Role
@@ -84,6 +84,7 @@ def test_what_the_outbox_holds_no_more_is_forgotten(answers: Answers, sitting: S
         {"decision": {"type": "edit", "edited_action": {"name": "x", "args": {}}}},
         {"codes": ["because"]},
         {"dwell_ms": -1},
+        {"dwell_ms": 2**53},
         {"as_person": "grace"},
         {"text": "x" * 20_001},
     ],

@@ -347,9 +347,9 @@ def test_the_bars_are_exactly_what_was_counted() -> None:
     bars = labels_page.bars_of(labels_page.counts_of(COUNTED))
 
     assert bars == [
-        {"tool": "support · refund_order", "decision": "approved", "labels": 2, "place": 0},
-        {"tool": "support · refund_order", "decision": "edited", "labels": 1, "place": 1},
-        {"tool": "stock · refund_order", "decision": "rejected", "labels": 1, "place": 2},
+        {"tool": "support · refund_order", "decision": "Approved", "labels": 2, "place": 0},
+        {"tool": "support · refund_order", "decision": "Edited", "labels": 1, "place": 1},
+        {"tool": "stock · refund_order", "decision": "Rejected", "labels": 1, "place": 2},
     ]
 
 

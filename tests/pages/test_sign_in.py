@@ -15,7 +15,8 @@ from starlette.applications import Starlette
 
 from db.store import SqlStore
 from pages import services, sign_in
-from pages.sign_in import Flow, cookie_name, local_path, person_of, proof_of
+from pages.requests import cookie_name
+from pages.sign_in import Flow, local_path, person_of, proof_of
 from review.audit import EventKind
 from review.outbound import MAX_ANSWER_BYTES
 from review.people import Person, Role

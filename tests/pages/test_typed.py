@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from db.store import SqlStore
 from pages import services, typed
-from pages.sign_in import cookie_name
+from pages.requests import cookie_name
 from review.drafts import MAX_DRAFT_BYTES
 from review.items import ReviewItem
 from review.people import Person

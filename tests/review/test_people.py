@@ -96,8 +96,8 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "records.label_preview": (lambda house, person, _: house.records.label_preview(person), SEEING),
     "records.label_counts": (lambda house, person, _: house.records.label_counts(person), SEEING),
     "records.labels": (lambda house, person, _: house.records.labels(person), {Role.LEAD, Role.AUDITOR}),
-    "records.passages": (
-        lambda house, person, _: house.records.passages(person, since=START),
+    "records.figures": (
+        lambda house, person, _: house.records.figures(person, days=7),
         {Role.LEAD, Role.AUDITOR},
     ),
     "records.events": (lambda house, person, _: house.records.events(person, EventFilter()), WATCHING),
