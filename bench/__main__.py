@@ -45,7 +45,9 @@ PARTS: dict[str, Part] = {
     "reviewers": lambda database, table, folder, scale: reviewers.measure(
         database, table, folder, seconds=scale.reviewed_s
     ),
-    "console": lambda database, table, folder, scale: console.measure(database, table, folder, presses=scale.presses),
+    "console": lambda database, table, folder, scale: console.measure(
+        database, table, folder, waiting=scale.sizes[-1], presses=scale.presses
+    ),
 }
 
 
@@ -76,7 +78,10 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="a small run, to see that everything still works")
     options.add_argument("--database", action="append", choices=(SQLITE, POSTGRES), help="only this one; repeatable")
     options.add_argument(
-        "--waiting", action="append", type=int, help="let so many items wait in the part sizes; repeatable"
+        "--waiting",
+        action="append",
+        type=int,
+        help="let so many items wait in the part sizes; repeatable, and the most of them in the part console",
     )
     options.add_argument(
         "--events", type=int, help="let the log of the part audit have so many events (1000000 for all)"

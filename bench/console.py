@@ -95,11 +95,11 @@ _RERUN = """
 """
 
 
-def measure(database: Database, table: Table, folder: Path, *, presses: int) -> None:
-    """Start the console, sign in, look at its memory, and decide item after item."""
+def measure(database: Database, table: Table, folder: Path, *, waiting: int, presses: int) -> None:
+    """Start the console on so many waiting items, sign in, look at its memory, and decide item after item."""
     url = database.fresh()
     with house.open_house(url) as opened:
-        seed(opened.store, presses + 5)
+        seed(opened.store, max(waiting, presses + 5))
     with server.serving(url, folder):
         pass  # The very first start also compiles; the second is what a person meets.
     with _chromium() as browser, server.serving(url, folder) as served:
@@ -119,14 +119,20 @@ def measure(database: Database, table: Table, folder: Path, *, presses: int) -> 
             ("press to next item painted", painted, PAINTED_MS),
             ("press to decision confirmed", confirmed, CONFIRMED_MS),
         ):
-            table.add(Figure(database.name, what, statistics.median(spent), "ms", goal=at_most(most)))
+            table.add(
+                Figure(
+                    database.name, f"{what}, {waiting:,} waiting", statistics.median(spent), "ms", goal=at_most(most)
+                )
+            )
             table.add(Figure(database.name, f"{what}, slowest", max(spent), "ms"))
         for screen in SCREENS:
             link = page.get_by_role("link", name=screen, exact=True)
             link.click()
             page.get_by_role("heading", name=screen, level=1).wait_for(timeout=PATIENCE_MS)
             median = statistics.median(_rerun(page, link) for _ in range(presses))
-            table.add(Figure(database.name, f"rerun of {screen}", median, "ms", goal=at_most(RERUN_MS)))
+            table.add(
+                Figure(database.name, f"rerun of {screen}, {waiting:,} waiting", median, "ms", goal=at_most(RERUN_MS))
+            )
 
 
 def _sign_in(page: Page, link: str) -> None:
