@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -71,6 +72,7 @@ from review.tokens import Tokens
 from review.views import Views
 
 HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "pages" / "console.py"
 WORKSPACE = LOCAL_OPERATOR.workspace
 COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
 SWEEP_EVERY = 1.0
@@ -217,7 +219,7 @@ def make_app(house: House) -> ASGIApp:
     streamlit_settings.settle()
     services.install(house.services())
     console = App(
-        HERE / "pages" / "console.py",
+        SCRIPT,
         lifespan=partial(_lifespan, house),
         routes=console_routes(house),
         middleware=[
@@ -259,12 +261,14 @@ async def _lifespan(house: House, _: object) -> AsyncIterator[None]:
 
 
 def _put_out_of_the_collectors_sight() -> None:
-    """Import what pages need, and let the garbage collector never look through it again: it is there to stay.
+    """Import all that the pages' script needs, and let the garbage collector never look through it again.
 
-    Before anybody comes: two first visitors at once would import the screens side by side, one of them half.
+    It is there to stay. Before anybody comes: two first visitors at once would import the same side by side, one of
+    them half.
     """
     gc.disable()  # What is imported is there to stay, and would be looked through again and again meanwhile.
-    for name in ("pandas", "pyarrow", "pages.screens"):
+    ours = (each.name for each in pkgutil.iter_modules([str(SCRIPT.parent)]) if each.name != SCRIPT.stem)
+    for name in ("pandas", "pyarrow", *(f"pages.{name}" for name in ours)):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

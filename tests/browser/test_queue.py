@@ -151,8 +151,9 @@ def test_a_view_is_kept_opened_by_a_colleague_and_removed(
 
 def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: WorkingAgent, house: House) -> None:
     agent.is_under(house.adds_to_policy(tools=[ToolRule(agent=agent.name, tool="refund_order")]))
+    ada.open("/queue")  # First, so that nothing is taken on the screen before.
     items = [proposed(agent, f"cup {number}", f"A-{number}") for number in range(5)]
-    ada.open("/queue")
+    ada.press("Refresh")
     ada.choose("Agent", agent.name)
     ada.page.get_by_text("Calls that may be alike, to be decided together").click()
     ada.look()
