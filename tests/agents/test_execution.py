@@ -21,9 +21,10 @@ from agents.execution import Ran, Traffic, Way, arun_way, tried
 from agents.protocol import Approve, Args, Execution, OutcomeStatus
 from review.desk import Seen
 from tests.agents.answers import taken
-from tests.agents.desk import PATIENCE_SECONDS, a_gate, items, let_run, outcome
+from tests.agents.desk import a_gate, items, let_run, outcome
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 CALL: Args = {"order_id": "R-1"}
 FULL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
@@ -239,11 +240,6 @@ def test_a_run_that_comes_back_late_is_reported_after_all(console: Console, gate
 
     assert eventually(lambda: items(gate)[0].execution is Execution.SUCCEEDED)
     assert outcome(console, gate).result == "Refunded R-1 at last."
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))
 
 
 def test_a_coroutine_that_does_not_come_back_is_cancelled_and_unknown(console: Console, gate: Gate) -> None:

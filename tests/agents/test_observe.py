@@ -24,10 +24,11 @@ from agents.spool import Spool
 from db.store import SqlStore
 from review.items import Purpose, ReviewItem
 from review.policy import PolicyDocument, Rule
-from tests.agents.desk import AGENT, PATIENCE_SECONDS, Ledger, a_gate, decide_each, items, let_run, refunds, scripted
+from tests.agents.desk import AGENT, Ledger, a_gate, decide_each, items, let_run, refunds, scripted
 from tests.clock import MovableClock
 from tests.console import Console, served
 from tests.review.steps import items as kept_items
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 CALL: Args = {"order_id": "R-1", "amount": "49.00"}
 FULL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
@@ -53,11 +54,6 @@ def observed(console: Console, count: int = 1) -> list[ReviewItem]:
             return list(reversed(found))
         pause.wait(0.01)
     pytest.fail(f"of {count} observations only {len(found)} were filed")
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))
 
 
 def a_free_port() -> int:
