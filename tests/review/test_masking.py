@@ -279,8 +279,10 @@ def test_the_policy_masks_the_places_that_it_names(pointer: str, places: list[st
     assert (masked.args == args) == (not places)
 
 
-def an_entry(kind: ContextKind, **fields: str) -> dict[str, Any]:
-    return {"context": (ContextEntry(kind=kind, **({"content": "As it is."} | fields)),)}
+def an_entry(
+    kind: ContextKind, *, content: str = "As it is.", title: str | None = None, role: str | None = None
+) -> dict[str, Any]:
+    return {"context": (ContextEntry(kind=kind, content=content, title=title, role=role),)}
 
 
 BESIDE: list[tuple[dict[str, Any], str]] = [
