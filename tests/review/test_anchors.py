@@ -452,14 +452,14 @@ def test_of_writers_at_the_same_moment_one_writes_and_the_others_find_it(bucket:
 
     def write(number: int) -> None:
         files = Bucket(f"s3://{BUCKET}/race", OUTBOUND)
-        together.wait(30)
+        together.wait(PATIENCE_SECONDS)
         found.append(files.created("one", f"note {number}"))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
 
     assert bucket.held("race/") == {"one": [found[0]]}
     assert found == [found[0]] * 8
@@ -664,7 +664,7 @@ class _Hanging(FolderPlace):
 
     def kept(self, origin: str) -> str | None:
         self.asked.set()
-        self.answers.wait(60)
+        self.answers.wait(PATIENCE_SECONDS)
         return super().kept(origin)
 
 
