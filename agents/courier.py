@@ -81,8 +81,9 @@ class Courier:
             self._start()
             self._awake.notify_all()
 
-    def close(self, seconds: float = CLOSING_SECONDS) -> None:
-        """Put what is left into the spool, try once more to deliver it, and end; at most so many seconds."""
+    def close(self, seconds: float | None = None) -> None:
+        """Put what is left into the spool, try once more to deliver it, and end; at most so many seconds, else 2."""
+        seconds = CLOSING_SECONDS if seconds is None else seconds
         with self._awake:
             self._close_by = time.monotonic() + seconds
             self._awake.notify_all()

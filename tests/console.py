@@ -36,8 +36,7 @@ from review.signing import Receipts
 from review.store import Store
 from review.tokens import Tokens
 from review.views import Views
-
-START_SECONDS = 20
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 class Console:
@@ -125,15 +124,10 @@ def serving(app: Starlette, *, port: int = 0) -> Iterator[str]:
     )
     thread = threading.Thread(target=server.run, name="console", daemon=True)
     thread.start()
-    waited = threading.Event()
-    for _ in range(START_SECONDS * 100):
-        if server.started:
-            break
-        waited.wait(0.01)
-    assert server.started, "the console did not start"
+    assert eventually(lambda: server.started), "the console did not start"
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive(), "the console did not end"

@@ -1,5 +1,6 @@
 """What stands outside the house in tests: a real web server that notes what it is sent."""
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from tests.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def a_host(tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1") -> 
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             host.arrived.append(Arrived(self.path, dict(self.headers), body))
             if host.stays_silent:
-                host.ended.wait(30)
+                host.ended.wait(PATIENCE_SECONDS)
                 return
             self.send_response(host.answer)
             if host.location:
@@ -77,6 +80,15 @@ def a_host(tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1") -> 
 
 
 @contextmanager
+def a_port() -> Iterator[int]:
+    """Keep a port on which nobody answers and which nobody else is given; the test itself may serve on it meanwhile."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As servers do, which so can share it.
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+@contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[int]:
     """Serve until the context ends; give the port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -86,7 +98,7 @@ def serving(server: ThreadingHTTPServer) -> Iterator[int]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def a_certificate(folder: Path, name: str) -> Path:

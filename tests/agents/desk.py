@@ -15,9 +15,9 @@ from review.items import ReasonCode, ReviewItem
 from review.policy import Autonomy, PolicyDocument, ToolRule
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
 AGENT = "shopper"
-PATIENCE_SECONDS = 20.0
 
 
 class Scripted(GenericFakeChatModel):

@@ -74,7 +74,7 @@ async def main(url: str, key: str, now: str, steps: str, how: str) -> dict[str, 
     tool = sdk.function_tool(refund, failure_error_function=None)
 
     def shop(gate: Any) -> tuple[Any, Any]:  # noqa: ANN401 -- types of the hook and the SDK
-        guard = adapter.GuardedTools(gate, run_id=lambda visit: visit.id, timeout=10.0, confidence=0.4)
+        guard = adapter.GuardedTools(gate, run_id=lambda visit: visit.id, timeout=60.0, confidence=0.4)
         return guard, sdk.Agent("shop", model=model, tools=[guard.tool(tool)])
 
     told: list[str] = []

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,9 +21,10 @@ from agents.protocol import ActionStatus, Approve, Args, Execution, Note, Status
 from review.desk import Seen
 from review.items import ReviewItem
 from tests.agents.answers import problem, reply, status, taken
-from tests.agents.desk import PATIENCE_SECONDS, Ledger, a_gate, items, refunds, scripted
+from tests.agents.desk import Ledger, a_gate, items, refunds, scripted
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 CALL: Args = {"order_id": "R-1", "amount": "49.00"}
 ASKED = {"author": "reviewer", "text": "Which cup?", "at": "2026-11-22T12:00:01Z"}
@@ -62,11 +63,6 @@ class Agent:
     async def aanswer(self, question: str, args: Args) -> str | None:
         await asyncio.sleep(0)
         return self.answer(question, args)
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))
 
 
 def claimed(console: Console) -> ReviewItem:

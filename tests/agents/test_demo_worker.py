@@ -28,8 +28,9 @@ from db.store import open_store
 from review.desk import Seen
 from review.items import ReviewItem
 from tests.console import Console, served
+from tests.review.steps import items
+from tests.waiting import PATIENCE_SECONDS, eventually
 
-PATIENCE_SECONDS = 60
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -192,6 +193,8 @@ def test_the_program_ends_cleanly_on_sigterm_while_its_agents_wait(console: Cons
     with program(console, data, "--rate", "600") as agents:
         for _ in range(8):
             decide(console, approve)
+        # Its time to end is short; so that nothing is in the middle then, all that was approved has been done.
+        assert eventually(lambda: sum(item.outcome is not None for item in items(console)) == 8)
         agents.send_signal(signal.SIGTERM)
         said, _ = agents.communicate(timeout=PATIENCE_SECONDS)
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,13 +22,15 @@ from agents.execution import Ran, Traffic, Way, arun_way, tried
 from agents.protocol import Approve, Args, Execution, OutcomeStatus
 from review.desk import Seen
 from tests.agents.answers import taken
-from tests.agents.desk import PATIENCE_SECONDS, a_gate, items, let_run, outcome
+from tests.agents.desk import a_gate, items, let_run, outcome
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 CALL: Args = {"order_id": "R-1"}
 FULL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
 BRIEF = 0.05
+ENOUGH_TO_BEGIN = 1.0
 ROOT = Path(__file__).parents[2]
 KEEN: dict[str, Any] = {"idempotent": True, "attempts": 3, "passing": (ConnectionError,), "pause": 0.0}
 
@@ -224,8 +227,9 @@ def test_a_sync_tool_that_does_not_come_back_is_unknown_and_never_run_again(
 
     assert "did not come back within 0.05 seconds" in answer
     assert "Do not make this call again" in answer
-    assert stuck.runs == 1
     assert outcome(console, gate).status is OutcomeStatus.UNKNOWN
+    assert eventually(lambda: stuck.runs > 0)
+    assert stuck.runs == 1
     stuck.go_on.set()
 
 
@@ -241,16 +245,11 @@ def test_a_run_that_comes_back_late_is_reported_after_all(console: Console, gate
     assert outcome(console, gate).result == "Refunded R-1 at last."
 
 
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))
-
-
 def test_a_coroutine_that_does_not_come_back_is_cancelled_and_unknown(console: Console, gate: Gate) -> None:
     stuck = Stuck()
     plain = StructuredTool.from_function(coroutine=stuck.arefund, name="refund")
 
-    answer = called(gate, plain, RunPlan(seconds=BRIEF), is_async=True)
+    answer = called(gate, plain, RunPlan(seconds=ENOUGH_TO_BEGIN), is_async=True)
 
     assert "nobody knows yet whether it took effect" in answer
     assert (stuck.runs, stuck.was_cancelled) == (1, True)
@@ -260,7 +259,7 @@ def test_a_coroutine_that_does_not_come_back_is_cancelled_and_unknown(console: C
 def test_an_idempotent_coroutine_that_was_cancelled_may_be_tried_again(console: Console, gate: Gate) -> None:
     stuck = Stuck()
     plain = StructuredTool.from_function(coroutine=stuck.arefund, name="refund")
-    plan = RunPlan(seconds=BRIEF, **{**KEEN, "passing": (TimeoutError,)})
+    plan = RunPlan(seconds=ENOUGH_TO_BEGIN, **{**KEEN, "passing": (TimeoutError,)})
 
     called(gate, plain, plan, is_async=True)
 
@@ -271,21 +270,21 @@ def test_an_idempotent_coroutine_that_was_cancelled_may_be_tried_again(console: 
 
 def test_a_coroutine_that_will_not_be_cancelled_is_left_alone(gate: Gate) -> None:
     runs: list[str] = []
+    go_on = asyncio.Event()
 
     @tool
     async def refund(order_id: str) -> str:
         """Refund an order, and do not listen."""
         runs.append(order_id)
-        for _ in range(2):
-            try:
-                await asyncio.sleep(1.3)
-            except asyncio.CancelledError:
-                continue
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
         return f"Refunded {order_id} at last."
 
     async def agent() -> str:
-        plan = RunPlan(seconds=BRIEF, **{**KEEN, "passing": (TimeoutError,)})
+        plan = RunPlan(seconds=ENOUGH_TO_BEGIN, **{**KEEN, "passing": (TimeoutError,)})
         told = str(await gate.guard(refund, plan=plan).ainvoke(dict(CALL)))
+        go_on.set()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.wait(others, timeout=PATIENCE_SECONDS)
         return told
@@ -330,7 +329,7 @@ def test_an_interruption_in_a_timed_run_is_raised_on_and_unknown(gate: Gate) -> 
     with pytest.raises(KeyboardInterrupt):
         gate.guard(refund, plan=RunPlan(seconds=PATIENCE_SECONDS)).invoke(dict(CALL))
 
-    assert items(gate)[0].execution is Execution.UNKNOWN
+    assert eventually(lambda: items(gate)[0].execution is Execution.UNKNOWN)
 
 
 def test_a_doubt_of_an_earlier_try_stays_a_doubt(console: Console, gate: Gate) -> None:
@@ -541,16 +540,18 @@ def test_a_late_error_that_says_that_nothing_was_done_is_told() -> None:
 
 def test_what_a_coroutine_raises_after_its_cancellation_is_not_told() -> None:
     heard: list[Ran] = []
+    go_on = asyncio.Event()
 
     async def stubborn(_: Args) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(1.2)
+            await go_on.wait()
             raise ConnectionRefusedError
 
     async def agent() -> Ran:
         ran = await arun_way(Run(CALL, seconds=BRIEF, late=heard.append), [Way.awaited("refund", stubborn)])
+        go_on.set()
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=PATIENCE_SECONDS)
         return ran
 

@@ -1,7 +1,6 @@
 """Guarded LangChain tools and a running console: what was decided runs, exactly so, once, or not at all."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,9 +75,10 @@ from review.items import ReviewItem
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.outside import a_port
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 AGENT = "shopper"
-PATIENCE_SECONDS = 20.0
 
 
 class Till:
@@ -268,7 +268,7 @@ def test_a_slow_confidence_does_not_hold_up_the_event_loop(console: Console, gat
 
         def confidence(_: Args) -> float:
             loop.call_soon_threadsafe(moved.set)
-            return 0.99 if moved.wait(5.0) else 0.98
+            return 0.99 if moved.wait(PATIENCE_SECONDS) else 0.98
 
         return str(await gate.guard(till.tool(), confidence=confidence).ainvoke(dict(CALL)))
 
@@ -333,11 +333,7 @@ def test_what_the_policy_lets_run_waits_for_nobody(console: Console, gate: Gate,
 
 
 def test_nothing_runs_while_the_console_is_away(till: Till) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-
-    with Gate(url, "sgn_test_key", attempts=2) as gate:
+    with a_port() as port, Gate(f"http://127.0.0.1:{port}", "sgn_test_key", attempts=2) as gate:
         with pytest.raises(ServerAwayError):
             gate.run(till.tool(), CALL)
         with pytest.raises(ServerAwayError):
@@ -466,7 +462,7 @@ def test_an_interrupted_run_is_reported_as_unknown(console: Console, gate: Gate)
     with pytest.raises(KeyboardInterrupt):
         gate.run(slow, {"order_id": "R-1042"})
 
-    assert items(gate)[0].execution is Execution.UNKNOWN
+    assert eventually(lambda: items(gate)[0].execution is Execution.UNKNOWN)
 
 
 def test_a_cancelled_run_is_reported_as_unknown(console: Console, gate: Gate) -> None:
@@ -489,7 +485,7 @@ def test_a_cancelled_run_is_reported_as_unknown(console: Console, gate: Gate) ->
 
     asyncio.run(agent())
 
-    assert items(gate)[0].execution is Execution.UNKNOWN
+    assert eventually(lambda: items(gate)[0].execution is Execution.UNKNOWN)
 
 
 def test_bad_arguments_are_the_models_to_mend_before_anybody_is_asked(gate: Gate, till: Till) -> None:
@@ -929,7 +925,7 @@ def test_a_tool_that_stops_for_an_interrupt_is_unknown_and_never_begun_again(con
     with pytest.raises(StoppedInsideError, match="guard the tools inside it"):
         agent.invoke(ASKED, THREAD)
 
-    assert items(gate)[0].execution is Execution.UNKNOWN
+    assert eventually(lambda: items(gate)[0].execution is Execution.UNKNOWN)
     assert "nobody knows yet" in agent.invoke(None, THREAD)["messages"][-2].content
     assert begun == ["R-1042"]
 

@@ -33,6 +33,7 @@ from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from tests.agents.desk import AGENT, Ledger, a_gate, decide_each, edited, items, refunds, scripted
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import eventually
 
 Agent = CompiledStateGraph[Any, Any, Any, Any]
 Saver = BaseCheckpointSaver[Any]
@@ -677,7 +678,7 @@ def test_a_cancelled_run_is_reported_as_unknown_and_not_run_again(console: Conso
 
     assert "nobody knows yet" in told(state)["call_R-1"]
     assert ledger.runs == [("R-1", "49.00")]
-    assert executions(gate) == [Execution.UNKNOWN]
+    assert eventually(lambda: executions(gate) == [Execution.UNKNOWN])
 
 
 def test_a_thread_in_the_middle_takes_no_new_input(gate: Gate, ledger: Ledger) -> None:

@@ -18,8 +18,8 @@ from agents.protocol import Action, ActionStatus, Approve, Decision, Edit, Execu
 from review.desk import Seen
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 30.0
 CALL = {"order_id": "R-1042", "amount": "49.00"}
 CHECKOUT = Path(__file__).parents[2]
 
@@ -167,7 +167,7 @@ def test_an_error_of_the_server_behind_is_reported_as_a_failure(console: Console
 def test_a_call_whose_answer_is_lost_is_unknown(console: Console, till: Till, gate: Gate) -> None:
     async def lost() -> CallToolResult:
         async with (
-            Client(till.server, read_timeout_seconds=0.2) as behind,
+            Client(till.server, read_timeout_seconds=2.0) as behind,
             Client(guarded_server(behind, gate)) as client,
         ):
             result, _ = await asyncio.gather(client.call_tool("dawdle", {}), decide(console, Approve()))

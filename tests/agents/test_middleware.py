@@ -18,7 +18,6 @@ from langgraph.graph.state import CompiledStateGraph
 from agents import Gate
 from agents.protocol import Action, Approve, Decision, Edit, Execution, Reject, Respond
 from tests.agents.desk import (
-    PATIENCE_SECONDS,
     Ledger,
     a_gate,
     decide_each,
@@ -30,6 +29,7 @@ from tests.agents.desk import (
 )
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
 ASKED: dict[str, Any] = {"messages": [HumanMessage("Refund them.")]}
 

@@ -1,7 +1,6 @@
 """Shadow mode: what an agent does or would do is filed for people to judge, and never stands in the agent's way."""
 
 import asyncio
-import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
 from pydantic import ValidationError
 
-from agents import Gate, IdempotencyKey, idempotency_key
+from agents import Gate, IdempotencyKey, courier, idempotency_key
 from agents.client import Client
 from agents.courier import MAX_QUEUED, Courier, Parcel, observation
 from agents.protocol import Action, ActionRequest, Args, DecisionType, Execution, Reject, Route
@@ -24,10 +23,12 @@ from agents.spool import Spool
 from db.store import SqlStore
 from review.items import Purpose, ReviewItem
 from review.policy import PolicyDocument, Rule
-from tests.agents.desk import AGENT, PATIENCE_SECONDS, Ledger, a_gate, decide_each, items, let_run, refunds, scripted
+from tests.agents.desk import AGENT, Ledger, a_gate, decide_each, items, let_run, refunds, scripted
 from tests.clock import MovableClock
 from tests.console import Console, served
+from tests.outside import a_port
 from tests.review.steps import items as kept_items
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 CALL: Args = {"order_id": "R-1", "amount": "49.00"}
 FULL_CALL = {"type": "tool_call", "name": "refund", "args": CALL, "id": "call_1"}
@@ -44,26 +45,22 @@ def ledger() -> Ledger:
     return Ledger()
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a gate that is closed take its time; an agent's program would not wait so long for a busy machine."""
+    monkeypatch.setattr(courier, "CLOSING_SECONDS", PATIENCE_SECONDS)
+
+
 def observed(console: Console, count: int = 1) -> list[ReviewItem]:
     """Return the observed items, oldest first, once there are so many."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_SECONDS / 0.01)):
-        found = kept_items(console, purpose=Purpose.SHADOW)
-        if len(found) >= count:
-            return list(reversed(found))
-        pause.wait(0.01)
-    pytest.fail(f"of {count} observations only {len(found)} were filed")
+    assert eventually(lambda: len(kept_items(console, purpose=Purpose.SHADOW)) >= count), "not all were filed"
+    return list(reversed(kept_items(console, purpose=Purpose.SHADOW)))
 
 
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))
-
-
-def a_free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    with a_port() as port:
+        yield port
 
 
 def test_an_observed_tool_looks_like_the_tool_and_runs_at_once_and_once(
@@ -275,9 +272,9 @@ def test_closing_the_gate_delivers_what_was_observed(console: Console, clock: Mo
 
 @pytest.mark.parametrize("is_on_disk", [True, False], ids=["disk", "memory"])
 def test_while_the_console_is_away_tools_run_and_observations_wait_for_it(
-    sqlite_store: SqlStore, clock: MovableClock, ledger: Ledger, tmp_path: Path, *, is_on_disk: bool
+    sqlite_store: SqlStore, clock: MovableClock, ledger: Ledger, tmp_path: Path, port: int, *, is_on_disk: bool
 ) -> None:
-    console, port = Console(sqlite_store), a_free_port()
+    console = Console(sqlite_store)
     console.url = f"http://127.0.0.1:{port}"
     with a_gate(console, clock, spool=tmp_path / "spool.db" if is_on_disk else None) as gate:
         watched = gate.observe(ledger.tool(), idempotency_key=lambda args: f"refund-of-{args['order_id']}")
@@ -292,9 +289,9 @@ def test_while_the_console_is_away_tools_run_and_observations_wait_for_it(
 
 
 def test_observations_outlive_the_agents_process(
-    sqlite_store: SqlStore, clock: MovableClock, ledger: Ledger, tmp_path: Path
+    sqlite_store: SqlStore, clock: MovableClock, ledger: Ledger, tmp_path: Path, port: int
 ) -> None:
-    console, port = Console(sqlite_store), a_free_port()
+    console = Console(sqlite_store)
     console.url = f"http://127.0.0.1:{port}"
     with a_gate(console, clock, spool=tmp_path / "spool.db") as gate:
         gate.observe(ledger.tool()).invoke(dict(CALL))
@@ -307,10 +304,10 @@ def test_observations_outlive_the_agents_process(
 
 
 def test_what_is_kept_in_memory_alone_is_told_when_it_is_lost(
-    clock: MovableClock, sqlite_store: SqlStore, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    clock: MovableClock, sqlite_store: SqlStore, ledger: Ledger, caplog: pytest.LogCaptureFixture, port: int
 ) -> None:
     console = Console(sqlite_store)
-    console.url = f"http://127.0.0.1:{a_free_port()}"
+    console.url = f"http://127.0.0.1:{port}"
     with a_gate(console, clock) as gate:
         gate.observe(ledger.tool()).invoke(dict(CALL))
 
@@ -322,9 +319,9 @@ def test_what_is_kept_in_memory_alone_is_told_when_it_is_lost(
 
 
 def test_an_outcome_is_reported_once_the_console_is_back(
-    sqlite_store: SqlStore, clock: MovableClock, tmp_path: Path
+    sqlite_store: SqlStore, clock: MovableClock, tmp_path: Path, port: int
 ) -> None:
-    console, port = Console(sqlite_store), a_free_port()
+    console = Console(sqlite_store)
     let_run(console, "refund")
     going = ExitStack()
 

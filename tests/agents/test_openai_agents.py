@@ -17,8 +17,8 @@ from review.desk import Seen
 from review.items import ReviewItem
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
 CALL = {"order_id": "R-1042", "amount": "49.00"}
 PROGRAM = Path(__file__).with_name("openai_shop.py")
 Call = tuple[str, dict[str, Any] | str]

@@ -1,7 +1,6 @@
 """Guarded Pydantic AI toolsets and a running console: the real package, with a model that says what is written down."""
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
@@ -40,8 +39,9 @@ from review.desk import Seen
 from review.items import ReviewItem
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.outside import a_port
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20.0
 CALL = {"order_id": "R-1042", "amount": "49.00", "on": "2026-11-22"}
 
 Output = str | DeferredToolRequests
@@ -366,11 +366,7 @@ def test_an_edit_that_the_tool_cannot_run_is_refused_before_anything_is_consumed
 
 
 def test_nothing_runs_while_the_console_is_away(till: Till) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-
-    with Gate(url, "sgn_test_key", attempts=1) as away:
+    with a_port() as port, Gate(f"http://127.0.0.1:{port}", "sgn_test_key", attempts=1) as away:
         guarded = guard(away, till)
         shop = a_shop(scripted(proposing(CALL)), guarded)
         result, requests = put_off(shop)

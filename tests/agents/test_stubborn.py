@@ -29,9 +29,10 @@ from agents.langgraph import GraphDesk
 from agents.protocol import Decision, Reject, Respond, Route, Status
 from review.items import ReasonCode
 from review.policy import PolicyDocument, Rule
-from tests.agents.desk import PATIENCE_SECONDS, Ledger, a_gate, decide_each, edited, items, let_run
+from tests.agents.desk import Ledger, a_gate, decide_each, edited, items, let_run
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 STUBBORN_TURNS = 4
 
@@ -263,8 +264,3 @@ def test_the_edit_of_a_call_that_answers_with_a_command_is_told_too(
     assert calls(messages) == 1
     assert runs == ["10.00"]
     assert str(messages[-2].content).endswith("Refunded 10.00 on R-1.")
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    return any(holds() or pause.wait(0.01) for _ in range(int(PATIENCE_SECONDS / 0.01)))

@@ -15,6 +15,7 @@ from review.items import DecisionRecord, ItemFilter, Order, Rejection, ReviewIte
 from review.store import DuplicateKeyError, FilingKey, Writing
 from tests.builders import AGENT, WORKSPACE, a_decision, a_request, an_action, an_event, an_item, keeping
 from tests.clock import START
+from tests.waiting import PATIENCE_SECONDS
 
 HOSTILE = "NUL \0, quote \", backslash \\0, tab \t, bidi \u202e, emoji 🧵, %s %_!'--"
 
@@ -45,15 +46,15 @@ def held(store: SqlStore) -> Iterator[None]:
 
     def hold(_: Writing) -> None:
         busy.set()
-        free.wait(10)
+        free.wait(PATIENCE_SECONDS)
 
     holding = store.begin(hold)
-    assert busy.wait(10)
+    assert busy.wait(PATIENCE_SECONDS)
     try:
         yield
     finally:
         free.set()
-        holding.result(10)
+        holding.result(PATIENCE_SECONDS)
 
 
 def keys_kept(store: SqlStore) -> list[str]:
@@ -66,7 +67,7 @@ def test_submissions_that_wait_together_are_all_kept(store: SqlStore) -> None:
 
     with held(store):
         begun = [filing(store, item) for item in items]
-    answers = [each.result(10) for each in begun]
+    answers = [each.result(PATIENCE_SECONDS) for each in begun]
 
     assert answers == items
     assert keys_kept(store) == [f"k{number}" for number in range(6)]
@@ -80,7 +81,7 @@ def test_what_is_written_together_reads_back_as_it_was(store: SqlStore) -> None:
 
     with held(store):
         begun = [filing(store, item, by=Actor("person", HOSTILE, HOSTILE)) for item in (strange, plain)]
-    answers = [each.result(10) for each in begun]
+    answers = [each.result(PATIENCE_SECONDS) for each in begun]
 
     assert answers == [strange, plain]
     assert [store.read(lambda tx, id_=item.id: tx.item(WORKSPACE, id_)) for item in answers] == answers  # type: ignore[misc]  # bound at once
@@ -94,18 +95,18 @@ def test_a_key_that_comes_twice_in_one_transaction_is_filed_once(store: SqlStore
     with held(store):
         begun = [filing(store, item) for item in (first, second, other)]
 
-    assert [each.result(10).id for each in begun] == [first.id, first.id, other.id]
+    assert [each.result(PATIENCE_SECONDS).id for each in begun] == [first.id, first.id, other.id]
     assert keys_kept(store) == ["other", "same"]
 
 
 def test_a_key_that_was_filed_before_is_found_among_new_ones(store: SqlStore) -> None:
     known = an_item(idempotency_key="known")
-    filing(store, known).result(10)
+    filing(store, known).result(PATIENCE_SECONDS)
 
     with held(store):
         begun = [filing(store, an_item(idempotency_key=key)) for key in ("new", "known")]
 
-    assert begun[1].result(10).id == known.id
+    assert begun[1].result(PATIENCE_SECONDS).id == known.id
     assert keys_kept(store) == ["known", "new"]
 
 
@@ -120,9 +121,9 @@ def test_a_work_that_fails_after_it_added_an_item_keeps_nothing_and_spares_the_o
         failing = store.begin(add_and_fail, key=key_of(failed))
         fine = filing(store, kept)
 
-    assert fine.result(10) == kept
+    assert fine.result(PATIENCE_SECONDS) == kept
     with pytest.raises(LookupError):
-        failing.result(10)
+        failing.result(PATIENCE_SECONDS)
     assert keys_kept(store) == ["kept"]
 
 
@@ -134,7 +135,7 @@ def test_a_work_sees_the_items_that_others_added_in_the_same_transaction(store: 
             filing(store, item)
         seen = store.begin(lambda tx: tx.items(WORKSPACE, WAITING, order=Order.URGENT, limit=10))
 
-    assert [row.id for row in seen.result(10).rows] == [item.id for item in items]
+    assert [row.id for row in seen.result(PATIENCE_SECONDS).rows] == [item.id for item in items]
 
 
 def test_a_work_sees_the_decisions_that_it_and_others_added_in_the_same_transaction(store: SqlStore) -> None:
@@ -149,8 +150,8 @@ def test_a_work_sees_the_decisions_that_it_and_others_added_in_the_same_transact
     with held(store):
         first, second = (store.begin(partial(add_and_look, record=record)) for record in records)
 
-    assert first.result(10) == records[:1]
-    assert second.result(10) == records
+    assert first.result(PATIENCE_SECONDS) == records[:1]
+    assert second.result(PATIENCE_SECONDS) == records
 
 
 def test_a_work_that_is_refused_after_others_were_written_lets_them_stand(store: SqlStore) -> None:
@@ -170,9 +171,9 @@ def test_a_work_that_is_refused_after_others_were_written_lets_them_stand(store:
         added = store.begin(add, key=key_of(item))
         refused = store.begin(look_and_refuse)
 
-    added.result(10)
+    added.result(PATIENCE_SECONDS)
     with pytest.raises(LookupError):
-        refused.result(10)
+        refused.result(PATIENCE_SECONDS)
     assert runs == ["added", "refused"]
     assert keys_kept(store) == ["kept"]
 
@@ -189,19 +190,19 @@ def test_a_key_that_another_process_takes_after_the_look_up_is_filed_once(
         if known is not None:
             return known
         looked_up.set()
-        taken.wait(10)
+        taken.wait(PATIENCE_SECONDS)
         tx.add_item(mine)
         return mine
 
     with held(here):
         raced = here.begin(work, key=key_of(mine))
         fine = filing(here, other)
-    assert looked_up.wait(10)
-    filing(there, theirs).result(10)
+    assert looked_up.wait(PATIENCE_SECONDS)
+    filing(there, theirs).result(PATIENCE_SECONDS)
     taken.set()
 
-    assert raced.result(10).id == theirs.id
-    assert fine.result(10) == other
+    assert raced.result(PATIENCE_SECONDS).id == theirs.id
+    assert fine.result(PATIENCE_SECONDS) == other
     assert keys_kept(here) == ["other", "raced"]
 
 
@@ -217,7 +218,7 @@ def test_only_a_call_that_was_rejected_is_asked_for(store: SqlStore) -> None:
     with held(store):
         begun = [asking(item) for item in (rejected, other)]
 
-    assert [each.result(10) for each in begun] == [[Rejection(rejected.id, None)], []]
+    assert [each.result(PATIENCE_SECONDS) for each in begun] == [[Rejection(rejected.id, None)], []]
 
 
 def test_a_work_that_was_begun_cannot_be_cancelled(store: SqlStore) -> None:
@@ -228,7 +229,7 @@ def test_a_work_that_was_begun_cannot_be_cancelled(store: SqlStore) -> None:
         is_cancelled = begun.cancel()
 
     assert not is_cancelled
-    assert begun.result(10) == item
+    assert begun.result(PATIENCE_SECONDS) == item
 
 
 def test_an_unannounced_key_is_refused_when_it_is_taken(store: SqlStore) -> None:

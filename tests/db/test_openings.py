@@ -12,6 +12,7 @@ from review.audit import EventFilter, EventKind, person_actor
 from review.store import Writing
 from review.verify import ERASED
 from tests.builders import WORKSPACE, ada, an_event, an_item, keeping
+from tests.waiting import PATIENCE_SECONDS
 
 DIGEST = "sha256:" + "7" * 64
 HOSTILE = "NUL \0, quote \", backslash \\0, bidi \u202e, emoji 🧵, ]]:[[ %_!'--"
@@ -70,7 +71,7 @@ def test_a_removal_takes_what_the_works_of_the_same_commit_wrote_before_it(store
     may_go_on = Event()
 
     def hold_up(_: Writing) -> None:
-        assert may_go_on.wait(30)
+        assert may_go_on.wait(PATIENCE_SECONDS)
 
     # While the first work holds the writer up, the others gather for one commit.
     works = [store.begin(hold_up)]
@@ -78,7 +79,7 @@ def test_a_removal_takes_what_the_works_of_the_same_commit_wrote_before_it(store
     works.append(store.begin(lambda tx: tx.remove_openings(WORKSPACE, item.id)))
     may_go_on.set()
     for work in works:
-        work.result(30)
+        work.result(PATIENCE_SECONDS)
 
     assert digests(store) == [ERASED]
 

@@ -18,6 +18,7 @@ from review.items import ItemFilter, Order, ReviewItem
 from review.store import DuplicateKeyError, StaleItemError
 from tests.builders import ISSUER, WORKSPACE, a_link, a_policy, an_event, an_item, keeping
 from tests.clock import START
+from tests.waiting import PATIENCE_SECONDS
 
 CLAIMERS = 20
 ITEMS = 200
@@ -141,7 +142,7 @@ def test_works_that_lock_each_others_items_both_succeed(postgres_url: str, opene
                 now = tx.item(WORKSPACE, item.id)
                 tx.save_item(replace(now, notes=now.notes + 1), was=now)
                 if step == 0 and runs == 1:
-                    both_hold_one.wait(10)
+                    both_hold_one.wait(PATIENCE_SECONDS)
 
         replicas[number].write(work)
 
@@ -190,7 +191,7 @@ def test_two_processes_share_one_sqlite_file(sqlite_url: str, opened: Callable[[
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_SECONDS)
 
     assert [process.exitcode for process in processes] == [0, 0]
     store = opened(sqlite_url)

@@ -13,8 +13,9 @@ from uuid_utils.compat import uuid7
 
 from db.store import SqlStore
 from tests.builders import an_item
+from tests.waiting import PATIENCE_SECONDS
 
-LONG_S = 20.0
+LONG_S = PATIENCE_SECONDS
 SHORT_S = 0.05
 
 

@@ -19,6 +19,7 @@ from db.writer import TRIES, CommitUnknownError, StoreClosedError, Writer
 from review.items import ReviewItem
 from review.store import StaleItemError
 from tests.builders import WORKSPACE, an_event, an_item
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Bench:
@@ -59,7 +60,7 @@ class Bench:
 
         def hold(_: object) -> None:
             begun.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_SECONDS)
 
         def run(number: int) -> None:
             try:
@@ -69,7 +70,7 @@ class Bench:
 
         holder = Thread(target=self.writer.write, args=(hold,))
         holder.start()
-        begun.wait(10)
+        begun.wait(PATIENCE_SECONDS)
         threads = []
         for number in range(len(works)):
             threads.append(Thread(target=run, args=(number,)))
@@ -232,7 +233,7 @@ def cut_writers(url: str) -> None:
     """End every connection to the database but this one."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
 
@@ -243,11 +244,11 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(bench: Bench) -> Non
 
     def hold(_: object) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_SECONDS)
 
     threads = [Thread(target=bench.writer.write, args=(hold,))]
     threads[0].start()
-    begun.wait(10)
+    begun.wait(PATIENCE_SECONDS)
     for item in items:
         threads.append(Thread(target=bench.writer.write, args=(add(item),)))
         threads[-1].start()

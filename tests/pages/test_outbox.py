@@ -23,6 +23,7 @@ from review.items import ItemFilter, ReviewItem
 from review.people import Person, Role
 from tests.builders import a_request, ada, an_action, an_item, grace, keeping, root
 from tests.console import Console, serving
+from tests.waiting import PATIENCE_SECONDS
 
 UNDO_FOR = timedelta(seconds=60)
 
@@ -173,7 +174,10 @@ def tab(house: Console, items: list[ReviewItem], monkeypatch: pytest.MonkeyPatch
     assert here is not None
     sitting = sittings["ada"] = Sitting(here, set())
     sitting.id = "ada"
-    with serving(Starlette(routes=outbox.routes())) as url, httpx2.Client(base_url=url, trust_env=False) as http:
+    with (
+        serving(Starlette(routes=outbox.routes())) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as http,
+    ):
         yield Tab(http, sitting, cookie)
 
 

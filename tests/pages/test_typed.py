@@ -17,6 +17,7 @@ from review.people import Person
 from tests.builders import ada, grace, keeping, mary
 from tests.builders import an_item as some_item
 from tests.console import Console, serving
+from tests.waiting import PATIENCE_SECONDS
 
 TYPED = {"at": 1_000, "mode": "reject", "rejection": "Not hers.", "answer": None, "question": None, "codes": ["unsafe"]}
 
@@ -37,7 +38,10 @@ def item(house: Console) -> ReviewItem:
 def browser(house: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
     monkeypatch.setattr(services, "_installed", [])
     services.install(house.services())
-    with serving(Starlette(routes=typed.routes())) as url, httpx2.Client(base_url=url, trust_env=False) as client:
+    with (
+        serving(Starlette(routes=typed.routes())) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as client,
+    ):
         yield client
 
 

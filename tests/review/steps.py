@@ -18,6 +18,7 @@ from review.people import AgentKey, Person
 from review.policy import Autonomy, PolicyDocument, Queue, Rule, ToolRule
 from tests.builders import AGENT, WORKSPACE, a_request, ada
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
 TOOL = "refund_order"
 
@@ -91,7 +92,7 @@ def all_at_once(count: int, run: Callable[[int], object]) -> list[Any]:
     results: list[Any] = [None] * count
 
     def go(number: int) -> None:
-        barrier.wait(30)
+        barrier.wait(PATIENCE_SECONDS)
         try:
             results[number] = run(number)
         except Exception as error:  # noqa: BLE001 -- the test looks at whatever it was
@@ -101,7 +102,7 @@ def all_at_once(count: int, run: Callable[[int], object]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     assert not any(thread.is_alive() for thread in threads), "a thread did not end"
     return results
 

@@ -34,6 +34,7 @@ from tests.buckets import BUCKET, REGION, Store, a_store_of_buckets
 from tests.builders import WORKSPACE, an_event, keeping
 from tests.clock import MovableClock
 from tests.outside import Host, a_certificate, a_host
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 KEY = OKPKey.generate_key("Ed25519")
 RECEIPTS = Receipts(KEY, issuer="https://desk.example:8443")
@@ -451,14 +452,14 @@ def test_of_writers_at_the_same_moment_one_writes_and_the_others_find_it(bucket:
 
     def write(number: int) -> None:
         files = Bucket(f"s3://{BUCKET}/race", OUTBOUND)
-        together.wait(30)
+        together.wait(PATIENCE_SECONDS)
         found.append(files.created("one", f"note {number}"))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
 
     assert bucket.held("race/") == {"one": [found[0]]}
     assert found == [found[0]] * 8
@@ -663,7 +664,7 @@ class _Hanging(FolderPlace):
 
     def kept(self, origin: str) -> str | None:
         self.asked.set()
-        self.answers.wait(60)
+        self.answers.wait(PATIENCE_SECONDS)
         return super().kept(origin)
 
 
@@ -673,15 +674,11 @@ def test_a_place_that_hangs_holds_nothing_up_and_raises_the_alarm(
     hanging = _Hanging(f"file://{tmp_path}")
     places: list[Place] = [hanging, place_at(host.url, OUTBOUND)]
     anchors = Anchors(store, places)
-    waited = threading.Event()
     seal(store, 1)
 
     with anchors.running():
-        assert hanging.asked.wait(30)
-        for _ in range(300):
-            if host.arrived:
-                break
-            waited.wait(0.1)
+        assert hanging.asked.wait(PATIENCE_SECONDS)
+        assert eventually(lambda: anchors.of(WORKSPACE)[1].size == 1)
         before = anchors.of(WORKSPACE)
         clock.advance(2 * CHECKPOINT_EVERY)
         after = anchors.of(WORKSPACE)

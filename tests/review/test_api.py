@@ -29,6 +29,7 @@ from tests.builders import WORKSPACE, a_request, ada, an_event, keeping
 from tests.clock import START, MovableClock
 from tests.console import Console, served
 from tests.review.steps import a_document, an_edit, decide, items, kinds
+from tests.waiting import PATIENCE_SECONDS
 
 ARGS = a_request().action.args
 BODY = a_request().model_dump(mode="json")
@@ -39,7 +40,7 @@ class Agent:
 
     def __init__(self, console: Console, name: str) -> None:
         headers = {"Authorization": f"Bearer {console.agent_key(name)}"}
-        self.http = httpx2.Client(base_url=f"{console.url}/api/v1", headers=headers, timeout=30)
+        self.http = httpx2.Client(base_url=f"{console.url}/api/v1", headers=headers, timeout=PATIENCE_SECONDS)
 
     def submit(self, body: Any = BODY, **headers: str) -> httpx2.Response:  # noqa: ANN401 -- any JSON value
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -47,6 +48,11 @@ class Agent:
 
     def post(self, item_id: str, what: str, body: Any = None) -> httpx2.Response:  # noqa: ANN401 -- any JSON value
         return self.http.post(f"/actions/{item_id}/{what}", json=body)
+
+
+def asked(url: str, **headers: str) -> httpx2.Response:
+    """Return what is answered to somebody who is no client of the door yet."""
+    return httpx2.get(url, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -97,7 +103,7 @@ def test_an_action_goes_all_the_way(console: Console, agent: Agent, clock: Movab
 
 def test_who_is_refused_stands_in_the_servers_log(console: Console, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "signoff.api"):
-        refused = httpx2.get(f"{console.url}/api/v1/policy", headers={"Authorization": "Bearer sgn_nobodys"})
+        refused = asked(f"{console.url}/api/v1/policy", Authorization="Bearer sgn_nobodys")
 
     assert (refused.status_code, refused.json()["code"]) == (401, "key_refused")
     assert "GET '/api/v1/policy' was refused: key_refused" in caplog.text
@@ -128,7 +134,7 @@ def test_a_key_in_flight_is_answered_409(sqlite_store: SqlStore) -> None:
 
     def draw() -> float:
         is_held_up.set()
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(PATIENCE_SECONDS)
         return 1.0
 
     house = Console(sqlite_store)
@@ -139,12 +145,12 @@ def test_a_key_in_flight_is_answered_409(sqlite_store: SqlStore) -> None:
         submission = Submission(a_request(), "k", "body")
         first = Thread(target=house.intake.submit, args=(caller, submission))
         first.start()
-        assert is_held_up.wait(10)
+        assert is_held_up.wait(PATIENCE_SECONDS)
 
         answer = agent.submit(Idempotency_Key="k")
 
         may_go_on.set()
-        first.join(10)
+        first.join(PATIENCE_SECONDS)
     assert (answer.status_code, answer.json()["code"]) == (409, "in_flight")
     assert len(items(console)) == 1
 
@@ -185,7 +191,7 @@ def test_waiting_for_what_is_settled_answers_at_once(agent: Agent, console: Cons
     item_id = agent.submit().json()["id"]
     decide(console, Reject(message="No."))
 
-    answer = agent.http.get(f"/actions/{item_id}", params={"wait": 60}, timeout=5)
+    answer = agent.http.get(f"/actions/{item_id}", params={"wait": 60}, timeout=30)
 
     assert answer.json()["status"] == "settled"
 
@@ -194,7 +200,7 @@ def test_a_note_that_is_not_known_yet_is_not_waited_for(agent: Agent, console: C
     item_id = agent.submit().json()["id"]
     console.desk.ask(console.person, UUID(item_id), "Which cup?")
 
-    new = agent.http.get(f"/actions/{item_id}", params={"wait": 60, "notes": 0}, timeout=5)
+    new = agent.http.get(f"/actions/{item_id}", params={"wait": 60, "notes": 0}, timeout=30)
     known = agent.http.get(f"/actions/{item_id}", params={"wait": 0.2, "notes": 1})
 
     assert [note["text"] for note in new.json()["notes"]] == ["Which cup?"]
@@ -217,7 +223,7 @@ def test_a_refused_key_is_told_how_to_come(agent: Agent) -> None:
 
 def test_who_submits_too_fast_is_told_when_to_come_back(sqlite_store: SqlStore) -> None:
     house = Console(sqlite_store)
-    house.pace = Pace(sqlite_store, per_minute=3)
+    house.pace = Pace(sqlite_store, per_minute=3, clock=lambda: 0.0)
     with served(house) as console, an_agent(console) as agent:
         answers = [agent.submit() for _ in range(6)]
 
@@ -229,7 +235,7 @@ def test_who_submits_too_fast_is_told_when_to_come_back(sqlite_store: SqlStore) 
 
 
 def test_health_says_whether_the_store_answers(console: Console) -> None:
-    answers = [httpx2.get(f"{console.url}/{path}") for path in ("healthz", "readyz")]
+    answers = [asked(f"{console.url}/{path}") for path in ("healthz", "readyz")]
 
     assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok\n"), (200, "ready\n")]
 
@@ -239,13 +245,13 @@ def test_a_missing_heartbeat_is_an_alarm_after_two_intervals(
 ) -> None:
     agent.submit()
     clock.advance(ALARM_AFTER * CHECKPOINT_EVERY - timedelta(seconds=1))
-    before = httpx2.get(f"{console.url}/readyz")
+    before = asked(f"{console.url}/readyz")
     clock.advance(timedelta(seconds=1))
 
-    alarmed = httpx2.get(f"{console.url}/readyz")
+    alarmed = asked(f"{console.url}/readyz")
 
     console.sealer.tick()
-    after = httpx2.get(f"{console.url}/readyz")
+    after = asked(f"{console.url}/readyz")
     assert [answer.status_code for answer in (before, alarmed, after)] == [200] * 3
     assert alarmed.text == "ready\nalarm: the audit log is not being sealed\n"
     assert (before.text, after.text) == ("ready\n", "ready\n")
@@ -267,7 +273,7 @@ def test_an_anchor_that_fails_is_an_alarm_after_two_intervals(
             clock.advance(wait)
             for poster in console.anchors.posters:
                 poster.tick()
-            answers.append(httpx2.get(f"{console.url}/readyz").text)
+            answers.append(asked(f"{console.url}/readyz").text)
 
     assert answers == [
         "ready\n",
@@ -288,11 +294,11 @@ def test_an_anchor_that_fails_is_an_alarm_after_two_intervals(
 
 
 def test_the_latest_checkpoint_is_public(agent: Agent, console: Console) -> None:
-    none_yet = httpx2.get(f"{console.url}/api/v1/checkpoint")
+    none_yet = asked(f"{console.url}/api/v1/checkpoint")
     agent.submit()
     console.sealer.seal()
 
-    answer = httpx2.get(f"{console.url}/api/v1/checkpoint")
+    answer = asked(f"{console.url}/api/v1/checkpoint")
 
     assert (none_yet.status_code, none_yet.json()["code"]) == (404, "no_checkpoint")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
@@ -305,7 +311,7 @@ def test_metrics_count_without_an_agents_words(agent: Agent, console: Console) -
     agent.submit()
     decide(console, Approve())
 
-    told = httpx2.get(f"{console.url}/metrics").text
+    told = asked(f"{console.url}/metrics").text
 
     assert re.search(r'^signoff_submissions_total\{route="review"\} [1-9]', told, re.MULTILINE)
     assert re.search(r'^signoff_decisions_total\{type="approve"\} [1-9]', told, re.MULTILINE)
@@ -313,9 +319,9 @@ def test_metrics_count_without_an_agents_words(agent: Agent, console: Console) -
 
 
 def test_the_document_and_its_page_come_from_here_alone(console: Console) -> None:
-    document = httpx2.get(f"{console.url}/api/v1/openapi.json").json()
-    page = httpx2.get(f"{console.url}/api/v1/docs")
-    parts = [httpx2.get(f"{console.url}/api/v1/{path}") for path in re.findall(r'(?:href|src)="([^"]+)"', page.text)]
+    document = asked(f"{console.url}/api/v1/openapi.json").json()
+    page = asked(f"{console.url}/api/v1/docs")
+    parts = [asked(f"{console.url}/api/v1/{path}") for path in re.findall(r'(?:href|src)="([^"]+)"', page.text)]
 
     assert set(document["paths"]) == {
         "/v1/actions",
@@ -331,7 +337,7 @@ def test_the_document_and_its_page_come_from_here_alone(console: Console) -> Non
 
 
 def test_the_keys_are_public_and_only_the_public_half(console: Console) -> None:
-    (key,) = httpx2.get(f"{console.url}/api/v1/.well-known/jwks.json").json()["keys"]
+    (key,) = asked(f"{console.url}/api/v1/.well-known/jwks.json").json()["keys"]
 
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("OKP", "Ed25519", "Ed25519", "sig")
     assert ("d" in key, key["kid"]) == (False, console.signing_key.thumbprint())

@@ -24,6 +24,7 @@ from tests.builders import a_request
 from tests.clock import MovableClock
 from tests.console import Console, served
 from tests.review.steps import all_rows, decide, events, items, submit
+from tests.waiting import PATIENCE_SECONDS
 
 ARGS = a_request().action.args
 ACTIONS = "/api/v1/actions"
@@ -79,7 +80,7 @@ class Agent:
             usual["idempotency-key"] = str(uuid7())
         named = usual | {name.replace("_", "-"): value for name, value in headers.items()}
         address = urlsplit(self.console.url)
-        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection(address.netloc, timeout=PATIENCE_SECONDS)) as connection:
             sent = {name: value for name, value in named.items() if value is not None}
             connection.request(method, path, content, sent)
             response = connection.getresponse()
@@ -530,7 +531,7 @@ def test_a_body_that_never_ends_leaves_nothing_and_the_server_answers_on(agent: 
         f"POST {ACTIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {agent.bearer}\r\nIdempotency-Key: half\r\n"
         "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     )
-    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head.encode() + b'{"action":')
 
     answer = agent.send("GET", ACTIONS)
@@ -545,7 +546,7 @@ def test_a_body_in_chunks_is_measured_as_it_comes(agent: Agent) -> None:
         "Idempotency-Key": "chunks",
         "Content-Type": "application/json",
     }
-    with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(address.netloc, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("POST", ACTIONS, (b" " * 1024 for _ in range(257)), headers, encode_chunked=True)
         response = connection.getresponse()
         told = json.loads(response.read())

@@ -51,6 +51,7 @@ from tests.builders import a_request, ada, an_action, grace
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
+from tests.waiting import PATIENCE_SECONDS
 
 SECOND = timedelta(seconds=1)
 ARGS = a_request().action.args
@@ -112,7 +113,7 @@ def test_a_key_whose_first_request_has_no_answer_yet_is_in_flight(house: Console
 
     def draw() -> float:
         is_drawing.set()
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(PATIENCE_SECONDS)
         return 1.0
 
     house.save_policy(a_document())
@@ -120,13 +121,13 @@ def test_a_key_whose_first_request_has_no_answer_yet_is_in_flight(house: Console
     agent, submission = caller(house), Submission(a_request(), "k", "body")
     first = Thread(target=lambda: answers.append(slow.submit(agent, submission)))
     first.start()
-    assert is_drawing.wait(10)
+    assert is_drawing.wait(PATIENCE_SECONDS)
 
     with pytest.raises(InFlightError):
         slow.submit(agent, submission)
 
     may_go_on.set()
-    first.join(10)
+    first.join(PATIENCE_SECONDS)
     assert slow.submit(agent, submission) == (answers[0][0], True)
     assert len(items(house)) == 1
 

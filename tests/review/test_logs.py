@@ -17,6 +17,7 @@ from review.desk import Seen
 from tests.builders import a_request, ada, an_action
 from tests.console import Console, served
 from tests.review.steps import an_edit, claim, decide
+from tests.waiting import PATIENCE_SECONDS
 
 CANARY = "canary7742"
 ARGS = {"note": CANARY}
@@ -30,7 +31,7 @@ def told(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) ->
 
     def everything(house: Console) -> str:
         out, err = capfd.readouterr()
-        return caplog.text + out + err + httpx2.get(f"{house.url}/metrics").text
+        return caplog.text + out + err + httpx2.get(f"{house.url}/metrics", timeout=PATIENCE_SECONDS).text
 
     return everything
 
@@ -104,4 +105,4 @@ def _keyed() -> dict[str, str]:
 def _agent(house: Console) -> httpx2.Client:
     # After a failure the server ends the connection, perhaps before the next question comes by it.
     headers = {"Authorization": f"Bearer {house.agent_key('support')}", "Connection": "close"}
-    return httpx2.Client(base_url=f"{house.url}/api/v1", headers=headers, timeout=30)
+    return httpx2.Client(base_url=f"{house.url}/api/v1", headers=headers, timeout=PATIENCE_SECONDS)

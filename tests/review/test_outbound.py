@@ -12,7 +12,7 @@ import pytest
 
 from review.errors import ReviewError
 from review.outbound import MAX_BODY_BYTES, AddressRefusedError, DeliveryError, Outbound
-from tests.outside import Host, a_certificate, a_host
+from tests.outside import Host, a_certificate, a_host, a_port
 
 WITHIN = Outbound(allows_loopback=True)
 
@@ -190,10 +190,7 @@ def test_a_host_that_does_not_answer_is_given_up(host: Host) -> None:
 
 
 def test_a_host_that_is_not_there_is_told_without_the_rest_of_its_address() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-
-    with pytest.raises(ReviewError) as failed:
+    with a_port() as port, pytest.raises(ReviewError) as failed:
         post(f"http://desk:secret@127.0.0.1:{port}/token-in-the-path")
 
     assert str(failed.value) == "127.0.0.1 did not take it: the connection failed (ConnectError)."

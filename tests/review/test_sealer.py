@@ -33,6 +33,7 @@ from review.signing import MAX_CARRIED, Receipts
 from tests.builders import WORKSPACE, an_event, keeping
 from tests.clock import MovableClock
 from tests.review.steps import all_at_once
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 KEY = OKPKey.generate_key("Ed25519")
@@ -246,7 +247,9 @@ for _ in itertools.count():
 """
 
 
-def test_a_sealer_that_is_killed_leaves_a_log_that_goes_on(store_url: str) -> None:
+def test_a_sealer_that_is_killed_leaves_a_log_that_goes_on(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # PostgreSQL lets go of what a killed process held once it has noticed.
+    monkeypatch.setattr("review.sealer._PATIENCE_S", PATIENCE_SECONDS)
     pem = KEY.as_pem(private=True).decode()
     pause = threading.Event()
 
@@ -340,8 +343,9 @@ def test_what_was_rolled_back_does_not_hold_the_log_up(postgres_store: SqlStore,
 
 @pytest.mark.postgres
 def test_a_transaction_that_holds_the_log_up_does_not_hold_the_submits_up(
-    postgres_store: SqlStore, postgres_url: str
+    postgres_store: SqlStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("db.sealing.SETTLE_SECONDS", PATIENCE_SECONDS)
     sealer = a_sealer(postgres_store)
     with psycopg.connect(postgres_url) as late:
         late.execute(INSERT, ["late"])
@@ -353,7 +357,7 @@ def test_a_transaction_that_holds_the_log_up_does_not_hold_the_submits_up(
         is_still_waiting = waiting.is_alive()
 
         late.rollback()
-        waiting.join(30)
+        waiting.join(PATIENCE_SECONDS)
     assert is_still_waiting
     assert not waiting.is_alive()
 

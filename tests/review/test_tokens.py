@@ -36,6 +36,7 @@ from tests.builders import WORKSPACE, ada, root
 from tests.clock import MovableClock
 from tests.console import Console, served
 from tests.review.steps import all_at_once, decide, events, kinds, submit
+from tests.waiting import PATIENCE_SECONDS
 
 ISSUER = "http://console.test"
 KEY = OKPKey.generate_key("Ed25519")
@@ -436,7 +437,7 @@ def test_an_agent_that_asks_for_tokens_all_the_time_is_held_to_its_pace(house: C
 
 @pytest.fixture
 def door(house: Console) -> Iterator[tuple[Console, httpx2.Client]]:
-    with served(house), httpx2.Client(base_url=house.url, trust_env=False, timeout=20) as http:
+    with served(house), httpx2.Client(base_url=house.url, trust_env=False, timeout=PATIENCE_SECONDS) as http:
         yield house, http
 
 

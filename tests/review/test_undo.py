@@ -46,6 +46,7 @@ from tests.review.steps import (
     kinds,
     submit,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 GRACE = timedelta(seconds=5)
 JUST_BEFORE = GRACE - timedelta(microseconds=1)
@@ -483,7 +484,7 @@ def test_a_waiting_agent_is_answered_as_soon_as_the_grace_is_over(sqlite_url: st
             async with store.wakeups.expecting(item.id) as wait:
                 pressed_at = time.monotonic()
                 await asyncio.to_thread(house.desk.decide, item.id, Approve(), ada, seen=Seen.of(item))
-                return await wait(20), time.monotonic() - pressed_at
+                return await wait(PATIENCE_SECONDS), time.monotonic() - pressed_at
 
         with house.desk.settling.running():
             has_changed, took = asyncio.run(wait_for_it())
