@@ -40,7 +40,7 @@ _DECISION_WORDS = {decision.value: words for decision, words in _DECISIONS.items
 def page(person: Person) -> None:
     """Show what was proposed and decided of late, how long it waited, what is late, and who decided."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.title(TITLE)
+        st.title(TITLE, anchor=False)
         days = st.segmented_control(
             "Of the last",
             list(_WINDOWS),

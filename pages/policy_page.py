@@ -113,7 +113,7 @@ A rule that cannot be evaluated brings the action to a person.
 
 def page(person: Person) -> None:
     """Show the policy in force; who may edit it works on a draft, tries it, and saves it."""
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     versions = services().policies.versions(person)
     in_force = services().policies.in_force(person.workspace)

@@ -96,7 +96,7 @@ def page(person: Person) -> None:
     if together.is_open():
         together.show_together(person)
         return
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     _show_standing(person)
     policy = services().policies.in_force(person.workspace).document
