@@ -252,13 +252,14 @@ class Surface {
     const wasMasked = this.painted.look.masked;
     this.painted.stamp = stamp;
     this.painted.look = look;
-    if (look.masked !== wasMasked) {
+    if (wasMasked && !look.masked) {
       this.item.replaceChildren(...this.bodyOf(stamp, look));
       this.drawArgs();
       this.drawBar();
       return;
     }
     this.item.querySelector(".focus-beside").replaceChildren(...look.right.map(grown));
+    if (look.masked !== wasMasked) this.drawArgs();
   }
 
   bodyOf(stamp, look) {
@@ -379,7 +380,7 @@ class Surface {
     if (takes("reject")) made.push(this.button("Reject", "r", () => this.turn("reject"), { tone: "bad" }));
     if (takes("edit")) {
       const edit = this.button("Edit", "e", () => this.hand("edit"));
-      edit.disabled = Boolean(look.masked);
+      edit.disabled = !look.editable;
       made.push(edit);
     }
     if (takes("respond")) made.push(this.button("Respond", "w", () => this.turn("respond")));

@@ -21,6 +21,7 @@ from pages.item_view import (
     guidelines_card,
     headline,
     hidden_characters,
+    is_editable,
     masked_words,
     notes_card,
     own_words_card,
@@ -107,6 +108,7 @@ def look_of(
         "repeats": item.repeats_id is not None,
         "hidden": hidden,
         "masked": None if shown is whole else masked_words(whole),
+        "editable": is_editable(whole, revealed),
         "reveals": person.may(Permission.REVEAL),
         "head": _trees(
             headline(item, person, schema=whole.args_schema), *_purpose(item), *_sign_in_again(item, person)

@@ -69,7 +69,12 @@ def revealed_here() -> set[Version]:
 
 def is_revealed(whole: WholeItem, revealed: Collection[Version]) -> bool:
     """Tell whether nothing of the item is masked where these are ``revealed``: it is one of them, or has no masks."""
-    return not whole.masks or version_of(whole.item) in revealed
+    return version_of(whole.item) in revealed or not whole.masks
+
+
+def is_editable(whole: WholeItem, revealed: Collection[Version]) -> bool:
+    """Tell whether a form may show the arguments where these are ``revealed``, so that nobody edits what is masked."""
+    return is_revealed(whole, revealed) or not whole.has_masked_args
 
 
 def readable(whole: WholeItem, revealed: Collection[Version]) -> WholeItem:
@@ -102,7 +107,8 @@ def show_masks(whole: WholeItem, person: Person) -> None:
 
 def masked_words(whole: WholeItem) -> str:
     """Return what is masked of the item, in a sentence."""
-    return f"Masked here: {', '.join(dict.fromkeys(mask.kind.value for mask in whole.masks))}."
+    where = "here" if whole.has_masked_args else "outside the arguments"
+    return f"Masked {where}: {', '.join(dict.fromkeys(mask.kind.value for mask in whole.masks))}."
 
 
 def _reveal(item: ReviewItem, person: Person) -> None:
@@ -248,8 +254,10 @@ def _args_of(shown: WholeItem, *, is_whole: bool, marks: Mapping[Place, Markup] 
 def _args_parts(whole: WholeItem, shown: WholeItem, *, is_whole: bool) -> Iterator[Markup]:
     item = whole.item
     origins = provenance(item.request).origins if item.draft is None else ()
+    context = zip(item.request.context, shown.item.request.context, strict=True)
+    titles = {id(entry): entry_shown.title for entry, entry_shown in context}
     marks = {
-        origin.path: _origin_mark(origin)
+        origin.path: _origin_mark(origin, titles.get(id(origin.entry)))
         # A name in an object and its value share a path: the mark of what is untrusted stays.
         for origin in sorted(origins, key=lambda origin: origin.source is Source.UNTRUSTED)
         if origin.source is not Source.NOWHERE or not _is_prose(item, origin.path)
@@ -268,7 +276,7 @@ def _args_parts(whole: WholeItem, shown: WholeItem, *, is_whole: bool) -> Iterat
         )
 
 
-def _origin_mark(origin: Origin) -> Markup:
+def _origin_mark(origin: Origin, title: str | None) -> Markup:
     match origin.source:
         case Source.NOWHERE:
             return chip("stands nowhere", "warn")
@@ -278,7 +286,7 @@ def _origin_mark(origin: Origin) -> Markup:
     if entry is None or origin.source is Source.USER:
         return element("span", f"from the {(entry.role if entry else None) or 'user'}".lower(), class_="so-from")
     # The kind is our word; what stands in quotes is the agent's, so that no title can pass for another source.
-    quoted = f" “{_cut(entry.title, _TITLE_SHOWN)}”" if entry.title else ""
+    quoted = f" “{_cut(title, _TITLE_SHOWN)}”" if title else ""
     return element("span", f"from {_KINDS.get(entry.kind, 'tool result')}{quoted}", class_="so-from")
 
 

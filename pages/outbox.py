@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agents.protocol import Approve, DecisionType, Reject, Respond
-from pages.item_view import hidden_characters, is_revealed, readable, reveal
+from pages.item_view import hidden_characters, is_editable, readable, reveal
 from pages.requests import body_of, secret_of
 from pages.services import services
 from pages.sitting import Acknowledgement, LookKey, Sitting, Turned, View, done, refusal, sittings
@@ -187,7 +187,7 @@ def _revealed(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement
 def _turned_to_edit(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
     if entry.item is None:
         return refusal("There is nothing to edit.")
-    if not is_revealed(services().desk.whole(person, entry.item), sitting.revealed):
+    if not is_editable(services().desk.whole(person, entry.item), sitting.revealed):
         return refusal("A form shows what it changes: reveal the masked values to edit.", "warn")
     sitting.current = entry.item
     sitting.turned = Turned(View.EDIT, entry.item, entry.version)

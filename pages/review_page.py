@@ -25,7 +25,7 @@ from pages.item_view import (
     guidelines_card,
     headline,
     hidden_characters,
-    is_revealed,
+    is_editable,
     notes_card,
     own_words_card,
     readable,
@@ -300,7 +300,7 @@ def _show(look: Look) -> None:
         edit = _show_edit(look) if look.mode is Mode.EDIT else None
         if edit is None:
             _show_args(look)
-            show_masks(look.whole, look.person)
+        show_masks(look.whole, look.person)
         draw(*draft_card(item), *repeated_card(shown, now))
         _show_earlier(look)
         draw(reasons_card(item), *guidelines_card(look.whole.queue))
@@ -393,7 +393,7 @@ def _bar_choose(look: Look) -> None:
         ):
             if look.takes(decision):
                 # A form shows what it changes, so that nobody edits what is masked from them.
-                is_veiled = mode is Mode.EDIT and not is_revealed(look.whole, look.sitting.revealed)
+                is_veiled = mode is Mode.EDIT and not is_editable(look.whole, look.sitting.revealed)
                 _mode_button(look, label, mode, icon=icon, is_disabled=is_veiled)
         if look.takes(DecisionType.APPROVE) and not look.is_opened:
             draw(element("span", "Open the hidden characters to approve.", class_="so-hidden"))

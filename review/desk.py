@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
@@ -62,7 +63,7 @@ from review.items import (
     ReviewItem,
 )
 from review.lifecycle import shown_digest
-from review.masking import Mask, Pattern, Veil, masked_args, masked_model
+from review.masking import Mask, Pattern, Veil
 from review.people import Permission, Person
 from review.policy import Queue
 from review.precedents import LOOKED_THROUGH, Likeness, Precedent, most_alike
@@ -71,7 +72,7 @@ from review.schemas import args_errors
 from review.settling import Settling, decision_data
 from review.signing import Receipts
 from review.store import Reading, Store, Writing
-from review.veils import Veils, schema_of
+from review.veils import schema_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ class Decided(NamedTuple):
 GENERAL = Queue(name="general")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WholeItem:
-    """An item with its thread, the decisions on it, and the schema that its arguments must fit.
+    """An item with its thread, the decisions on it, and the schema that its arguments must fit; masked, once asked for.
 
     ``repeated`` are the decisions on the earlier item whose rejection this call repeats; ``queue`` is what the policy
     says of the queue that it is in, ``sensitive`` which arguments of the tool it declares so. Of a
@@ -130,20 +131,37 @@ class WholeItem:
 
     @property
     def masks(self) -> tuple[Mask, ...]:
-        """Return where in the arguments that would run something is masked until it is revealed."""
-        return masked_args(_proposed(self.item).args, self.args_schema, self.sensitive).masks
+        """Return where something is masked until it is revealed, in the arguments that would run or beside them."""
+        return self._read[1]
+
+    @property
+    def has_masked_args(self) -> bool:
+        """Tell whether something is masked in the arguments that would run."""
+        return any(not mask.part for mask in self.masks)
 
     def masked(self) -> "WholeItem":
         """Return a copy to be read: secrets, personal data and what is declared sensitive are masked throughout."""
+        return self._read[0]
+
+    @cached_property
+    def _read(self) -> tuple["WholeItem", tuple[Mask, ...]]:
         decisions = [made.decision for made in (*self.decisions, *self.repeated)]
         veil = Veil.over(self.item, self.args_schema, self.sensitive, decisions=decisions)
-        return replace(
+        shown = replace(
             self,
             item=veil.item(self.item),
-            notes=tuple(replace(kept, note=masked_model(kept.note, veil.known)) for kept in self.notes),
+            notes=tuple(
+                replace(kept, note=veil.model(kept.note, part=f"notes/{number}"))
+                for number, kept in enumerate(self.notes)
+            ),
+            # No view shows what they say: what counts of it is the item's own decision.
             decisions=tuple(replace(made, decision=veil.decision(made.decision)) for made in self.decisions),
-            repeated=tuple(replace(made, decision=veil.decision(made.decision)) for made in self.repeated),
+            repeated=tuple(
+                replace(made, decision=veil.decision(made.decision, part=f"repeated/{number}"))
+                for number, made in enumerate(self.repeated)
+            ),
         )
+        return shown, veil.masks
 
     @property
     def is_asking(self) -> bool:
@@ -425,11 +443,11 @@ class ReviewDesk:
         person.require(Permission.REVEAL)
 
         def work(tx: Writing) -> None:
-            item = item_of(tx, person, item_id)
-            masks = Veils(tx, self._policies).masks(item)
-            if masks and item.erased_at is None:
-                places = "\n".join(mask.pointer for mask in masks)
-                _record(tx, item, EventKind.VALUES_REVEALED, person, places=places, count=len(masks))
+            whole = self._whole(tx, person, item_id)
+            places = dict.fromkeys(mask.pointer for mask in whole.masks)
+            if places and whole.item.erased_at is None:
+                told = {"places": "\n".join(places), "count": len(places)}
+                _record(tx, whole.item, EventKind.VALUES_REVEALED, person, **told)
 
         self._store.write(work)
 
@@ -467,20 +485,7 @@ class ReviewDesk:
         """Return the item with all that belongs to it. Raises ItemNotFoundError."""
         person.require(Permission.SEE_ITEMS)
 
-        def work(tx: Reading) -> WholeItem:
-            item = item_of(tx, person, item_id)
-            policy = self._policies.in_force(item.workspace, within=tx).compiled
-            return WholeItem(
-                _as_seen_by(person, item),
-                tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
-                tuple(made for made in tx.decisions_of(item.workspace, item.id) if _may_see(item, made, person)),
-                schema_of(tx, item),
-                tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
-                policy.queue(item.queue),
-                policy.sensitive(item.request.action.name),
-            )
-
-        return self._store.read(work)
+        return self._store.read(lambda tx: self._whole(tx, person, item_id))
 
     def precedents(self, person: Person, item: ReviewItem) -> tuple[Precedent, ...]:
         """Return past decisions on the same agent's calls of the same tool, the most alike first."""
@@ -506,6 +511,19 @@ class ReviewDesk:
         """Return how many items match, counting no further than one past COUNT_LIMIT."""
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def _whole(self, tx: Reading, person: Person, item_id: UUID) -> WholeItem:
+        item = item_of(tx, person, item_id)
+        policy = self._policies.in_force(item.workspace, within=tx).compiled
+        return WholeItem(
+            _as_seen_by(person, item),
+            tuple(tx.thread_of(item.workspace, item.id)) if item.notes else (),
+            tuple(made for made in tx.decisions_of(item.workspace, item.id) if _may_see(item, made, person)),
+            schema_of(tx, item),
+            tuple(tx.decisions_of(item.workspace, item.repeats_id)) if item.repeats_id else (),
+            policy.queue(item.queue),
+            policy.sensitive(item.request.action.name),
+        )
 
     def _claimed_next(
         self, tx: Writing, person: Person, queues: Sequence[str] | None, passing_over: Collection[UUID]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from agents.protocol import Decision
 from review.governance import PolicyBook
 from review.items import ReviewItem
-from review.masking import Mask, Pattern, Veil, masked_args
+from review.masking import Pattern, Veil
 from review.store import Reading
 
 
@@ -28,11 +28,6 @@ class Veils:
     def of(self, item: ReviewItem, *, decisions: Iterable[Decision] = ()) -> Veil:
         """Return what the item is read through, together with these decisions on it, until it is revealed."""
         return Veil.over(item, self._schema(item), self._declared(item), decisions=decisions)
-
-    def masks(self, item: ReviewItem) -> tuple[Mask, ...]:
-        """Return where in the arguments that would run something is masked."""
-        args = (item.draft or item.request.action).args
-        return masked_args(args, self._schema(item), self._declared(item)).masks
 
     def _schema(self, item: ReviewItem) -> dict[str, object] | None:
         if item.request.args_schema is not None:

@@ -24,7 +24,7 @@ from agents.protocol import (
     Status,
 )
 from pages import review_page
-from pages.focus import approvals
+from pages.focus import approvals, look_of
 from pages.item_view import (
     args_card,
     draft_card,
@@ -33,9 +33,11 @@ from pages.item_view import (
     hidden_characters,
     notes_card,
     own_words_card,
+    readable,
     reasons_card,
     repeated_card,
     shown_action,
+    version_of,
 )
 from pages.outbox import what_was_done
 from pages.rendering import CUT_AT
@@ -168,6 +170,45 @@ def test_where_a_value_comes_from_is_told_in_plain_text() -> None:
 
     assert "<img" not in shown
     assert "from tool result “&lt;img" in shown
+
+
+def test_where_a_value_comes_from_is_told_with_what_is_masked_masked() -> None:
+    entry = ContextEntry(kind=ContextKind.TOOL_RESULT, title="Of ada@example.com", content="A-1001")
+    item = whole(an_item(request=a_request(action=an_action(order_id="A-1001"), context=(entry,))))
+
+    shown = args_card(item, readable(item, ()))
+
+    assert "⟨masked e-mail: a…@example.com⟩" in shown
+    assert "ada@example.com" not in shown
+    assert "from tool result “Of ada@example.com”" in args_card(item, item)
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "words", "may_edit"),
+    [
+        ({"text": "Hello."}, "Hello.", None, True),
+        ({"text": "Hello."}, "I am ada@example.com.", "Masked outside the arguments: e-mail.", True),
+        ({"to": "ada@example.com"}, "Hello.", "Masked here: e-mail.", False),
+        ({"to": "ada@example.com"}, "It is 4242 4242 4242 4242.", "Masked here: e-mail, card number.", False),
+    ],
+)
+def test_what_is_masked_is_said_and_keeps_nobody_from_editing_what_is_not(
+    args: dict[str, Any],
+    said: str,
+    words: str | None,
+    may_edit: bool,  # noqa: FBT001 -- a table's column
+) -> None:
+    context = (ContextEntry(kind=ContextKind.MESSAGE, role="user", content=said),)
+    item = whole(an_item(request=a_request(action=an_action(**args), context=context)))
+
+    look = look_of(item, ada)
+    revealed = look_of(item, ada, revealed={version_of(item.item)})
+
+    assert (look["masked"], look["editable"], look["reveals"]) == (words, may_edit, True)
+    assert (said in str(look["right"])) == (said == "Hello.")
+    assert (revealed["masked"], revealed["editable"]) == (None, True)
+    assert said in str(revealed["right"])
+    assert (readable(item, ()) is item) == (words is None)
 
 
 def test_a_call_that_was_rejected_before_says_so_with_what_was_said() -> None:

@@ -2,17 +2,19 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from agents.protocol import Args, ContextEntry, ContextKind, Edit, Impact, Reject
+from agents.protocol import Args, ContextEntry, ContextKind, Edit, Impact, Outcome, OutcomeStatus, Reject
 from db.store import SqlStore
 from review.audit import EventFilter, EventKind
-from review.desk import ReviewDesk
+from review.desk import ReviewDesk, WholeItem
 from review.errors import NotAllowedError
 from review.indexer import Search
+from review.items import Reconciliation, ReviewItem
 from review.masking import Kind, Mask, masked_args, masked_subject, masked_text, pattern_of
 from review.policy import PolicyDocument, Sensitive
 from tests.builders import WORKSPACE, a_decision, a_note, a_request, ada, an_action, an_item, keeping, mary, root
@@ -49,6 +51,8 @@ def test_a_credential_is_masked_wherever_it_stands(secret: str) -> None:
     [
         ("Authorization: Bearer abcdefghijklmnopqrst", "Authorization: Bearer ⟨masked secret⟩"),
         ("https://ada:hunter22@db.example/x", "https://⟨masked secret⟩@db.example/x"),
+        (f"https://ada:{SECRETS[1]}@db.example/x", "https://⟨masked secret⟩@db.example/x"),
+        (f"Bearer {SECRETS[12]} and {SECRETS[0]}", "Bearer ⟨masked secret⟩ and ⟨masked secret⟩"),
         ("write to ada.lovelace+x@mail.example.com.", "write to ⟨masked e-mail: a…@mail.example.com⟩."),
         ("DE89 3704 0044 0532 0130 00 today", "⟨masked IBAN: DE…3000⟩ today"),
         ("GB82WEST12345698765432", "⟨masked IBAN: GB…5432⟩"),
@@ -182,6 +186,13 @@ def desk(store: SqlStore) -> ReviewDesk:
     return Console(store).desk
 
 
+# Of what is told of the item below, in the order in which it is read; of metadata, which no view shows, nothing is.
+PLACES = [
+    *("/to", "proposed/to", "proposed/api_key", "context/0/title", "context/0/content", "impact/subject"),
+    *("description", "rationale"),
+]
+
+
 def with_canary(store: SqlStore) -> Any:  # noqa: ANN401 -- a review item
     entry = ContextEntry(kind=ContextKind.MESSAGE, role="user", title=CANARY, content=f"I am {CANARY}.")
     request = a_request(
@@ -203,7 +214,8 @@ def test_a_masked_item_shows_the_value_nowhere_and_is_the_same_item(store: SqlSt
 
     masked = whole.masked()
 
-    assert [mask.pointer for mask in whole.masks] == ["/to"]
+    assert list(dict.fromkeys(mask.pointer for mask in whole.masks)) == [*PLACES, "notes/0/text"]
+    assert whole.has_masked_args
     assert CANARY in repr(whole)
     assert CANARY not in repr(masked)
     assert "plain-canary-key" not in repr(masked)
@@ -211,13 +223,14 @@ def test_a_masked_item_shows_the_value_nowhere_and_is_the_same_item(store: SqlSt
     assert whole.item == item
 
 
-def test_a_reveal_is_on_record_with_its_place_and_without_the_value(store: SqlStore, desk: ReviewDesk) -> None:
+def test_a_reveal_is_on_record_with_its_places_and_without_the_value(store: SqlStore, desk: ReviewDesk) -> None:
     item = with_canary(store)
 
     desk.reveal(mary, item.id)
 
     (event,) = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(kind=EventKind.VALUES_REVEALED), limit=5)).rows
-    assert (event.actor.id, event.item_id, event.data) == (mary.id, item.id, {"count": 1, "places": "/to"})
+    told = {"count": 9, "places": "\n".join([*PLACES, "notes/0/text"])}
+    assert (event.actor.id, event.item_id, event.data) == (mary.id, item.id, told)
     assert CANARY not in json.dumps(event.data) + event.leaf.decode()
     assert "/to" not in event.leaf.decode()  # Names of arguments are the agent's words; the leaf only commits to them.
 
@@ -266,6 +279,105 @@ def test_the_policy_masks_the_places_that_it_names(pointer: str, places: list[st
     assert (masked.args == args) == (not places)
 
 
+def an_entry(
+    kind: ContextKind, *, content: str = "As it is.", title: str | None = None, role: str | None = None
+) -> dict[str, Any]:
+    return {"context": (ContextEntry(kind=kind, content=content, title=title, role=role),)}
+
+
+BESIDE: list[tuple[dict[str, Any], str]] = [
+    ({"confidence_source": CANARY}, "confidence_source"),
+    ({"description": f"For {CANARY}."}, "description"),
+    ({"rationale": f"{CANARY} asked."}, "rationale"),
+    ({"impact": Impact(subject=CANARY)}, "impact/subject"),
+    *(
+        (an_entry(kind, content=f"Of {CANARY}."), "context/0/content")
+        for kind in ContextKind
+        if kind is not ContextKind.IMAGE
+    ),
+    *((an_entry(kind, title=CANARY), "context/0/title") for kind in ContextKind),
+    (an_entry(ContextKind.RECORD, content=json.dumps({"to": [CANARY]})), "context/0/content"),
+    (an_entry(ContextKind.MESSAGE, role=CANARY), "context/0/role"),
+]
+
+
+@pytest.mark.parametrize(("about", "place"), BESIDE)
+def test_what_stands_beside_the_arguments_alone_is_masked_too_and_told(about: dict[str, Any], place: str) -> None:
+    whole = WholeItem(an_item(request=a_request(**about)), (), (), None)
+
+    masked = whole.masked()
+
+    assert [(mask.pointer, mask.kind) for mask in whole.masks] == [(place, Kind.EMAIL)]
+    assert not whole.has_masked_args
+    assert CANARY in repr(whole)
+    assert CANARY not in repr(masked)
+    assert masked.item.request.action == whole.item.request.action
+
+
+def happened(item: ReviewItem) -> dict[str, Any]:
+    """All that people and the agent can have said of it since it was proposed, with the canary in each."""
+    found = Reconciliation(
+        status=OutcomeStatus.SUCCEEDED,
+        note=f"{CANARY} has it.",
+        iss=ada.iss,
+        sub=CANARY,
+        name="Ada",
+        at=item.submitted_at,
+    )
+    return {
+        "item": replace(
+            item,
+            decision=Reject(message=f"Not to {CANARY}."),
+            outcome=Outcome(status=OutcomeStatus.FAILED, result={"sent": ["no", CANARY]}, error=f"No mail to {CANARY}"),
+            reconciliation=found,
+        ),
+        "notes": (a_note(item), a_note(item, f"Is {CANARY} right?")),
+        "repeated": (a_decision(item, decision=Edit(edited_action=an_action(to=CANARY))),),
+    }
+
+
+def test_what_was_said_of_an_item_since_is_masked_without_a_mask_in_its_arguments() -> None:
+    whole = WholeItem(**(happened(an_item()) | {"decisions": (), "args_schema": None}))
+
+    masked = whole.masked()
+
+    assert [mask.pointer for mask in whole.masks] == [
+        *("decision/message", "outcome/result/sent/1", "outcome/error", "reconciliation/note"),
+        *("notes/1/text", "repeated/0/edited_action/args/to"),
+    ]
+    assert not whole.has_masked_args
+    assert masked.item.reconciliation is not None
+    assert masked.item.reconciliation.sub == CANARY  # Who found it is no content of the item.
+    assert CANARY not in repr(replace(masked, item=replace(masked.item, reconciliation=None)))
+    assert CANARY not in masked.item.reconciliation.note
+
+
+def test_every_kind_of_value_in_a_text_is_told_and_its_place_once(store: SqlStore, desk: ReviewDesk) -> None:
+    both = f"I am {CANARY}, my card is 4242 4242 4242 4242, and I am {CANARY}."
+    item = an_item(request=a_request(**an_entry(ContextKind.MESSAGE, content=both)))
+    store.write(keeping(item))
+
+    desk.reveal(mary, item.id)
+
+    kinds = [mask.kind for mask in desk.whole(ada, item.id).masks]
+    (event,) = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(kind=EventKind.VALUES_REVEALED), limit=5)).rows
+    assert kinds == [Kind.EMAIL, Kind.CARD]
+    assert event.data == {"count": 1, "places": "context/0/content"}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"by": CANARY}])
+def test_where_nothing_that_is_shown_is_masked_nothing_is_revealed(
+    store: SqlStore, desk: ReviewDesk, metadata: dict[str, Any]
+) -> None:
+    item = an_item(request=a_request(metadata=metadata))
+    store.write(keeping(item))
+
+    desk.reveal(mary, item.id)
+
+    assert desk.whole(mary, item.id).masks == ()
+    assert store.read(lambda tx: tx.events(WORKSPACE, EventFilter(), limit=5)).rows == ()
+
+
 BY_POLICY = PolicyDocument(sensitive=(Sensitive(tool="refund_order", at=("/note", "/lines/*/to")),))
 HIDDEN = "Augusta by her own hand"
 
@@ -284,11 +396,11 @@ def test_what_the_policy_declares_is_masked_throughout_and_each_reveal_names_it(
     whole = console.desk.whole(ada, item.id)
     console.desk.reveal(mary, item.id)
 
-    assert [mask.pointer for mask in whole.masks] == ["/note", "/lines/0/to"]
+    assert [mask.pointer for mask in whole.masks] == ["/note", "/lines/0/to", "rationale"]
     assert HIDDEN not in repr(whole.masked())
     assert whole.masked().item.request.action.args["amount"] == "1.00"
     (event,) = store.read(lambda tx: tx.events(WORKSPACE, EventFilter(kind=EventKind.VALUES_REVEALED), limit=5)).rows
-    assert event.data["places"] == "/note\n/lines/0/to"
+    assert event.data["places"] == "/note\n/lines/0/to\nrationale"
 
 
 def test_what_a_policy_declares_later_is_masked_in_what_was_there_before(store: SqlStore) -> None:
@@ -300,7 +412,7 @@ def test_what_a_policy_declares_later_is_masked_in_what_was_there_before(store: 
     console.save_policy(BY_POLICY)
 
     assert before == ()
-    assert [mask.pointer for mask in console.desk.whole(ada, item.id).masks] == ["/note"]
+    assert [mask.pointer for mask in console.desk.whole(ada, item.id).masks] == ["/note", "rationale"]
 
 
 def test_a_masked_value_in_what_a_person_edited_stays_masked(store: SqlStore) -> None:
