@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.charts import Spec, along, bars, channel, coloured, dots, lengths, ticks
+from tests.waiting import PATIENCE_SECONDS
 
 ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
 
@@ -52,7 +53,7 @@ def test_layers_share_one_height_and_are_told_in_words() -> None:
         rows = [{"Tool": "refund", "Share": 0.5}]
         show_chart(bars(rows, {"y": y}), ticks(rows, {"y": y}), height={"step": 12}, words="By tool.", key="chart")
 
-    drawn = AppTest.from_function(page).run()
+    drawn = AppTest.from_function(page, default_timeout=PATIENCE_SECONDS).run()
 
     spec = json.loads(drawn.main.children[0].proto.spec)
     assert ([layer["mark"]["type"] for layer in spec["layer"]], spec["description"]) == (["bar", "tick"], "By tool.")
