@@ -69,6 +69,16 @@ def press(visitor: Visitor, name: str) -> None:
     visitor.button(name).click()
 
 
+def is_told_the_loss(visitor: Visitor) -> bool:
+    """Return whether the page says that its connection is lost, within the time that is given to everything."""
+    app = "getComputedStyle(document.querySelector('.stApp'), '::after')"
+    for _ in range(PATIENCE_MS // A_LOOK_MS):
+        if visitor.page.evaluate(f"{app}.visibility === 'visible' && {app}.content.includes('connection is lost')"):
+            return True
+        visitor.page.wait_for_timeout(A_LOOK_MS)
+    return False
+
+
 def statuses(agent: WorkingAgent) -> list[Status]:
     return sorted(item.status for item in agent.items())
 
@@ -226,6 +236,7 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(
     press(visitor, "Reject")
     visitor.sees("R-0002")
     visitor.sees("not confirmed yet")
+    assert is_told_the_loss(visitor)
 
     with running(folder, port=port) as house, ThreadPoolExecutor() as beside:
         visitor.sees("Rejected; it will not run, and the agent is told why.")

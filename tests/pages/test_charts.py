@@ -6,7 +6,7 @@ import altair
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.charts import Spec, along, bars, channel, coloured, ticks
+from pages.charts import Spec, along, bars, channel, coloured, dots, lengths, ticks
 from tests.waiting import PATIENCE_SECONDS
 
 ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
@@ -29,8 +29,9 @@ ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
         ),
         bars(ROWS, {"x": along("Share", "Q", aggregate="sum", axis={"tickMinStep": 1})}, height={"band": 0.7}),
         ticks(ROWS, {"x": along("Share", "Q", axis={"grid": False})}),
+        dots(ROWS, {"x": lengths("Share"), "y": along("Tool", "N", axis={"labelLimit": 140})}),
     ],
-    ids=["bars", "sums", "ticks"],
+    ids=["bars", "sums", "ticks", "dots"],
 )
 def test_what_is_drawn_is_vega_lites_own_language(spec: Spec) -> None:
     assert altair.Chart.from_dict(spec).to_dict()["mark"] == spec["mark"]
