@@ -249,6 +249,7 @@ def test_the_forms_show_every_payload_as_text(ada: Visitor, agent: WorkingAgent)
 
 
 def test_the_other_screens_show_payloads_as_text(ada: Visitor, house: House, agent: WorkingAgent) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     for subject in SHORT:
         request = a_request(impact=Impact(subject=subject))
         house.decide(agent.proposes(request), Reject(message=subject))

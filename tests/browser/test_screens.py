@@ -136,6 +136,7 @@ def test_the_queue_is_filtered(ada: Visitor, agent: WorkingAgent) -> None:
 def test_an_outcome_that_nobody_knows_is_established_by_a_person(
     ada: Visitor, house: House, agent: WorkingAgent
 ) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     client = agent.gate.client
     item_id = agent.proposes(a_request(action=an_action(**CALL)))
     house.decide(item_id, Approve())
@@ -200,6 +201,7 @@ def test_a_decided_item_is_found_in_the_history_and_opened(ada: Visitor, house: 
 def test_the_decisions_on_what_history_shows_are_downloaded(
     ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path
 ) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     decided(house, agent)
     ada.go("History")
 
@@ -220,6 +222,7 @@ def test_the_decisions_on_what_history_shows_are_downloaded(
 def test_labels_are_counted_shown_and_downloaded(
     ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path
 ) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     decided(house, agent)
 
     ada.go("Labels")
@@ -244,6 +247,7 @@ def test_labels_are_counted_shown_and_downloaded(
 
 
 def test_the_audit_log_is_read_and_downloaded(ada: Visitor, house: House, agent: WorkingAgent, tmp_path: Path) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     decided(house, agent)
     item = agent.items()[0].id
     ada.go("Audit")
@@ -269,6 +273,7 @@ def test_the_audit_log_is_read_and_downloaded(ada: Visitor, house: House, agent:
 
 
 def test_the_audit_log_is_verified_in_the_house(ada: Visitor, house: House, agent: WorkingAgent) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     decided(house, agent)
     ada.go("Audit")
 
@@ -414,6 +419,7 @@ def test_a_queue_is_described_in_a_form_and_put_in_force(ada: Visitor, house: Ho
 
 
 def test_every_screen_fits_a_phone(ada: Visitor, house: House, agent: WorkingAgent) -> None:
+    ada.open("/people")  # Else her Review screen takes what somebody else is to decide.
     decided(house, agent)
     agent.calls()
     ada.page.set_viewport_size({"width": 390, "height": 844})
