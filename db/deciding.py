@@ -78,7 +78,7 @@ class Deciding:
     def _of_items(self) -> Iterator[lists.Condition]:
         where = self.where.items
         yield _items.c.erased_at.is_(None)
-        yield from lists.conditions(self.connection, where)
+        yield from lists.conditions(self.connection.dialect.name, where)
         if where.words is not None:
             yield searching.says(self.connection, self.workspace, where.words)
         if where.statuses:

@@ -8,10 +8,25 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, TextClause, and_, func, or_, select, text, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    TextClause,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from agents.protocol import Execution, Status
 from db import cursors, searching
@@ -24,6 +39,9 @@ from review.store import COUNT_LIMIT
 
 Listed = TypeVar("Listed", ItemSummary, ReviewItem)
 Condition = ColumnElement[bool] | TextClause
+
+# Building a statement takes longer than most take to be answered: those of the last lists are kept.
+_KEPT_STATEMENTS = 256
 
 _WORDED: dict[Status | Aside, Condition] = {
     Status.WAITING: text(WAITING),
@@ -71,19 +89,25 @@ def whole(
 
 def counted(connection: Connection, workspace: str, where: ItemFilter, *, limit: int) -> int:
     """Return how many items match, counting no further than ``limit``."""
-    listing = _Listing(connection, workspace, where, Order.NEWEST)
     if where.words is not None:
-        return min(len(listing.found((items.c.id,))), limit)
+        return min(len(_Listing(connection, workspace, where, Order.NEWEST).found((items.c.id,))), limit)
     total = 0
-    # Word for word, for what waits: a desk may have little that stands in line among much that was observed.
-    in_line = [text("purpose = 'gate'")] if where.purpose is Purpose.GATE else []
-    for statement in listing.statements((items.c.id,)):
-        matching = statement.where(*in_line).limit(limit - total).subquery()
-        total += connection.execute(select(func.count()).select_from(matching)).scalar_one()
+    for statement in _counting(connection.dialect.name, workspace, where):
+        total += connection.execute(statement, {"most": limit - total}).scalar_one()
     return total
 
 
-def conditions(connection: Connection, where: ItemFilter) -> Iterator[Condition]:
+@lru_cache(maxsize=_KEPT_STATEMENTS)
+def _counting(dialect: str, workspace: str, where: ItemFilter) -> Sequence[Select[int]]:
+    # Word for word, for what waits: a desk may have little that stands in line among much that was observed.
+    in_line = [text("purpose = 'gate'")] if where.purpose is Purpose.GATE else []
+    return [
+        select(func.count()).select_from(statement.where(*in_line).limit(bindparam("most", type_=Integer)).subquery())
+        for statement in _statements(dialect, workspace, where, Order.NEWEST, (items.c.id,))
+    ]
+
+
+def conditions(dialect: str, where: ItemFilter) -> Iterator[Condition]:
     """Yield what the filter asks of the items themselves, all but their statuses and what they say."""
     equal = {
         items.c.purpose: where.purpose and where.purpose.value,
@@ -104,13 +128,13 @@ def conditions(connection: Connection, where: ItemFilter) -> Iterator[Condition]
     if where.until is not None:
         yield items.c.submitted_at < where.until
     if where.text:
-        yield _mentions(connection, where.text)
+        yield _mentions(dialect, where.text)
 
 
-def _mentions(connection: Connection, wanted: str) -> ColumnElement[bool]:
+def _mentions(dialect: str, wanted: str) -> ColumnElement[bool]:
     # In the request the text stands as JSON writes it.
     in_json = json.dumps(wanted, ensure_ascii=False)[1:-1]
-    if connection.dialect.name == "sqlite" and not wanted.isascii():
+    if dialect == "sqlite" and not wanted.isascii():
         # SQLite's own LIKE knows only the case of ASCII; names are ASCII by their pattern.
         return func.instr(func.casefold(items.c.request), in_json.casefold()) > 0
     in_request = items.c.request.icontains(in_json, autoescape=True)
@@ -132,17 +156,16 @@ class _Listing:
         sorting = _SORTINGS[self.order]
         if self.where.words is not None:
             return iter(self._found(columns, sorting, limit=limit, cursor=cursor))
-        directed = [column.desc() if sorting.is_descending else column.asc() for column in sorting.columns]
         behind = None if cursor is None else self._behind(cursor, sorting)
-        answers = []
-        for statement in self.statements(columns):
-            page = statement.order_by(*directed).limit(limit + 1)
-            answers.append(self.connection.execute(page if behind is None else page.where(behind)).all())
-        return chain.from_iterable(answers)
+        return chain.from_iterable(
+            self.connection.execute(page if behind is None else page.where(behind), {"most": limit + 1}).all()
+            for page in _paging(self.connection.dialect.name, self.workspace, self.where, self.order, tuple(columns))
+        )
 
     def found(self, columns: Sequence[Column[Any]]) -> Sequence[Sequence[Any]]:
         """Return the columns of the latest items that say what is searched for, COUNT_LIMIT + 1 at the most."""
-        asked: list[Condition] = [items.c.workspace == self.workspace, *conditions(self.connection, self.where)]
+        dialect = self.connection.dialect.name
+        asked: list[Condition] = [items.c.workspace == self.workspace, *conditions(dialect, self.where)]
         undecided = tuple(_WORDED) if self.order is Order.URGENT else ()
         if statuses := self.where.statuses or undecided:
             asked.append(items.c.status.in_([status.value for status in statuses]))
@@ -163,29 +186,6 @@ class _Listing:
             select(*columns).where(items.c.workspace == self.workspace, items.c.id.in_(ids))
         ).all()
 
-    def statements(self, columns: Sequence[Column[Any]]) -> list[Select[Any]]:
-        """Return the statements that together find what was asked for, unsorted."""
-        asked = select(*columns).where(items.c.workspace == self.workspace, *conditions(self.connection, self.where))
-        if self.order is Order.SETTLED:
-            asked = asked.where(items.c.settled_at.is_not(None))
-        if self._is_of_undecided():
-            wanted = self.where.statuses or tuple(_WORDED)
-            worded = _WORDED | ({Status.WAITING: text(AFTERWARDS)} if self._is_of_afterwards() else {})
-            return [asked.where(words) for status, words in worded.items() if status in wanted]
-        if self.where.statuses:
-            asked = asked.where(items.c.status.in_([status.value for status in self.where.statuses]))
-        return [asked]
-
-    def _is_of_undecided(self) -> bool:
-        if self.order is Order.URGENT:
-            return True  # Nothing else is urgent.
-        if self.order is Order.SETTLED or self.where.agent is not None:
-            return False  # These have an index of their own.
-        return bool(self.where.statuses) and set(self.where.statuses) <= set(_WORDED)
-
-    def _is_of_afterwards(self) -> bool:
-        return self.where.purpose not in (None, Purpose.GATE)
-
     def _behind(self, cursor: str, sorting: _Sorting) -> ColumnElement[bool]:
         place = tuple_(*sorting.columns)
         key = self._place(cursor)
@@ -198,6 +198,46 @@ class _Listing:
             number, id_ = cursors.number_and_id_after(cursor, order=self.order)
             return (_time(number), id_)
         return (cursors.id_after(cursor, order=self.order),)
+
+
+@lru_cache(maxsize=_KEPT_STATEMENTS)
+def _paging(
+    dialect: str, workspace: str, where: ItemFilter, order: Order, columns: tuple[Column[Any], ...]
+) -> Sequence[Select[Any]]:
+    sorting = _SORTINGS[order]
+    directed = [column.desc() if sorting.is_descending else column.asc() for column in sorting.columns]
+    return [
+        statement.order_by(*directed).limit(bindparam("most", type_=Integer))
+        for statement in _statements(dialect, workspace, where, order, columns)
+    ]
+
+
+def _statements(
+    dialect: str, workspace: str, where: ItemFilter, order: Order, columns: Sequence[Column[Any]]
+) -> list[Select[Any]]:
+    """Return the statements that together find what was asked for, unsorted."""
+    asked = select(*columns).where(items.c.workspace == workspace, *conditions(dialect, where))
+    if order is Order.SETTLED:
+        asked = asked.where(items.c.settled_at.is_not(None))
+    if _is_of_undecided(where, order):
+        wanted = where.statuses or tuple(_WORDED)
+        worded = _WORDED | ({Status.WAITING: text(AFTERWARDS)} if _is_of_afterwards(where) else {})
+        return [asked.where(words) for status, words in worded.items() if status in wanted]
+    if where.statuses:
+        asked = asked.where(items.c.status.in_([status.value for status in where.statuses]))
+    return [asked]
+
+
+def _is_of_undecided(where: ItemFilter, order: Order) -> bool:
+    if order is Order.URGENT:
+        return True  # Nothing else is urgent.
+    if order is Order.SETTLED or where.agent is not None:
+        return False  # These have an index of their own.
+    return bool(where.statuses) and set(where.statuses) <= set(_WORDED)
+
+
+def _is_of_afterwards(where: ItemFilter) -> bool:
+    return where.purpose not in (None, Purpose.GATE)
 
 
 def _page(

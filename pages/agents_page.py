@@ -78,7 +78,7 @@ class Connected:
 
 def page(person: Person) -> None:
     """Show the agents, their keys and their tools, and make or revoke keys."""
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     everyone = connected(*services().keys.overview(person))
     _show_fresh_key()

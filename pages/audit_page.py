@@ -92,7 +92,7 @@ Arguments and people's words are never in an event. Digests stand for them.
 def page(person: Person) -> None:
     """Show the audit log, newest first, and offer it as a file."""
     _go_to_the_item()
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     _show_log(person)
     where = _ask_filter()

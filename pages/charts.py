@@ -1,4 +1,4 @@
-"""Bar charts as Vega-Lite specifications (vega.github.io/vega-lite): what is drawn, and in which words and colours."""
+"""Charts as Vega-Lite specifications (vega.github.io/vega-lite): what is drawn, and in which words and colours."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +15,12 @@ _LINE = "#8c8577"
 # A name of two parts, such as an agent's and its tool's, in two lines: so bars beside it have room on a phone, too.
 TWO_LINES: Spec = {"labelExpr": "split(datum.label, ' · ')", "labelLimit": 180}
 TWO_LINES_HIGH = 36
+# Times of which some are seconds and others days: each ten times as long as the last is as far from it.
+_LENGTHS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600)
+_LENGTH_WORDS = (
+    "datum.value < 60 ? datum.value + ' s' : datum.value < 3600 ? datum.value / 60 + ' min'"
+    " : datum.value < 86400 ? datum.value / 3600 + ' h' : datum.value / 86400 + ' d'"
+)
 
 
 def channel(name: str, kind: str, **more: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a channel
@@ -25,6 +31,11 @@ def channel(name: str, kind: str, **more: Any) -> Spec:  # noqa: ANN401 -- whate
 def along(name: str, kind: str, *, axis: Spec, **more: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a channel
     """Return an encoding along an axis that has no title: a chart's own words say what it counts."""
     return channel(name, kind, title=None, axis=axis, **more)
+
+
+def lengths(name: str) -> Spec:
+    """Return an encoding of times in seconds, of which none may be less than one, along an axis of all lengths."""
+    return along(name, "Q", axis={"values": list(_LENGTHS), "labelExpr": _LENGTH_WORDS}, scale={"type": "log"})
 
 
 def coloured(name: str, words: Iterable[str]) -> Spec:
@@ -38,8 +49,17 @@ def bars(rows: Sequence[Row], encoding: Spec, **mark: Any) -> Spec:  # noqa: ANN
     return {"data": {"values": list(rows)}, "mark": {"type": "bar", **mark}, "encoding": encoding}
 
 
+def dots(rows: Sequence[Row], encoding: Spec) -> Spec:
+    """Return a dot for each row: for what has no nothing to begin a bar at."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+        "encoding": encoding,
+    }
+
+
 def ticks(rows: Sequence[Row], encoding: Spec) -> Spec:
-    """Return a line across each bar."""
+    """Return a line across each bar, or each row of dots."""
     mark = {"type": "tick", "thickness": 2, "color": _LINE, "size": 26}
     return {"data": {"values": list(rows)}, "mark": mark, "encoding": encoding}
 

@@ -157,7 +157,7 @@ def _close() -> None:
 
 
 def _show_all(person: Person) -> None:
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     _show_unknown(person)
     where = _ask_filter(person)
     found = page_of(
@@ -309,7 +309,7 @@ def _show_one(person: Person, item_id: UUID) -> None:
 
 def _show_reconciling(item: ReviewItem, person: Person) -> None:
     with st.container(border=True, key="reconcile", gap="small"):
-        st.subheader("Nobody knows whether this ran")
+        st.subheader("Nobody knows whether this ran", anchor=False)
         plain(
             "The permission was used up, so it may have run; no outcome is known. It is never run again by itself. "
             "Look it up where it would have had its effect, and say what you found."
@@ -359,7 +359,7 @@ def _show_ending(whole: WholeItem) -> None:
     if not item.status.is_final:
         draw(notice("This item is not decided yet. What happens to it next stands in the queue."))
         return
-    st.subheader("How it ended")
+    st.subheader("How it ended", anchor=False)
     execution, _ = _ran(item)
     draw(
         facts(
@@ -432,7 +432,7 @@ def _show_receipt(item: ReviewItem) -> None:
 def _show_decisions(decisions: Sequence[DecisionRecord]) -> None:
     if not decisions:
         return
-    st.subheader("Decisions")
+    st.subheader("Decisions", anchor=False)
     lines = [decision_line(made) for made in decisions]
     show_list(f"{KEY}.decisions", _DECISION_COLUMNS, lines, caption="People's decisions on this item")
 
@@ -455,7 +455,7 @@ def decision_line(made: DecisionRecord) -> Line:
 
 
 def _show_events(events: Sequence[AuditEvent]) -> None:
-    st.subheader("Events")
+    st.subheader("Events", anchor=False)
     show_list(
         f"{KEY}.events",
         EVENT_COLUMNS,

@@ -51,7 +51,7 @@ Counts = Mapping[tuple[str, str], Counter[DecisionType]]
 
 def page(person: Person) -> None:
     """Show how many labels there are, what their rows look like, and where to take them from."""
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     counted = services().records.label_counts(person)
     if not counted:
@@ -195,7 +195,7 @@ def line_of(agent: str, tool: str, made: Counter[DecisionType]) -> Line:
 
 
 def _show_rows(person: Person, shown: Sequence[DecisionType]) -> None:
-    st.subheader("What the rows look like")
+    st.subheader("What the rows look like", anchor=False)
     chosen = st.segmented_control(
         "Decision",
         shown,

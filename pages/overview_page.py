@@ -1,12 +1,12 @@
 """The Overview screen: what the desk did of late, as charts that can be read as tables as well."""
 
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 
 import streamlit as st
 
 from agents.protocol import DecisionType, Route
-from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, show_chart, ticks
+from pages.charts import TWO_LINES, TWO_LINES_HIGH, along, bars, channel, coloured, dots, lengths, show_chart, ticks
 from pages.rendering import draw, element, facts, span, visible
 from pages.services import services
 from pages.tables import Cell, Column, Line, count_words, here_zone, show_empty, show_list
@@ -40,7 +40,7 @@ _DECISION_WORDS = {decision.value: words for decision, words in _DECISIONS.items
 def page(person: Person) -> None:
     """Show what was proposed and decided of late, how long it waited, what is late, and who decided."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.title(TITLE)
+        st.title(TITLE, anchor=False)
         days = st.segmented_control(
             "Of the last",
             list(_WINDOWS),
@@ -110,35 +110,38 @@ def _show_days(title: str, counts: Sequence[DayCount], words: dict[str, str], zo
     _table(title, columns, lines, key=what)
 
 
+def _drawn(time: timedelta) -> float:
+    return max(time.total_seconds(), 1.0)
+
+
 def _show_waits(found: Sequence[tuple[str, Wait]]) -> None:
     title = "How long items wait"
-    _head(title, "minutes from proposal to a person's decision, by queue; the line is the time that they were given")
+    _head(title, "from proposal to a person's decision, by queue; the line is the time that they were given")
     if not found:
         _nothing()
         return
     rows = [
-        {"Queue": visible(name), "Share": words, "Minutes": time.total_seconds() / 60}
+        {"Queue": visible(name), "Share": words, "Time": span(time), "Seconds": _drawn(time)}
         for name, wait in found
         for words, time in (("Half within", wait.median), ("Nine of ten within", wait.p90))
     ]
-    given = [{"Queue": visible(name), "Minutes": wait.allowed.total_seconds() / 60} for name, wait in found]
-    minutes = along("Minutes", "Q", axis={"tickCount": 5})
+    given = [{"Queue": visible(name), "Seconds": _drawn(wait.allowed)} for name, wait in found]
+    seconds = lengths("Seconds")
     queue = along("Queue", "N", axis={"labelLimit": 140})
     shares_of = ("Half within", "Nine of ten within")
-    tooltip = [channel("Queue", "N"), channel("Share", "N"), channel("Minutes", "Q", format=".1f")]
-    chart = bars(
+    tooltip = [channel("Queue", "N"), channel("Share", "N"), channel("Time", "N")]
+    chart = dots(
         rows,
         {
-            "x": minutes,
+            "x": seconds,
             "y": queue,
-            "yOffset": channel("Share", "N", sort=list(shares_of)),
             "color": coloured("Share", shares_of),
             "tooltip": tooltip,
         },
     )
     told = f"{title}, by queue; the same is in the table below."
     show_chart(
-        chart, ticks(given, {"x": minutes, "y": queue}), height={"step": 12}, words=told, key=f"{KEY}.chart.waits"
+        chart, ticks(given, {"x": seconds, "y": queue}), height={"step": ROW}, words=told, key=f"{KEY}.chart.waits"
     )
     lines = [
         Line(

@@ -39,7 +39,7 @@ ROLE_WORDS = {
 
 def page(person: Person) -> None:
     """Show the people of the workspace, and let admins give and take roles, record training and end sessions."""
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     everybody = services().roster.people(person)
     if not everybody:

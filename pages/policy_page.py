@@ -113,7 +113,7 @@ A rule that cannot be evaluated brings the action to a person.
 
 def page(person: Person) -> None:
     """Show the policy in force; who may edit it works on a draft, tries it, and saves it."""
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     versions = services().policies.versions(person)
     in_force = services().policies.in_force(person.workspace)
@@ -195,7 +195,7 @@ def _show_bar(draft: Draft, in_force: PolicyInForce, person: Person) -> None:
     if draft.based_on != in_force.number:
         behind = f"Your draft began as version {draft.based_on}, and version {in_force.number} is in force by now."
         draw(notice(f"{behind} Keep your changes as JSON, discard the draft, and put them in again.", "warn"))
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{KEY}-draft"):
         draw(element("span", "Draft ", _state(draft)))
         can_try = not draft.problems
         validates = st.button("Validate", key=f"{KEY}.validate", icon=":material/spellcheck:", disabled=not can_try)

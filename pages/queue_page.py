@@ -7,7 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import Execution, Status
+from agents.protocol import Status
 from pages import moves, review_page, together
 from pages.presence import act_as
 from pages.rendering import draw, facts, money, notice, show_refusal, span
@@ -96,7 +96,7 @@ def page(person: Person) -> None:
     if together.is_open():
         together.show_together(person)
         return
-    st.title(TITLE)
+    st.title(TITLE, anchor=False)
     show_refusal()
     _show_standing(person)
     policy = services().policies.in_force(person.workspace).document
@@ -204,7 +204,7 @@ def _show_standing(person: Person) -> None:
         st.rerun()
     standing = services().board.standing(person)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        draw(facts(_counts(person, standing)))
+        draw(facts(_counts(standing)))
         if st.button("Refresh", icon=":material/refresh:", key=f"{KEY}.refresh", type="tertiary"):
             st.rerun()
     if len(standing.queues) > 1:
@@ -212,24 +212,21 @@ def _show_standing(person: Person) -> None:
         show_list(f"{KEY}.queues", _QUEUE_COLUMNS, lines, caption="The queues", on_press=_choose_queue)
 
 
-def _counts(person: Person, standing: Standing) -> list[tuple[str, str]]:
-    desk = services().desk
-    waiting = desk.count(person, ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.GATE))
+def _counts(standing: Standing) -> list[tuple[str, str]]:
     rare = {
-        "Ran already, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
-        "Observed, to look at": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.SHADOW),
-        "Nobody knows whether it ran": ItemFilter(execution=Execution.UNKNOWN),
+        "Ran already, to look at": standing.ran,
+        "Observed, to look at": standing.observed,
+        "Nobody knows whether it ran": standing.unknown,
     }
-    others = ((label, desk.count(person, where)) for label, where in rare.items())
     return [
-        ("Waiting", count_words(waiting)),
+        ("Waiting", count_words(standing.waiting)),
         ("Yours", count_words(sum(each.own for each in standing.queues))),
         (f"Due within {span(DUE_SOON)}", count_words(sum(each.due_soon for each in standing.queues))),
         ("Overdue", count_words(standing.breached)),
         ("Held by a reviewer", count_words(standing.held)),
         ("Assigned", count_words(standing.assigned)),
         ("Aside until later", count_words(standing.snoozed)),
-        *((label, count_words(count)) for label, count in others if count),
+        *((label, count_words(count)) for label, count in rare.items() if count),
     ]
 
 

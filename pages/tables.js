@@ -41,8 +41,9 @@ function clocked(kind, at) {
 
 function filled(cell, column) {
   const parts = [];
+  const tone = cell.tone ?? "";
   if (cell.at && column.kind !== "chip") parts.push(clocked(column.kind === "text" ? "ago" : column.kind, cell.at));
-  if (cell.text) parts.push(element("span", column.kind === "chip" ? `chip ${cell.tone}` : `main ${cell.tone}`, cell.text));
+  if (cell.text) parts.push(element("span", column.kind === "chip" ? `chip ${tone}` : `main ${tone}`, cell.text));
   if (cell.snippet) {
     const [before, found, after] = cell.snippet;
     const place = element("span", "main quiet", before);
@@ -154,7 +155,8 @@ export default function (component) {
 
   // What is shown already stays as it is: a press on it would be lost with the old rows.
   const shown = JSON.stringify([data.caption, data.columns, data.rows]);
-  if (root.shown !== shown) {
+  const isNew = root.shown !== shown;
+  if (isNew) {
     root.shown = shown;
     root.painted = performance.now();
     const focused = parentElement.activeElement;
@@ -171,7 +173,7 @@ export default function (component) {
       if (time.className !== `clock ${tone}`) time.className = `clock ${tone}`;
     }
   };
-  tick();
+  if (isNew) tick();
   clearInterval(root.ticking);
   root.ticking = setInterval(tick, TICK_MS);
   return () => clearInterval(root.ticking);

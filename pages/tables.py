@@ -106,19 +106,21 @@ def _line_data(line: Line) -> dict[str, Any]:
         "act": line.act,
         "more": line.more,
         "current": line.is_current,
-        "cells": {name: _cell_data(cell) for name, cell in line.cells.items()},
+        "cells": {name: data for name, cell in line.cells.items() if (data := _cell_data(cell))},
     }
 
 
 def _cell_data(cell: Cell) -> dict[str, Any]:
+    """Return what there is of the cell; most have little, and a list of them is sent at every run."""
     found = cell.snippet
-    return {
+    data = {
         "text": visible(cell.text),
         "under": visible(cell.under),
         "tone": cell.tone,
         "at": cell.at.isoformat() if cell.at else None,
         "snippet": [visible(found.before), visible(found.found), visible(found.after)] if found else None,
     }
+    return {name: value for name, value in data.items() if value}
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from agents.protocol import Status
+from agents.protocol import Execution, Status
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.desk import ReviewDesk, require_undecided
@@ -36,6 +36,17 @@ LONGEST_SLEEP = timedelta(days=14)
 MAX_NOTE_CHARS = 1_000
 
 
+_OF_ALL = {
+    "waiting": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.GATE),
+    "ran": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.AUDIT),
+    "observed": ItemFilter(statuses=(Status.WAITING,), purpose=Purpose.SHADOW),
+    "held": ItemFilter(statuses=(Status.CLAIMED,)),
+    "assigned": ItemFilter(statuses=(Aside.ASSIGNED,)),
+    "snoozed": ItemFilter(statuses=(Aside.SNOOZED,)),
+    "unknown": ItemFilter(execution=Execution.UNKNOWN),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class QueueStanding:
     """How a queue stands: what waits in it for everybody, how much of that is overdue, and since when the oldest waits.
@@ -55,12 +66,20 @@ class QueueStanding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How all queues stand, in the policy's order, and what of theirs is not there for everybody."""
+    """How all queues stand, in the policy's order, and how much there is of them all, none counted past COUNT_LIMIT.
+
+    ``waiting`` has agents that wait for it; ``ran`` and ``observed`` are there to be looked at afterwards. ``held``,
+    ``assigned`` and ``snoozed`` are not there for everybody. ``unknown`` was let run, and nobody knows whether it did.
+    """
 
     queues: tuple[QueueStanding, ...]
+    waiting: int
+    ran: int
+    observed: int
     held: int
     assigned: int
     snoozed: int
+    unknown: int
 
     @property
     def breached(self) -> int:
@@ -95,11 +114,8 @@ class Board:
                 replace(_standing(tx, person, policy.compiled.queue(name)), due_soon=soon.get(name, 0), own=own[name])
                 for name in names
             )
-            held, assigned, snoozed = (
-                tx.count_items(person.workspace, ItemFilter(statuses=(status,)))
-                for status in (Status.CLAIMED, Aside.ASSIGNED, Aside.SNOOZED)
-            )
-            return Standing(queues, held, assigned, snoozed)
+            counts = {name: tx.count_items(person.workspace, where) for name, where in _OF_ALL.items()}
+            return Standing(queues, **counts)
 
         return self._store.read(work)
 

@@ -73,7 +73,7 @@ def _candidates() -> Iterator[str]:
 
 def _starts(path: str) -> bool:
     try:
-        answer = subprocess.run([path, "--version"], capture_output=True, timeout=30, check=False)
+        answer = subprocess.run([path, "--version"], capture_output=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0

@@ -41,6 +41,7 @@ from tests.builders import a_request, an_item, keeping
 from tests.clock import START
 from tests.conftest import TwoRoles
 from tests.review.steps import an_edit
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,7 +70,7 @@ def run(settings: Settings, tmp_path: Path) -> Run:
             env=os.environ | {"SIGNOFF_DATA_DIR": str(settings.data_dir)} | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -499,7 +500,7 @@ def test_the_check_that_the_documentation_shows_tells_an_altered_file(
 
     def checked() -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, str(check), str(out), str(key)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
     genuine = checked()
     content = out.read_bytes()
@@ -735,7 +736,4 @@ def log_of(house: House) -> LogHead | None:
 
 async def _served_until(house: House, is_done: Callable[[], bool]) -> None:
     async with _lifespan(house, make_app(house)):
-        for _ in range(200):
-            if is_done():
-                return
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(eventually, is_done)

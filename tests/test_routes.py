@@ -33,6 +33,7 @@ from review.settings import Settings
 from tests.builders import AGENT, ISSUER, WORKSPACE, a_request, an_action
 from tests.console import serving
 from tests.review.steps import a_document
+from tests.waiting import PATIENCE_SECONDS
 
 ELSEWHERE = "elsewhere"
 # What only the default workspace says; nobody elsewhere may ever read it, whatever ids and keys of it they come with.
@@ -161,7 +162,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
                 if who not in clients:
                     headers, cookies = _shown(house, who)
                     clients[who] = httpx2.Client(
-                        base_url=url, headers=headers, cookies=cookies, trust_env=False, timeout=30
+                        base_url=url, headers=headers, cookies=cookies, trust_env=False, timeout=PATIENCE_SECONDS
                     )
                 return clients[who]
 

@@ -11,7 +11,6 @@ from contextlib import closing
 from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 from shutil import copy, copytree, ignore_patterns
-from threading import Event
 
 import pytest
 from packaging.requirements import Requirement
@@ -23,9 +22,9 @@ from review.desk import Seen
 from review.items import ReviewItem
 from tests.console import Console, served
 from tests.review.steps import items
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 60
 
 AGENT = """
 import importlib.util, json, sys
@@ -41,7 +40,7 @@ def refund_order(order_id: str, amount: str) -> str:
     runs.append({"order_id": order_id, "amount": amount})
     return f"Refunded {amount} on {order_id}."
 
-with Gate(sys.argv[1], sys.argv[2], timeout=50) as gate:
+with Gate(sys.argv[1], sys.argv[2], timeout=120) as gate:
     guarded = gate.guard(refund_order, confidence=0.62)
     answer = guarded.invoke({"order_id": "A-1001", "amount": "49.90"})
 
@@ -105,14 +104,10 @@ def closure(of: Distribution) -> Iterator[Distribution]:
 
 
 def next_item(console: Console, agent: "subprocess.Popen[str]") -> ReviewItem:
-    pause = Event()
-    for _ in range(PATIENCE_SECONDS * 20):
-        item = console.desk.claim(console.person)
-        if item is not None:
-            return item
-        assert agent.poll() is None, agent.communicate()
-        pause.wait(0.05)
-    pytest.fail("the agent submitted nothing")
+    assert eventually(lambda: bool(items(console)) or agent.poll() is not None), "the agent submitted nothing"
+    item = console.desk.claim(console.person)
+    assert item is not None, agent.communicate()
+    return item
 
 
 def test_the_wheel_holds_the_agents_side_alone(wheel: Path) -> None:

@@ -724,7 +724,7 @@ def test_whoever_imports_the_hook_alone_does_not_pay_for_langchain() -> None:
     program = "import sys, agents; print(*(name for name in sys.modules if name.startswith('langchain')))"
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
     )
 
     assert done.stdout.split() == []

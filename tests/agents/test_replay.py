@@ -19,6 +19,7 @@ from review.audit import SYSTEM
 from review.people import Limits
 from tests.builders import WORKSPACE
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
 SHARED = Path(os.environ.get("SIGNOFF_REPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
 ACTIONS = SHARED / "actions.jsonl.gz"
@@ -395,8 +396,8 @@ def test_a_replay_that_is_killed_goes_on_without_a_gap_or_a_double(console: Cons
             started.wait(timeout=1.2)
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
-        started.communicate(timeout=20)
-    finished = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        started.communicate(timeout=PATIENCE_SECONDS)
+    finished = subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
 
     assert finished.returncode == 0, finished.stderr
     assert len(sent(console, key)) == 40

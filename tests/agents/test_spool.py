@@ -13,6 +13,7 @@ import pytest
 
 from agents.spool import Spool
 from tests.clock import MovableClock
+from tests.waiting import PATIENCE_SECONDS
 
 CONSOLE = "http://console.test"
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def test_only_its_owner_may_read_the_file(tmp_path: Path, clock: MovableClock) -
 def test_a_process_that_dies_leaves_what_it_had_kept(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
 
-    died = subprocess.run([sys.executable, "-c", CRASH, str(path)], cwd=ROOT, timeout=60, check=False)
+    died = subprocess.run([sys.executable, "-c", CRASH, str(path)], cwd=ROOT, timeout=PATIENCE_SECONDS, check=False)
 
     spool = Spool(path, console=CONSOLE)
     assert died.returncode == 9
@@ -171,7 +172,7 @@ def test_several_writers_lose_nothing(tmp_path: Path, clock: MovableClock) -> No
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
 
     assert len(emptied(spools[0])) == 60
     for spool in spools:

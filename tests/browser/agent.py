@@ -1,13 +1,11 @@
 """An agent at work: real LangChain tools behind a real gate, in threads of their own."""
 
-import threading
 from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import pytest
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 from uuid_utils.compat import uuid7
@@ -15,8 +13,7 @@ from uuid_utils.compat import uuid7
 from agents import Gate
 from agents.protocol import ActionRequest, ActionStatus, Status
 from review.policy import Policy
-
-PATIENCE_SECONDS = 60.0
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 OrderId = Annotated[str, Field(pattern=r"^R-\d{4}$", description="As it stands on the receipt.")]
 Amount = Annotated[str, Field(pattern=r"^\d+\.\d{2}$")]
@@ -84,21 +81,12 @@ class WorkingAgent:
 
     def holds(self, count: int) -> None:
         """Wait until this many calls have come to the console."""
-        pause = threading.Event()
-        for _ in range(int(PATIENCE_SECONDS / 0.05)):
-            if len(self.items()) >= count:
-                return
-            pause.wait(0.05)
-        pytest.fail(f"{count} calls did not come to the console")
+        assert eventually(lambda: len(self.items()) >= count), f"{count} calls did not come to the console"
 
     def is_under(self, policy: Policy) -> None:
         """Wait until the console answers by this version of the policy."""
-        pause = threading.Event()
-        for _ in range(int(PATIENCE_SECONDS / 0.1)):
-            if self.gate.client.send(self.gate.client.policy())["number"] == policy.number:
-                return
-            pause.wait(0.1)
-        pytest.fail(f"version {policy.number} of the policy is not in force")
+        client = self.gate.client
+        assert eventually(lambda: client.send(client.policy())["number"] == policy.number), "it is not in force"
 
     def withdraws(self) -> None:
         """Take back every call that nobody decided."""

@@ -2,14 +2,13 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from review.people import Person, Role
 from review.policy import Policy, Queue, Rule, ToolRule
 from review.sessions import Sessions
 from review.signing import Receipts, load_signing_key
+from tests.outside import a_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_CHARS = 8_000
@@ -85,7 +85,11 @@ def running(
 
     With the folder and the ``port`` of one that ended, it is the same console, started anew.
     """
-    port = port or free_port()
+    with ExitStack() as kept:
+        yield from _served(folder, port or kept.enter_context(a_port()), has_demo=has_demo, settings=settings)
+
+
+def _served(folder: Path, port: int, *, has_demo: bool, settings: Mapping[str, str] | None) -> Iterator[House]:
     url = f"http://127.0.0.1:{port}"
     database = f"sqlite:///{folder / 'signoff.sqlite3'}"
     log = folder / "server.log"
@@ -121,14 +125,6 @@ def running(
     finally:
         _end(server)
     assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _link_once_ready(server: "subprocess.Popen[bytes]", log: Path, url: str, *, needs_link: bool) -> str:

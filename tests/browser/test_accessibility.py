@@ -45,6 +45,12 @@ def grave_faults(page: Page) -> list[str]:
     ]
 
 
+def in_colours(visitor: Visitor, scheme: Literal["light", "dark"]) -> None:
+    """Ask for these colours, and wait until the page is drawn in them."""
+    visitor.page.emulate_media(color_scheme=scheme)
+    expect(visitor.page.get_by_test_id("stApp")).to_have_css("color-scheme", scheme)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_screen_keeps_anybody_out(
     ada: Visitor, stranger: Visitor, agent: WorkingAgent, house: House, scheme: Literal["light", "dark"]
@@ -96,7 +102,7 @@ def test_no_dialog_keeps_anybody_out_and_the_focus_comes_back_from_it(
         ada.look()
         expect(ada.page.locator('[role="dialog"]:focus-within')).to_be_attached()
         for scheme in SCHEMES:
-            ada.page.emulate_media(color_scheme=scheme)
+            in_colours(ada, scheme)
             faults[screen, part, scheme] = grave_faults(ada.page)
         ada.page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
@@ -120,7 +126,7 @@ def test_no_dialog_of_the_account_or_the_log_keeps_anybody_out(ada: Visitor) -> 
         expect(ada.page.get_by_role("dialog")).to_be_visible()
         ada.look()
         for scheme in SCHEMES:
-            ada.page.emulate_media(color_scheme=scheme)
+            in_colours(ada, scheme)
             faults[presses, scheme] = grave_faults(ada.page)
         # The first Escape is the dialog's, not that of the menu which it opened from.
         ada.page.keyboard.press("Escape")
@@ -139,7 +145,7 @@ def test_neither_masked_values_nor_calls_alike_keep_anybody_out(
     def look_at(what: str) -> None:
         ada.look()
         for scheme in SCHEMES:
-            ada.page.emulate_media(color_scheme=scheme)
+            in_colours(ada, scheme)
             faults[what, scheme] = grave_faults(ada.page)
 
     agent.proposes(a_request(action=an_action("send_gift", to="someone@hidden.example")))

@@ -10,6 +10,7 @@ from websockets.sync.client import connect
 
 from pages.headers import HEADERS
 from tests.browser.house import House
+from tests.waiting import PATIENCE_SECONDS
 
 FOREIGN = "https://elsewhere.example"
 
@@ -17,7 +18,7 @@ FOREIGN = "https://elsewhere.example"
 def answer(
     house: House, method: str, path: str, headers: Mapping[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection(urlsplit(house.url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(house.url).netloc, timeout=PATIENCE_SECONDS)
     try:
         connection.request(method, path, headers=dict(headers or {}))
         response = connection.getresponse()
@@ -110,6 +111,7 @@ def test_another_sites_socket_is_refused(house: House, headers: dict[str, str]) 
             f"ws{house.url.removeprefix('http')}/_stcore/stream",
             additional_headers=filled(headers, house),
             subprotocols=["streamlit"],  # type: ignore[list-item]
+            open_timeout=PATIENCE_SECONDS,
         ),
     ):
         pass
@@ -120,5 +122,10 @@ def test_another_sites_socket_is_refused(house: House, headers: dict[str, str]) 
 def test_our_own_socket_is_taken(house: House) -> None:
     address = f"ws{house.url.removeprefix('http')}/_stcore/stream"
 
-    with connect(address, additional_headers={"Origin": house.url}, subprotocols=["streamlit"]) as socket:  # type: ignore[list-item]
+    with connect(
+        address,
+        additional_headers={"Origin": house.url},
+        subprotocols=["streamlit"],  # type: ignore[list-item]
+        open_timeout=PATIENCE_SECONDS,
+    ) as socket:
         assert socket.protocol.handshake_exc is None

@@ -5,9 +5,10 @@ from playwright.sync_api import expect
 from agents.protocol import Approve, DecisionType, Reject, Route, Status
 from review.items import ReasonCode
 from review.policy import Queue, Rule
-from tests.browser.agent import CALL, PATIENCE_SECONDS, WorkingAgent
+from tests.browser.agent import CALL, WorkingAgent
 from tests.browser.house import House
 from tests.browser.visitor import Visitor
+from tests.waiting import PATIENCE_SECONDS
 
 ANSWER = "Your answer, which stands in for the action's result"
 

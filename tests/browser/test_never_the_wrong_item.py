@@ -1,6 +1,6 @@
 """Never the wrong item: after slips, cuts, reloads and restarts what was painted is settled, once, or nothing is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,9 +10,10 @@ from agents.protocol import Approve, Reject, Status
 from pages.headers import HEADERS
 from review.people import Person, Role
 from tests.browser.agent import CALL, WorkingAgent
-from tests.browser.house import House, free_port, running
+from tests.browser.house import House, running
 from tests.browser.visitor import A_LOOK_MS, PATIENCE_MS, Visitor
 from tests.builders import a_request, an_action
+from tests.outside import a_port
 
 pytestmark = pytest.mark.browser
 
@@ -68,12 +69,23 @@ def press(visitor: Visitor, name: str) -> None:
     visitor.button(name).click()
 
 
+def is_told_the_loss(visitor: Visitor) -> bool:
+    """Return whether the page says that its connection is lost, within the time that is given to everything."""
+    app = "getComputedStyle(document.querySelector('.stApp'), '::after')"
+    for _ in range(PATIENCE_MS // A_LOOK_MS):
+        if visitor.page.evaluate(f"{app}.visibility === 'visible' && {app}.content.includes('connection is lost')"):
+            return True
+        visitor.page.wait_for_timeout(A_LOOK_MS)
+    return False
+
+
 def statuses(agent: WorkingAgent) -> list[Status]:
     return sorted(item.status for item in agent.items())
 
 
 def test_the_next_item_is_painted_before_the_server_knows_of_the_press(ada: Visitor, agent: WorkingAgent) -> None:
     orders(agent, 4)
+    ada.open()  # Else she may have been given the first before the next had come, and be told of that one only later.
     ada.sees("R-0001")
     ada.look()
 
@@ -189,6 +201,7 @@ def test_clicks_in_a_row_settle_the_one_item_that_was_looked_at(ada: Visitor, ag
 
 def test_who_leaves_the_screen_gives_back_the_item_that_follows(ada: Visitor, agent: WorkingAgent) -> None:
     orders(agent, 3)
+    ada.open()  # Else she may have been given the first before the next had come.
     ada.sees("R-0001")
     ada.look()
     assert statuses(agent) == [Status.CLAIMED, Status.CLAIMED, Status.WAITING]
@@ -198,11 +211,17 @@ def test_who_leaves_the_screen_gives_back_the_item_that_follows(ada: Visitor, ag
     assert statuses(agent) == [Status.CLAIMED, Status.WAITING, Status.WAITING]
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with a_port() as port:
+        yield port
+
+
 @pytest.mark.long
 def test_a_restart_of_the_server_loses_and_doubles_nothing(
-    strangers: Callable[[House], Visitor], tmp_path_factory: pytest.TempPathFactory
+    strangers: Callable[[House], Visitor], tmp_path_factory: pytest.TempPathFactory, port: int
 ) -> None:
-    folder, port = tmp_path_factory.mktemp("restarted"), free_port()
+    folder = tmp_path_factory.mktemp("restarted")
     with running(folder, port=port) as house, ThreadPoolExecutor() as beside:
         agent = WorkingAgent("shop", house.url, key := house.agent_key("shop"), beside)
         orders(agent, 4)
@@ -217,6 +236,7 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(
     press(visitor, "Reject")
     visitor.sees("R-0002")
     visitor.sees("not confirmed yet")
+    assert is_told_the_loss(visitor)
 
     with running(folder, port=port) as house, ThreadPoolExecutor() as beside:
         visitor.sees("Rejected; it will not run, and the agent is told why.")

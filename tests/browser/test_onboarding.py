@@ -8,9 +8,10 @@ from playwright.sync_api import expect
 from uuid_utils.compat import uuid7
 
 from review.people import Person, Role
-from tests.browser.agent import PATIENCE_SECONDS, WorkingAgent
+from tests.browser.agent import WorkingAgent
 from tests.browser.house import House, running
 from tests.browser.visitor import Visitor
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.browser
 

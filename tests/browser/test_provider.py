@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,8 +14,10 @@ from playwright.sync_api import expect
 from review.people import Person, Role
 from review.roster import Roster
 from review.sessions import Sessions
-from tests.browser.house import House, free_port, running
+from tests.browser.house import House, running
 from tests.browser.visitor import Visitor
+from tests.outside import a_port
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -37,36 +38,31 @@ class MockProvider:
             headers={"Content-Type": "application/json"},
             method="PUT",
         )
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 -- as above
+        urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()  # noqa: S310 -- as above
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
+        try:
+            urllib.request.urlopen(f"{self.url}/jwks", timeout=PATIENCE_SECONDS).close()  # noqa: S310 -- as above
+        except (URLError, OSError):
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockProvider]:
-    port = free_port()
     log = tmp_path_factory.mktemp("provider") / "log"
-    with log.open("wb") as out:
-        program = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port), "--host", "127.0.0.1"],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield _once_ready(MockProvider(f"http://127.0.0.1:{port}"))
-    finally:
-        program.terminate()
-        program.wait(timeout=20)
-
-
-def _once_ready(provider: MockProvider) -> MockProvider:
-    pause = threading.Event()
-    for _ in range(600):
+    command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--host", "127.0.0.1"]
+    with a_port() as port:
+        with log.open("wb") as out:
+            program = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=subprocess.STDOUT)
         try:
-            urllib.request.urlopen(f"{provider.url}/jwks", timeout=5).close()  # noqa: S310 -- our own address
-        except (URLError, OSError):
-            pause.wait(0.1)
-        else:
-            return provider
-    pytest.fail("the provider did not start")
+            started = MockProvider(f"http://127.0.0.1:{port}")
+            assert eventually(started.is_ready), f"the provider did not start:\n{log.read_text()}"
+            yield started
+        finally:
+            program.terminate()
+            program.wait(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")

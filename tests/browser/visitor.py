@@ -18,8 +18,9 @@ from playwright.sync_api import (
 
 from pages.headers import CONTENT_SECURITY_POLICY
 from tests.browser.house import House
+from tests.waiting import eventually
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 # A press sooner than 300 ms after something appeared counts for what stood there before, and is refused.
 A_LOOK_MS = 350
 # Tells since when a page stands still: no element came or went, in components either, and no run began or ended.
@@ -153,6 +154,10 @@ class Visitor:
         field.fill(option)
         field.press("Enter")
         self.wait()
+
+    def fits(self, width: int) -> None:
+        """Expect the page, once it is laid out, to need no more than the width."""
+        assert eventually(lambda: self.page.evaluate("document.documentElement.scrollWidth") <= width), self.page.url
 
     def reads_title(self, text: str) -> None:
         """Expect the text in the screen's one title; while a view gives way to another, two stand there."""

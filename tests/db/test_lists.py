@@ -54,7 +54,11 @@ def some_items(draw: st.DrawFn) -> list[ReviewItem]:
     queue=st.sampled_from([None, "a"]),
     limit=st.integers(1, 5),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_pages_hold_every_item_once_and_in_order(
     sqlite_store: SqlStore,
     made: list[ReviewItem],

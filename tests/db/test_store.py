@@ -65,6 +65,7 @@ from tests.builders import (
     keeping,
 )
 from tests.clock import START, MovableClock
+from tests.waiting import PATIENCE_SECONDS
 
 HOSTILE = "NUL \0, quote \", backslash \\0, tab \t, bidi \u202e, emoji 🧵, %_!'--"
 
@@ -778,7 +779,7 @@ def test_without_a_clock_time_comes_from_the_database_or_the_host(store_url: str
 
     before, told, after = datetime.now(UTC), store.write(lambda tx: tx.now), datetime.now(UTC)
     # PostgreSQL tells it with what is known of an announced key.
-    announced = store.begin(lambda tx: tx.now, key=FilingKey(WORKSPACE, AGENT, "k1")).result(10)
+    announced = store.begin(lambda tx: tx.now, key=FilingKey(WORKSPACE, AGENT, "k1")).result(PATIENCE_SECONDS)
     read = store.read(lambda tx: tx.now)
     store.close()
 

@@ -6,7 +6,8 @@ import altair
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.charts import Spec, along, bars, channel, coloured, ticks
+from pages.charts import Spec, along, bars, channel, coloured, dots, lengths, ticks
+from tests.waiting import PATIENCE_SECONDS
 
 ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
 
@@ -28,8 +29,9 @@ ROWS = [{"Tool": "refund", "Share": 0.5, "Day": "2026-11-28T00:00:00"}]
         ),
         bars(ROWS, {"x": along("Share", "Q", aggregate="sum", axis={"tickMinStep": 1})}, height={"band": 0.7}),
         ticks(ROWS, {"x": along("Share", "Q", axis={"grid": False})}),
+        dots(ROWS, {"x": lengths("Share"), "y": along("Tool", "N", axis={"labelLimit": 140})}),
     ],
-    ids=["bars", "sums", "ticks"],
+    ids=["bars", "sums", "ticks", "dots"],
 )
 def test_what_is_drawn_is_vega_lites_own_language(spec: Spec) -> None:
     assert altair.Chart.from_dict(spec).to_dict()["mark"] == spec["mark"]
@@ -51,7 +53,7 @@ def test_layers_share_one_height_and_are_told_in_words() -> None:
         rows = [{"Tool": "refund", "Share": 0.5}]
         show_chart(bars(rows, {"y": y}), ticks(rows, {"y": y}), height={"step": 12}, words="By tool.", key="chart")
 
-    drawn = AppTest.from_function(page).run()
+    drawn = AppTest.from_function(page, default_timeout=PATIENCE_SECONDS).run()
 
     spec = json.loads(drawn.main.children[0].proto.spec)
     assert ([layer["mark"]["type"] for layer in spec["layer"]], spec["description"]) == (["bar", "tick"], "By tool.")

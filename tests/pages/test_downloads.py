@@ -23,6 +23,7 @@ from review.sessions import Sessions
 from review.store import Reading
 from tests.builders import a_decision, a_request, ada, an_action, an_item, grace, keeping, mary
 from tests.console import Console, serving
+from tests.waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def address(house: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def asked(address: str, sessions: Sessions, person: Person, path: str) -> Iterator[http.client.HTTPResponse]:
     """The answer to this person's request, not yet read; in the end they hang up."""
     secret = sessions.sign_in(sessions.create_link(person))
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS)
     connection.request("GET", path, headers={"Cookie": f"{cookie_name(is_secure=False)}={secret}"})
     answer = connection.getresponse()
     try:

@@ -29,6 +29,7 @@ from pages.forms import (
     leaf_value,
     offered,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -461,14 +462,14 @@ def _form() -> None:
 
 
 def test_a_drawn_form_gives_back_the_proposed_arguments() -> None:
-    app = AppTest.from_function(_form).run()
+    app = AppTest.from_function(_form, default_timeout=PATIENCE_SECONDS).run()
 
     assert not app.exception
     assert app.session_state.result == Edited(ARGS)
 
 
 def test_typing_changes_one_argument() -> None:
-    app = AppTest.from_function(_form).run()
+    app = AppTest.from_function(_form, default_timeout=PATIENCE_SECONDS).run()
 
     app.text_input("form.0/amount").set_value("400.00").run()
 
@@ -476,7 +477,7 @@ def test_typing_changes_one_argument() -> None:
 
 
 def test_few_plain_choices_lie_open_and_others_in_a_list() -> None:
-    app = AppTest.from_function(_choices).run()
+    app = AppTest.from_function(_choices, default_timeout=PATIENCE_SECONDS).run()
 
     app.segmented_control("form.0/few").set_value(1).run()
     app.selectbox("form.0/marked").set_value(1).run()
@@ -494,7 +495,7 @@ def _choices() -> None:
 
 
 def test_rows_can_be_added_and_removed() -> None:
-    app = AppTest.from_function(_form).run()
+    app = AppTest.from_function(_form, default_timeout=PATIENCE_SECONDS).run()
 
     app.button("form.0/skus/0.remove").click().run()
     app.button("form.0/skus.add").click().run()
@@ -504,7 +505,7 @@ def test_rows_can_be_added_and_removed() -> None:
 
 
 def test_an_edit_is_carried_into_the_other_view_and_back() -> None:
-    app = AppTest.from_function(_form).run()
+    app = AppTest.from_function(_form, default_timeout=PATIENCE_SECONDS).run()
     app.text_input("form.0/amount").set_value("400.00").run()
 
     app.segmented_control("form.view").set_value("JSON").run()

@@ -31,6 +31,7 @@ from pages.rendering import (
     value_view,
     visible,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -357,7 +358,7 @@ def _saying() -> None:
 
 
 def test_a_refusal_is_told_in_the_run_that_follows_and_once() -> None:
-    app = AppTest.from_function(_saying).run()
+    app = AppTest.from_function(_saying, default_timeout=PATIENCE_SECONDS).run()
 
     app.button[0].click().run()
     told = [drawn.proto.body for drawn in app.get("html") if isinstance(drawn, Element)]

@@ -48,6 +48,7 @@ from review.images import UNINSPECTABLE
 from review.items import Purpose, ReasonCode, ReviewItem
 from tests.builders import a_claim, a_decision, a_note, a_request, ada, an_action, an_item, grace
 from tests.clock import START
+from tests.waiting import PATIENCE_SECONDS
 
 
 def whole(item: ReviewItem, **fields: Any) -> WholeItem:  # noqa: ANN401 -- whatever the whole item takes
@@ -347,7 +348,7 @@ def all_kinds() -> tuple[ContextEntry, ...]:
 
 
 def test_the_context_is_drawn_as_a_conversation_and_leads_nowhere() -> None:
-    app = AppTest.from_function(_context_of_all_kinds).run()
+    app = AppTest.from_function(_context_of_all_kinds, default_timeout=PATIENCE_SECONDS).run()
 
     drawn = "".join(part.proto.body for part in app.get("html") if isinstance(part, Element))
     assert not app.exception

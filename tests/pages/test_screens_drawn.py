@@ -27,6 +27,7 @@ from review.settings import Settings
 from tests.builders import a_request, ada, an_event, grace, keeping, root
 from tests.clock import MovableClock
 from tests.console import Console
+from tests.waiting import PATIENCE_SECONDS
 
 SCREENS = (queue_page, history_page, labels_page, audit_page, agents_page, policy_page)
 DRAWN = [
@@ -79,7 +80,7 @@ def drawn(screen: ModuleType, person: Person, prepare: Callable[[AppTest], None]
 
         importlib.import_module(name).page(person)
 
-    test = AppTest.from_function(script, args=(screen.__name__, person), default_timeout=30)
+    test = AppTest.from_function(script, args=(screen.__name__, person), default_timeout=PATIENCE_SECONDS)
     if prepare:
         prepare(test)
     return test.run()
@@ -221,7 +222,7 @@ def test_a_missing_heartbeat_is_told_on_every_screen_to_who_may_see_the_log(
 
     for wait in (timedelta(0), ALARM_AFTER * CHECKPOINT_EVERY):
         clock.advance(wait)
-        told.append(words_on(AppTest.from_function(script, args=(person,), default_timeout=30).run()))
+        told.append(words_on(AppTest.from_function(script, args=(person,), default_timeout=PATIENCE_SECONDS).run()))
 
     alarm = "The audit log raises an alarm. The Audit screen says why."
     assert [alarm in words for words in told] == [False, role not in (Role.REVIEWER, Role.BREAK_GLASS)]

@@ -37,6 +37,7 @@ from tests.provider import (
     unsigned,
 )
 from tests.review.steps import kinds
+from tests.waiting import PATIENCE_SECONDS
 
 COOKIE = cookie_name(is_secure=False)
 THE_PROVIDERS_HOST = "127.0.0.1"
@@ -87,7 +88,7 @@ def installed(
         services.install(house.services(settings=settings))
 
         def browser() -> httpx2.Client:
-            browsers.append(httpx2.Client(base_url=url, trust_env=False, timeout=20))
+            browsers.append(httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS))
             return browsers[-1]
 
         yield browser

@@ -2,11 +2,13 @@
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+
+from tests.outside import a_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -24,7 +26,9 @@ class Server:
     """One installation's server, started, killed and started again."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.port = _free_port()
+        self._kept = ExitStack()
+        # Kept while the server is down as well: its agents go on asking for it, and nobody else may answer them.
+        self.port = self._kept.enter_context(a_port())
         self.log = folder / "server.log"
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)} | {
             "SIGNOFF_DATA_DIR": str(folder),
@@ -65,6 +69,7 @@ class Server:
 
     def end(self) -> None:
         """End it as an operator does."""
+        self._kept.close()
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -84,7 +89,7 @@ class Server:
             raise ServerEndedError(self.log)
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.client.OK
@@ -96,10 +101,3 @@ class Server:
 
 # Settings of whoever runs this are not the installation's, and what measures coverage writes nothing when killed.
 _LEFT_OUT = ("SIGNOFF_", "COVERAGE_", "COV_")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
