@@ -35,7 +35,7 @@ from agents.demo.house import AGENT_NAMES
 from agents.protocol import DecisionType
 from db.engine import UnfitDatabaseError
 from db.store import open_store
-from pages import downloads, outbox, pictures, services, sign_in, streamlit_settings, typed
+from pages import downloads, outbox, pictures, review_page, services, sign_in, streamlit_settings, typed
 from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
@@ -211,6 +211,7 @@ def console_routes(house: House) -> list[Route]:
         *pictures.routes(),
         *typed.routes(),
         *outbox.routes(),
+        *review_page.routes(),
     ]
 
 

@@ -15,6 +15,7 @@ import streamlit as st
 
 from pages import agents_page, audit_page, review_page
 from pages.above import above, show_above, watch
+from pages.components import component
 from pages.doorstep import door
 from pages.emergencies import offer_break_glass
 from pages.onboarding import show_hint
@@ -88,12 +89,18 @@ def _screen(module: ModuleType, person: Person) -> Callable[[], None]:
 
 def _account(person: Person) -> None:
     menu = partial(st.popover, "Account", icon=":material/account_circle:", type="tertiary")
-    with st.container(key="account"), menu(key=_MENU, on_change="rerun"):
-        draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
-        offer_pause(person, place="account", on_press=_shut_menu)
-        offer_break_glass(person, on_press=_shut_menu)
-        offer_sessions(person, on_press=_shut_menu)
-        st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
+    with st.container(key="account", gap=None):
+        with menu(key=_MENU, on_change="rerun"):
+            _show_menu(person)
+        component("account", "")(key="account.focus")
+
+
+def _show_menu(person: Person) -> None:
+    draw(element("p", "Signed in as", class_="so-label"), element("p", person.name, class_="so-plain so-strong"))
+    offer_pause(person, place="account", on_press=_shut_menu)
+    offer_break_glass(person, on_press=_shut_menu)
+    offer_sessions(person, on_press=_shut_menu)
+    st.html('<form action="/sign-out" method="post"><button class="sign-out">Sign out</button></form>')
 
 
 def _shut_menu() -> None:

@@ -38,3 +38,21 @@ function written(key) {
 function isRunning() {
   return document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "running";
 }
+
+// A dialog gives the focus back to what had it before. Where it knows no better than a whole list, or a menu that is shut
+// by then, ``focus`` finds the button that it was opened from.
+const OPENS_MS = 10000; // A press that has opened no dialog by then opened none.
+const LOOK_MS = 100;
+
+function giveBack(root, focus) {
+  const until = performance.now() + OPENS_MS;
+  let opened = false;
+  clearInterval(root.returning);
+  root.returning = setInterval(() => {
+    const isOpen = Boolean(document.querySelector('[role="dialog"]'));
+    opened ||= isOpen;
+    if (isOpen || (!opened && root.isConnected && performance.now() < until)) return;
+    clearInterval(root.returning);
+    if (opened && root.isConnected && document.activeElement === document.body) focus();
+  }, LOOK_MS);
+}

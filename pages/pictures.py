@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from agents.protocol import ContextEntry
 from pages.item_view import picture
-from pages.requests import secret_of
+from pages.requests import number_of, secret_of
 from pages.services import services
 from review.errors import ReviewError
 
@@ -19,12 +19,11 @@ _NONE = PlainTextResponse("There is no such picture.", status_code=404)
 
 
 async def _picture(request: Request) -> Response:
-    return await run_in_threadpool(
-        _found, secret_of(request), request.path_params["item"], request.path_params["number"]
-    )
+    number = number_of(request, "number")
+    return await run_in_threadpool(_found, secret_of(request), request.path_params["item"], number)
 
 
-def _found(secret: str | None, item_id: UUID, number: int) -> Response:
+def _found(secret: str | None, item_id: UUID, number: int | None) -> Response:
     person = services().sessions.glance(secret)
     if person is None:
         return PlainTextResponse("Sign in first.", status_code=401)
@@ -32,7 +31,7 @@ def _found(secret: str | None, item_id: UUID, number: int) -> Response:
         context = services().desk.whole(person, item_id).item.request.context
     except ReviewError as error:
         return PlainTextResponse(str(error), status_code=error.status)
-    entry: ContextEntry | None = context[number] if number < len(context) else None
+    entry: ContextEntry | None = context[number] if number is not None and number < len(context) else None
     shown = picture(entry) if entry else None
     if entry is None or shown is None or entry.media_type not in _MEDIA_TYPES:
         return _NONE
@@ -42,4 +41,4 @@ def _found(secret: str | None, item_id: UUID, number: int) -> Response:
 
 def routes() -> list[Route]:
     """Return the route to mount beside the console."""
-    return [Route("/pictures/{item:uuid}/{number:int}", _picture, methods=["GET"])]
+    return [Route("/pictures/{item:uuid}/{number}", _picture, methods=["GET"])]

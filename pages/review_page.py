@@ -10,6 +10,9 @@ from uuid import UUID
 
 import streamlit as st
 from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond
 from pages import history_page
@@ -165,6 +168,16 @@ def page(person: Person) -> None:
         _plain_view(sitting)
     else:
         _focus_view(sitting)
+
+
+async def _to_start(request: Request) -> Response:
+    # Streamlit does not know the default screen by its name: it would say so in a dialog, and open it all the same.
+    return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/", status_code=307)
+
+
+def routes() -> list[Route]:
+    """Return the route to mount beside the console: the screen's own address leads to where it stands."""
+    return [Route(f"/{PATH}", _to_start, methods=["GET"])]
 
 
 def leave(person: Person) -> None:

@@ -3,8 +3,6 @@
 const TICK_MS = 1000;
 const AGAIN_MS = 2000; // A press that the page has not answered by then, and no longer works on, is told once more.
 const TRIES = 10;
-const OPENS_MS = 10000; // A press that has opened no dialog by then opened none.
-const LOOK_MS = 100;
 const UNITS = [
   ["d", 86400],
   ["h", 3600],
@@ -107,20 +105,6 @@ function step(event) {
   next.focus();
 }
 
-// A dialog gives the focus back to what had it before, and takes the whole list for it: the button is found here.
-function giveBack(root, id, part) {
-  const until = performance.now() + OPENS_MS;
-  let opened = false;
-  clearInterval(root.returning);
-  root.returning = setInterval(() => {
-    const isOpen = Boolean(document.querySelector('[role="dialog"]'));
-    opened ||= isOpen;
-    if (isOpen || (!opened && root.isConnected && performance.now() < until)) return;
-    clearInterval(root.returning);
-    if (opened && root.isConnected && document.activeElement === document.body) focusOn(root, id, part);
-  }, LOOK_MS);
-}
-
 function focusOn(root, id, part) {
   root.querySelector(`button.${part}[data-row="${CSS.escape(id)}"]`)?.focus();
 }
@@ -165,7 +149,7 @@ export default function (component) {
   root.press = (id, part) => {
     if (performance.now() - root.painted < SETTLE_MS) return;
     tell({ id, part, at: Date.now(), tries: 0 });
-    giveBack(root, id, part);
+    giveBack(root, () => focusOn(root, id, part));
   };
   if (root.untold?.at === data.answered) root.untold = null;
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pages.requests import body_of, secret_of
+from pages.requests import body_of, number_of, secret_of
 from pages.services import services
 from review.clock import utc_now
 from review.drafts import MAX_DRAFT_BYTES
@@ -91,24 +91,27 @@ def forget_here(key: str) -> None:
 
 def routes() -> list[Route]:
     """Return the route to mount beside the console, by which the focus view keeps what is typed without a run."""
-    return [Route("/drafts/{item:uuid}/{version:int}", _written, methods=["PUT"])]
+    return [Route("/drafts/{item:uuid}/{version}", _written, methods=["PUT"])]
 
 
 async def _written(request: Request) -> Response:
     body = await body_of(request, at_most=MAX_DRAFT_BYTES)
     if body is None:
         return PlainTextResponse("That is too much to keep.", status_code=413)
-    place: tuple[UUID, int] = (request.path_params["item"], request.path_params["version"])
+    place: tuple[UUID, int | None] = (request.path_params["item"], number_of(request, "version"))
     return await run_in_threadpool(_keep_sent, secret_of(request), place, body)
 
 
-def _keep_sent(secret: str | None, place: tuple[UUID, int], body: bytes) -> Response:
+def _keep_sent(secret: str | None, place: tuple[UUID, int | None], body: bytes) -> Response:
     person = services().sessions.person(secret)
     if person is None:
         return PlainTextResponse("Sign in first.", status_code=401)
+    item_id, version = place
+    if version is None:
+        return PlainTextResponse("There is no such version.", status_code=404)
     try:
         typed = Typed.model_validate_json(body)
-        services().desk.drafts.keep(person, *place, typed.model_dump(mode="json"))
+        services().desk.drafts.keep(person, item_id, version, typed.model_dump(mode="json"))
     except ValidationError:
         return PlainTextResponse("What was typed cannot be read.", status_code=422)
     except ReviewError as error:

@@ -124,10 +124,12 @@ TABLE = (
         Row("GET", "/download/{name}", frozenset({Who.LEAD, Who.AUDITOR, Who.STRANGER}), query=name)
         for name in ("decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
     ),
-    Row("GET", "/pictures/{item:uuid}/{number:int}", SEEING, frozenset({Who.STRANGER})),
+    # Where the screen stands, its gate does.
+    Row("GET", "/review", EVERYBODY),
+    Row("GET", "/pictures/{item:uuid}/{number}", SEEING, frozenset({Who.STRANGER})),
     # Whose sitting it is, is told apart in `tests/pages/test_outbox.py`.
     Row("POST", "/sittings/{sitting}", frozenset({Who.REVIEWER, Who.STRANGER}), body={}),
-    Row("PUT", "/drafts/{item:uuid}/{version:int}", frozenset({Who.REVIEWER}), frozenset({Who.STRANGER}), {"at": 1}),
+    Row("PUT", "/drafts/{item:uuid}/{version}", frozenset({Who.REVIEWER}), frozenset({Who.STRANGER}), {"at": 1}),
 )
 # What these do for whoever asks is told by the tests of signing in: the link is the credential, and so is the cookie.
 BY_SECRET = {("POST", "/sign-in/{secret}"), ("POST", "/sign-in/again")}
@@ -232,8 +234,8 @@ def ask(site: Site, who: Who, row: Row) -> httpx2.Response:
     path = (
         row.path.replace("{item_id}", str(site.item_id))
         .replace("{item:uuid}", str(site.picture_of))
-        .replace("{number:int}", "0")
-        .replace("{version:int}", "1")
+        .replace("{number}", "0")
+        .replace("{version}", "1")
         .replace("{provider}", "corp")
         .replace("{secret}", "no-such-link")
         .replace("{name}", row.query)
@@ -276,6 +278,52 @@ def test_each_is_answered_as_the_table_says_and_nobody_else(site: Site) -> None:
                 wrong.append(f"{row.method} {row.path} {row.query}: {who} got {status}")
 
     assert wrong == []
+
+
+DIGITS = "9" * 5_000
+EDGES = ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00")
+HOSTILE = (
+    *(
+        (Who.AUDITOR, "GET", f"/pictures/{{item}}/{number}", 404)
+        for number in (DIGITS, "9" * 10, "-1", "0x0", "%D9%A1", "1_0")
+    ),
+    (Who.AUDITOR, "GET", "/pictures/{item}/9", 404),
+    (Who.AUDITOR, "GET", f"/download/audit.csv?since={DIGITS}", 422),
+    *(
+        (Who.AUDITOR, "GET", f"/download/{name}?{end}={at}", 200)
+        for at in EDGES
+        for name in ("audit.csv", "labels.csv")
+        for end in ("since", "until")
+    ),
+    (Who.AUDITOR, "GET", f"/download/audit.csv?item={DIGITS}", 422),
+    (Who.AUDITOR, "GET", "/download/labels.csv?agent=%00", 422),
+    (Who.AUDITOR, "GET", "/download/decisions.csv?agent=%ED%A0%80", 200),
+    *((Who.OWNER, "GET", f"/api/v1/actions?{name}={DIGITS}", 422) for name in ("limit", "cursor", "status")),
+    *((Who.OWNER, "GET", f"/api/v1/actions/{{item}}?wait={wait}", 422) for wait in ("nan", "inf", "1e999", DIGITS)),
+    (Who.OWNER, "GET", f"/api/v1/actions/{{item}}?notes={DIGITS}", 422),
+    (Who.OWNER, "GET", f"/api/v1/actions/{DIGITS}", 422),
+    *((Who.REVIEWER, "PUT", f"/drafts/{{item}}/{version}", 404) for version in (DIGITS, "9" * 10, "-1", "x")),
+)
+
+
+def test_what_cannot_be_read_of_an_address_is_refused_and_breaks_nothing(site: Site) -> None:
+    wrong = []
+
+    for who, method, path, status in HOSTILE:
+        told = site.http(who).request(method, path.replace("{item}", str(site.picture_of)), json={"at": 1})
+        if told.status_code != status:
+            wrong.append(f"{method} {path[:120]} got {told.status_code}")
+
+    assert wrong == []
+
+
+def test_the_review_screens_own_address_leads_to_where_it_stands(site: Site) -> None:
+    led = [site.http(Who.NOBODY).get(f"/review{query}", follow_redirects=False) for query in ("", "?item=7&x=//evil")]
+
+    assert [(answer.status_code, answer.headers["location"]) for answer in led] == [
+        (307, "/"),
+        (307, "/?item=7&x=//evil"),
+    ]
 
 
 @pytest.mark.parametrize("who", sorted(AGENTS | {Who.SMUGGLED}))
@@ -354,8 +402,8 @@ def _a_question(
     for part, fitting in (
         ("{item_id}", named[:2]),
         ("{item:uuid}", named[:2]),
-        ("{number:int}", ["0", "1"]),
-        ("{version:int}", ["0", "1"]),
+        ("{number}", ["0", "1"]),
+        ("{version}", ["0", "1"]),
         ("{name}", sorted(EXPORTS)),
         ("{provider}", named[2:]),
         ("{secret}", named[2:]),

@@ -428,3 +428,17 @@ def test_every_screen_fits_a_phone(ada: Visitor, house: House, agent: WorkingAge
         ada.open(path)
         ada.look()
         ada.fits(390)
+
+
+def test_a_dialog_that_was_opened_from_the_accounts_menu_gives_the_focus_back_to_it(ada: Visitor) -> None:
+    dialog = ada.page.get_by_role("dialog")
+
+    ada.open("/queue")
+    ada.press("Account")
+    ada.press("Your sessions…")
+    expect(dialog.get_by_text("You are signed in nowhere else.")).to_be_visible()
+    ada.look()
+    ada.page.keyboard.press("Escape")
+
+    expect(dialog).to_have_count(0)
+    expect(ada.button("Account")).to_be_focused()

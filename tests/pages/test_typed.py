@@ -78,7 +78,8 @@ def test_an_edit_that_the_other_view_keeps_stays(house: Console, item: ReviewIte
         (ada, ("{id}/1", b'{"at": 1, "codes": ["because"]}'), 422),
         (ada, ("{id}/1", b" " * (MAX_DRAFT_BYTES + 1)), 413),
         (ada, ("{other}/1", b'{"at": 1}'), 404),
-        (ada, ("{id}/99999999999999999999999", b'{"at": 1}'), 204),
+        (ada, ("{id}/99999999999999999999999", b'{"at": 1}'), 404),
+        (ada, ("{id}/999999999", b'{"at": 1}'), 204),
     ],
 )
 def test_what_cannot_be_kept_is_refused_or_passes_without_a_trace(
