@@ -154,6 +154,7 @@ def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: Wo
     ada.open("/queue")  # First, so that nothing is taken on the screen before.
     items = [proposed(agent, f"cup {number}", f"A-{number}") for number in range(5)]
     ada.press("Refresh")
+    expect(row(ada, agent.name)).to_have_count(5)
     ada.choose("Agent", agent.name)
     ada.page.get_by_text("Calls that may be alike, to be decided together").click()
     ada.look()
