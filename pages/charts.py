@@ -70,5 +70,5 @@ def show_chart(*layers: Spec, height: int | Spec, words: str, key: str) -> None:
     coloured_by = [layer["encoding"]["color"] for layer in layers if "color" in layer["encoding"]]
     if coloured_by:
         draw(element("ul", *(element("li", name) for name in coloured_by[0]["scale"]["domain"]), class_="so-legend"))
-    spec: Spec = layers[0] if len(layers) == 1 else {"layer": list(layers)}
-    st.vega_lite_chart({**spec, "height": height, "description": words}, width="stretch", key=key)
+    # As a layer even where there is one: Streamlit makes a data frame of what stands outside of layers, at every run.
+    st.vega_lite_chart({"layer": list(layers), "height": height, "description": words}, width="stretch", key=key)

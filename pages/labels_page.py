@@ -23,7 +23,7 @@ from pages.tables import (
     show_list,
 )
 from review.items import DecisionFilter, ItemFilter
-from review.labels import LabelCount, TrainingFormat, plain_row, training_row
+from review.labels import Label, LabelCount, TrainingFormat, plain_row, training_row
 from review.people import Permission, Person
 from review.records import LABELS_COUNTED
 
@@ -34,6 +34,7 @@ PERMISSION = Permission.EXPORT_LABELS
 
 KEY = "labels"
 CHART_ROWS = 20
+LOOKED_THROUGH = 5
 
 _FORMATS = {
     TrainingFormat.PREFERENCE: "preference pair: the edit is chosen, the proposal rejected",
@@ -206,11 +207,9 @@ def _show_rows(person: Person, shown: Sequence[DecisionType]) -> None:
         required=True,
     )
     decision = chosen or shown[0]
-    found = services().records.label_preview(person, DecisionFilter(decision=decision), limit=5)
-    if not found:
+    label = _example(person, decision)
+    if label is None:
         return  # Its content was erased since it was counted.
-    # Somebody's approval of an edit is found as an approval, and its label says that the call was edited.
-    label = next((label for label in found if label.decision is decision), found[0])
     form, row = training_row(label)
     plain, training = st.columns(2, gap="large")
     with plain:
@@ -219,6 +218,20 @@ def _show_rows(person: Person, shown: Sequence[DecisionType]) -> None:
     with training:
         draw(element("p", f"TRL, {_FORMATS[form]}", class_="so-label"))
         _show_row(row)
+
+
+def _example(person: Person, decision: DecisionType) -> Label | None:
+    """Return a label of the decision; another's where none of the latest is one.
+
+    Somebody's approval of an edit is found as an approval, and its label says that the call was edited.
+    """
+    labels: Sequence[Label] = ()
+    for limit in (1, LOOKED_THROUGH):
+        labels = services().records.label_preview(person, DecisionFilter(decision=decision), limit=limit)
+        for label in labels:
+            if label.decision is decision:
+                return label
+    return labels[0] if labels else None
 
 
 def _show_row(row: Mapping[str, object]) -> None:
