@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from bench import house, server
 from bench.databases import Database
 from bench.figures import Figure, Table, at_most
-from bench.workload import seed
 from tests.ensure_chromium import chromium_path
 
 START_S = 5.0
@@ -25,8 +24,6 @@ PATIENCE_MS = 30_000
 # A press sooner than this after the painting is taken for a slip and refused.
 LOOK_MS = 600
 IDLE_S = 2.0
-RESTS_WITHIN = 300
-AT_REST_PERCENT = 10.0
 TRIES = 3
 
 _IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
@@ -103,7 +100,7 @@ def measure(database: Database, table: Table, folder: Path, *, waiting: int, pre
     """Start the console on so many waiting items, sign in, look at its memory, and decide item after item."""
     url = database.fresh()
     with house.open_house(url) as opened:
-        seed(opened.store, max(waiting, presses + 5))
+        opened.fill(max(waiting, presses + 5))
     with server.serving(url, folder):
         pass  # The very first start also compiles; the second is what a person meets.
     with _chromium() as browser, server.serving(url, folder) as served:
@@ -116,9 +113,7 @@ def measure(database: Database, table: Table, folder: Path, *, waiting: int, pre
         table.add(Figure(database.name, "cold start to painted sign-in page", painted_after, "s", goal=goal))
         _sign_in(page, served.sign_in_link())
         time.sleep(IDLE_S)
-        process = psutil.Process(served.pid)
-        resident = process.memory_info().rss / 2**20
-        _come_to_rest(process)
+        resident = psutil.Process(served.pid).memory_info().rss / 2**20
         table.add(Figure(database.name, "resident memory, idle", resident, "MiB", goal=at_most(IDLE_MB)))
         painted, confirmed = zip(*(_pressed(page) for _ in range(presses)), strict=True)
         for what, spent, most in (
@@ -145,13 +140,6 @@ def _sign_in(page: Page, link: str) -> None:
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".so-sentence").wait_for(timeout=PATIENCE_MS)
-
-
-def _come_to_rest(process: psutil.Process) -> None:
-    """Wait until the server is idle: what was seeded is made searchable in the background."""
-    for _ in range(RESTS_WITHIN):
-        if process.cpu_percent(interval=1.0) < AT_REST_PERCENT:
-            return
 
 
 def _pressed(page: Page) -> tuple[float, float]:

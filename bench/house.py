@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from joserfc.jwk import OKPKey
 
-from bench.workload import WORKSPACE, policy
+from bench.workload import WORKSPACE, policy, seed
 from db.store import SqlStore, open_store
 from review.api import Doors
 from review.audit import SYSTEM
 from review.desk import ReviewDesk
 from review.governance import KeyRing, PolicyBook
+from review.indexer import Search
 from review.intake import Intake
 from review.pace import Pace, Shares
 from review.people import AgentKey
+from review.sealer import Sealer
 from review.signing import Receipts
 
 
@@ -31,6 +33,14 @@ class House:
     def key(self, agent: str) -> tuple[AgentKey, str]:
         """Return a fresh key of the agent, and its bearer text."""
         return self.keys.create(agent, WORKSPACE, SYSTEM)
+
+    def fill(self, size: int) -> None:
+        """Let so many items wait, sealed and findable: so many at once never come."""
+        seed(self.store, size)
+        Sealer(self.store, self.receipts).seal()
+        search = Search(self.store, PolicyBook(self.store))
+        while search.tick():
+            pass
 
     def doors(self) -> Doors:
         """Return what the machines' routes may call."""

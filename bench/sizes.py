@@ -11,12 +11,9 @@ from bench import house, server
 from bench.databases import Database
 from bench.figures import Figure, Stopwatch, Table, at_most, median_ms
 from bench.load import Agent, LoadFailedError
-from bench.workload import AGENT, LOOK_UP, request_document, seed
+from bench.workload import AGENT, LOOK_UP, request_document
 from review.desk import Seen
-from review.governance import PolicyBook
-from review.indexer import Search
 from review.items import ItemFilter, Order
-from review.sealer import Sealer
 from review.sessions import LOCAL_OPERATOR
 
 FLAT = 1.3
@@ -49,13 +46,9 @@ def measure(database: Database, table: Table, folder: Path, *, sizes: tuple[int,
 
 
 def _fill(url: str, size: int) -> str:
-    """Let so many items wait, sealed and findable, for so many at once never come; return the key of their agent."""
+    """Let so many items wait; return the key of their agent."""
     with house.open_house(url) as opened:
-        seed(opened.store, size)
-        Sealer(opened.store, opened.receipts).seal()
-        search = Search(opened.store, PolicyBook(opened.store))
-        while search.tick():
-            pass
+        opened.fill(size)
         return opened.key(AGENT)[1]
 
 
