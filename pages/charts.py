@@ -46,21 +46,20 @@ def coloured(name: str, words: Iterable[str]) -> Spec:
 
 def bars(rows: Sequence[Row], encoding: Spec, **mark: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a mark
     """Return bars of the rows; ``tooltip`` in the encoding are the channels that are told under the pointer."""
-    return {"data": {"values": list(rows)}, "mark": {"type": "bar", **mark}, "encoding": encoding}
+    return _layer(rows, encoding, type="bar", **mark)
 
 
 def dots(rows: Sequence[Row], encoding: Spec) -> Spec:
-    """Return a dot for each row: for what has no nothing to begin a bar at."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-        "encoding": encoding,
-    }
+    """Return a dot for each row, where an axis has no zero for a bar to begin at."""
+    return _layer(rows, encoding, type="point", filled=True, size=90, opacity=1)
 
 
 def ticks(rows: Sequence[Row], encoding: Spec) -> Spec:
     """Return a line across each bar, or each row of dots."""
-    mark = {"type": "tick", "thickness": 2, "color": _LINE, "size": 26}
+    return _layer(rows, encoding, type="tick", thickness=2, color=_LINE, size=26)
+
+
+def _layer(rows: Sequence[Row], encoding: Spec, **mark: Any) -> Spec:  # noqa: ANN401 -- whatever Vega-Lite knows of a mark
     return {"data": {"values": list(rows)}, "mark": mark, "encoding": encoding}
 
 
