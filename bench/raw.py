@@ -1,4 +1,8 @@
-"""The baseline: how many rows a second the bare database takes, one to a commit, under the settings of the house."""
+"""The baselines: how fast the database takes rows by itself, one submission's to a commit, under the house's settings.
+
+One has the very rows that a submission keeps, with their indexes and triggers: what is slower than that is the house.
+The other has as many bytes in one column of a bare table: the difference between the two is the schema.
+"""
 
 import sqlite3
 import threading
@@ -9,14 +13,20 @@ from typing import Protocol
 
 import psycopg
 from sqlalchemy import make_url
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from uuid_utils.compat import uuid7
 
 from bench.databases import POSTGRES, Database
 from bench.figures import Figure, Table
+from bench.workload import submitted, waiting_items
+from db import rows, tables
+from db.appending import Rows, at_a_time, at_once
 from db.engine import BUSY_TIMEOUT_MS, journal_mode
+from db.store import open_store
 
 CLIENTS = 8
-BEST_RAW = "raw insert and commit, the better"
+BARE = "raw insert and commit, bare table"
+RAW = "raw insert and commit, same rows"
 
 # As much as a submission keeps, with its audit event.
 _ROW = "x" * 2_600
@@ -29,14 +39,14 @@ class _Connection(Protocol):
 
 
 def measure(database: Database, table: Table, *, seconds: float) -> None:
-    """Measure with one client and with eight, and note the better of the two."""
+    """Measure both with one client and with eight, and note the better of the two."""
     url = database.fresh()
-    connect = _Postgres if database.name == POSTGRES else _Sqlite
-    rates = {clients: _rate(lambda: connect(url), clients, seconds) for clients in (1, CLIENTS)}
-    for clients, rate in rates.items():
-        name = f"raw insert and commit, {clients} client{'s' if clients > 1 else ''}"
-        table.add(Figure(database.name, name, rate, "rows/s"))
-    table.add(Figure(database.name, BEST_RAW, max(rates.values()), "rows/s"))
+    open_store(url).close()  # For its tables.
+    connects = {BARE: _Postgres, RAW: _PostgresRows} if database.name == POSTGRES else {BARE: _Sqlite, RAW: _SqliteRows}
+    for name, connect in connects.items():
+        rates = {clients: _rate(lambda connect=connect: connect(url), clients, seconds) for clients in (1, CLIENTS)}  # type: ignore[misc]  # bound at once
+        table.add(Figure(database.name, f"{name}, 1 client", rates[1], "/s"))
+        table.add(Figure(database.name, name, max(rates.values()), "/s"))
 
 
 def rate_of(works: list[Callable[[], None]], seconds: float) -> float:
@@ -90,6 +100,18 @@ class _Sqlite:
         self._connection.close()
 
 
+class _SqliteRows(_Sqlite):
+    _dialect = sqlite_dialect()
+
+    def insert(self) -> None:
+        due = [at_a_time(table, some, self._dialect) for table, some in _rows_of_a_submission().items()]
+        with closing(self._connection.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            for statement, told in due:
+                cursor.executemany(statement, told)
+            cursor.execute("COMMIT")
+
+
 class _Postgres:
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url)
@@ -103,3 +125,24 @@ class _Postgres:
 
     def close(self) -> None:
         self._connection.close()
+
+
+class _PostgresRows(_Postgres):
+    def insert(self) -> None:
+        self._connection.execute(*at_once(_rows_of_a_submission()))
+        self._connection.commit()
+
+
+_ITEM = next(waiting_items(1))
+_ITEM_ROW = rows.item_values(_ITEM)
+_EVENT_ROW, _OPENING_ROW = rows.event_values(submitted(_ITEM))
+
+
+def _rows_of_a_submission() -> Rows:
+    """Return the rows of one more submission, made beforehand but for what tells it from the others."""
+    item_id, event_id = uuid7(), uuid7()
+    return {
+        tables.items: [{**_ITEM_ROW, "id": item_id, "idempotency_key": item_id.hex}],
+        tables.audit_events: [{**_EVENT_ROW, "id": event_id, "item_id": item_id}],
+        tables.openings: [{**(_OPENING_ROW or {}), "id": event_id}],
+    }

@@ -8,7 +8,7 @@ from agents.protocol import ActionRequest
 from bench import house, load, server
 from bench.databases import Database
 from bench.figures import Figure, Table, at_least, median_ms
-from bench.raw import BEST_RAW, CLIENTS, rate_of
+from bench.raw import BARE, CLIENTS, RAW, rate_of
 from bench.workload import request_document
 from review.intake import Submission
 
@@ -16,6 +16,7 @@ HTTP_GOALS = {"sqlite": 800, "postgres": 500}
 IN_PROCESS = f"submit in process, {CLIENTS} threads"
 OVER_HTTP = f"submit over HTTP, {CLIENTS} clients"
 WARM_S = 1.0
+_SHORT = {RAW: "raw", BARE: "bare table"}
 
 
 def measure_in_process(database: Database, table: Table, *, seconds: float) -> None:
@@ -24,8 +25,9 @@ def measure_in_process(database: Database, table: Table, *, seconds: float) -> N
         works = [_submitting(opened, place) for place in range(CLIENTS)]
         rate_of(works, WARM_S)
         rate = rate_of(works, seconds)
-    ratio = table.ratio(database.name, rate, BEST_RAW)
+    ratio = table.ratio(database.name, rate, RAW)
     table.add(Figure(database.name, IN_PROCESS, rate, "/s", ratio, "raw", at_least(0.5) if ratio else None))
+    _compare(database, table, IN_PROCESS, rate, BARE)
 
 
 def measure_over_http(database: Database, table: Table, folder: Path, *, seconds: float) -> None:
@@ -38,10 +40,14 @@ def measure_over_http(database: Database, table: Table, folder: Path, *, seconds
         seen = load.run_apart(load.Order(served.port, keys, seconds))
     goal = at_least(HTTP_GOALS[database.name])
     table.add(Figure(database.name, OVER_HTTP, seen.rate, "/s", goal=goal))
-    ratio = table.ratio(database.name, seen.rate, BEST_RAW)
-    if ratio:
-        table.add(Figure(database.name, f"{OVER_HTTP}, to raw", seen.rate, "/s", ratio, "raw"))
+    _compare(database, table, OVER_HTTP, seen.rate, RAW)
     table.add(Figure(database.name, f"{OVER_HTTP}, median", median_ms(seen.durations), "ms"))
+
+
+def _compare(database: Database, table: Table, name: str, rate: float, against: str) -> None:
+    ratio = table.ratio(database.name, rate, against)
+    if ratio:
+        table.add(Figure(database.name, f"{name}, compared", rate, "/s", ratio, _SHORT[against]))
 
 
 def _submitting(opened: house.House, place: int) -> Callable[[], None]:

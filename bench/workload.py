@@ -102,8 +102,13 @@ def seed(store: Store, count: int, *, first: int = 0) -> None:
         store.write(lambda tx, some=some: _add(tx, some))  # type: ignore[misc]  # bound at once, for this very call
 
 
+def submitted(item: ReviewItem) -> AuditEvent:
+    """Return what the log says of the item's submission."""
+    data = {"tool": item.request.action.name, "digest": item.digest, "route": item.route.value}
+    return AuditEvent.of(item, item.submitted_at, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data)
+
+
 def _add(tx: Writing, items: list[ReviewItem]) -> None:
     for item in items:
         tx.add_item(item)
-        data = {"tool": item.request.action.name, "digest": item.digest, "route": item.route.value}
-        tx.record(AuditEvent.of(item, tx.now, EventKind.ACTION_SUBMITTED, agent_actor(item.agent), **data))
+        tx.record(submitted(item))

@@ -11,10 +11,12 @@ def test_the_smallest_part_of_the_bench_prints_its_rows(capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     names = [figure.name for figure in table.figures]
     assert names == [
-        "raw insert and commit, 1 client",
-        "raw insert and commit, 8 clients",
-        "raw insert and commit, the better",
+        "raw insert and commit, bare table, 1 client",
+        "raw insert and commit, bare table",
+        "raw insert and commit, same rows, 1 client",
+        "raw insert and commit, same rows",
         "submit in process, 8 threads",
+        "submit in process, 8 threads, compared",
     ]
     assert all(figure.value > 0 for figure in table.figures)
     assert all(name in printed for name in names)
