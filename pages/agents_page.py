@@ -247,17 +247,20 @@ def _forget_registered() -> None:
 
 def _show_fresh_key() -> None:
     fresh = st.session_state.get(f"{KEY}.fresh")
-    place = st.container()  # Empty or not, so that what stands below keeps its number and its state.
-    if fresh is None:
-        return
-    agent, secret = fresh
-    with place, st.container(border=True):
-        draw(element("h2", f"The key of {agent}", class_="so-label"))
-        draw(notice("Copy it now. It is kept nowhere, and will not be shown again.", "warn"))
-        st.code(f"export SIGNOFF_KEY={secret}", language=None)
-        st.caption("Run this where the agent runs; then guard a tool:")
-        _show_snippet()
-        st.button("I have copied it", key=f"{KEY}.copied", type="primary", on_click=_forget_fresh_key)
+    if fresh is not None:
+        _fresh_key_dialog(*fresh)
+
+
+# In view wherever the key was asked for, and not closed by a press beside it.
+@st.dialog("The new key", width="medium", dismissible=False)
+def _fresh_key_dialog(agent: str, secret: str) -> None:
+    draw(facts([("Agent", agent)]))
+    draw(notice("Copy it now. It is kept nowhere, and will not be shown again.", "warn"))
+    st.code(f"export SIGNOFF_KEY={secret}", language=None, wrap_lines=True)
+    st.caption("Run this where the agent runs; then guard a tool:")
+    _show_snippet()
+    if st.button("I have copied it", key=f"{KEY}.copied", type="primary", on_click=_forget_fresh_key):
+        st.rerun()  # A press in a dialog redraws the dialog alone.
 
 
 def _forget_fresh_key() -> None:

@@ -105,7 +105,7 @@ def _show_json(base: Args, key: str) -> None:
 
 def _show_members(made: Field, own: str, page: _Page) -> None:
     # One grid, laid by the theme: columns would be three more elements a field, and a form of a hundred slow.
-    with st.container(key=f"fields.{own}", gap="small"):
+    with st.container(gap="small"):
         for member in made.members:
             _show_name(member)
             _show_value(member, f"{own}{key_path(member.place[-1:])}", page)

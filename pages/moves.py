@@ -112,11 +112,12 @@ def _dialog(person: Person, item_id: UUID, take: Callable[[Person, UUID], None])
     show_refusal()
     whole = services().desk.whole(person, item_id)
     item, now = whole.item, utc_now()
-    draw(headline(readable(whole, revealed_here()).item, person))
+    shown = readable(whole, revealed_here()).item
+    draw(headline(shown, person))
     draw(notice(state_words(item, person, now)))
-    if item.assignment is not None and item.assignment.note:
-        by = element("p", f"{item.assignment.by} says to whoever has it:", class_="so-said-by")
-        draw(by, element("p", item.assignment.note, class_="so-plain"))
+    if shown.assignment is not None and shown.assignment.note:
+        by = element("p", f"{shown.assignment.by} says to whoever has it:", class_="so-said-by")
+        draw(by, element("p", shown.assignment.note, class_="so-plain"))
     _offer_look(person, item, take, now)
     if not item.status.is_final and item.pending is None:
         _offer_somebody(person, item, now)

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from agents.protocol import Action, Args, ContextEntry, ContextKind, Decision, Edit
-from review.items import Reconciliation, ReviewItem
+from review.items import Assignment, Reconciliation, ReviewItem
 
 Place = tuple[str | int, ...]
 Pattern = tuple[str, ...]
@@ -176,6 +176,7 @@ class Veil:
             decision=self.decision(item.decision, part="decision") if item.decision else None,
             outcome=self.model(item.outcome, part="outcome"),
             reconciliation=self._reconciliation(item.reconciliation),
+            assignment=self._assignment(item.assignment),
         )
 
     def _reconciliation(self, found: Reconciliation | None) -> Reconciliation | None:
@@ -183,6 +184,11 @@ class Veil:
             return None
         # Who found it is no content of the item.
         return found.model_copy(update={"note": self._value(found.note, "reconciliation", ("note",))})
+
+    def _assignment(self, given: Assignment | None) -> Assignment | None:
+        if given is None:
+            return None
+        return replace(given, note=str(self._value(given.note, "assignment", ("note",))))
 
     def _model(self, model: Model, part: str | None, at: Place) -> Model:
         if model is None:

@@ -14,10 +14,22 @@ from review.audit import EventFilter, EventKind
 from review.desk import ReviewDesk, WholeItem
 from review.errors import NotAllowedError
 from review.indexer import Search
-from review.items import Reconciliation, ReviewItem
+from review.items import Assignment, Reconciliation, ReviewItem
 from review.masking import Kind, Mask, masked_args, masked_subject, masked_text, pattern_of
 from review.policy import PolicyDocument, Sensitive
-from tests.builders import WORKSPACE, a_decision, a_note, a_request, ada, an_action, an_item, keeping, mary, root
+from tests.builders import (
+    ISSUER,
+    WORKSPACE,
+    a_decision,
+    a_note,
+    a_request,
+    ada,
+    an_action,
+    an_item,
+    keeping,
+    mary,
+    root,
+)
 from tests.console import Console
 
 SECRETS = [
@@ -330,6 +342,7 @@ def happened(item: ReviewItem) -> dict[str, Any]:
             decision=Reject(message=f"Not to {CANARY}."),
             outcome=Outcome(status=OutcomeStatus.FAILED, result={"sent": ["no", CANARY]}, error=f"No mail to {CANARY}"),
             reconciliation=found,
+            assignment=Assignment(ISSUER, "grace", "Grace", item.expires_at, by="Ada", note=f"Ask {CANARY} first."),
         ),
         "notes": (a_note(item), a_note(item, f"Is {CANARY} right?")),
         "repeated": (a_decision(item, decision=Edit(edited_action=an_action(to=CANARY))),),
@@ -343,6 +356,7 @@ def test_what_was_said_of_an_item_since_is_masked_without_a_mask_in_its_argument
 
     assert [mask.pointer for mask in whole.masks] == [
         *("decision/message", "outcome/result/sent/1", "outcome/error", "reconciliation/note"),
+        "assignment/note",
         *("notes/1/text", "repeated/0/edited_action/args/to"),
     ]
     assert not whole.has_masked_args
