@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import streamlit as st
 
 from agents.protocol import DecisionType, Status
-from pages.focus import look_at
+from pages.focus import asks_to_sign_in, look_at
 from pages.item_view import Version, revealed_here, version_of
 from pages.rendering import DECISION_WORDS, Markup, Tone, element, tree, visible
 from pages.services import services
@@ -161,7 +161,7 @@ class Sitting:
         """Tell whether what is held has changed since the tab was told last, or something waits that could be held."""
         if self.is_away or self.turned:
             return not self.is_away
-        if self._stamped(services().desk.held(person)).keys() != self._looks.keys():
+        if self._stamped(person, services().desk.held(person)).keys() != self._looks.keys():
             return True
         # What waited already was not for this person; only something new is worth a claim.
         return self._known is not None and not waiting_ids(person) <= self._known
@@ -178,7 +178,7 @@ class Sitting:
             return {**told, "is_turned": True}
         items, self._known = self._taken(person)
         gone = self._gone(person, items)
-        stamped = self._stamped(items)
+        stamped = self._stamped(person, items)
         self._looks = {stamp: self._looks.get(stamp) or self._look(person, item) for stamp, item in stamped.items()}
         now = time.monotonic()
         self._sent = {key: self._sent.get(key, now) for key in map(look_key, items)}
@@ -244,8 +244,14 @@ class Sitting:
                 told[str(missing)] = str(error)
         return told
 
-    def _stamped(self, items: Sequence[ReviewItem]) -> dict[str, ReviewItem]:
-        return {f"{look_key(item)}.{item.notes}.{version_of(item) in self.revealed}": item for item in items}
+    def _stamped(self, person: Person, items: Sequence[ReviewItem]) -> dict[str, ReviewItem]:
+        """Return the items by all that a look at them depends on."""
+        now = utc_now()
+        stamped = {}
+        for item in items:
+            is_revealed, is_asked = version_of(item) in self.revealed, asks_to_sign_in(item, person, now)
+            stamped[f"{look_key(item)}.{item.notes}.{is_revealed}.{is_asked}"] = item
+        return stamped
 
     def _look(self, person: Person, item: ReviewItem) -> str:
         whole = services().desk.whole(person, item.id)

@@ -160,7 +160,7 @@ class Intake:
 
         def work(tx: Reading) -> ActionStatus:
             item = _own(tx, caller, item_id)
-            return self._status(item, _notes(tx, item), tx.now)
+            return self._seen(tx, item)
 
         return self._store.read(work)
 
@@ -170,7 +170,7 @@ class Intake:
 
         def work(tx: Reading) -> ActionPage:
             page = tx.whole_items(caller.workspace, where, limit=limit, cursor=cursor)
-            items = tuple(self._status(item, _notes(tx, item), tx.now) for item in page.rows)
+            items = tuple(self._seen(tx, item) for item in page.rows)
             return ActionPage(items=items, next_cursor=page.next_cursor)
 
         return self._store.read(work)
@@ -181,14 +181,14 @@ class Intake:
         def work(tx: Writing) -> ActionStatus:
             item = _own(tx, caller, item_id)
             if item.status is Status.CANCELLED:
-                return self._status(item, _notes(tx, item), tx.now)
+                return self._seen(tx, item)
             if item.status.is_final:
                 raise AlreadySettledError(item.id, item.status)
             done = lifecycle.cancelled(item, tx.now)
             tx.save_item(done, was=item)
             tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_CANCELLED, agent_actor(caller.agent)))
             tx.wake(item.id)
-            return self._status(done, _notes(tx, done), tx.now)
+            return self._seen(tx, done)
 
         return self._store.write(work)
 
@@ -203,7 +203,7 @@ class Intake:
             tx.save_item(noted, was=item)
             data = {"author": "agent", "length": len(text)}
             tx.record(AuditEvent.of(item, tx.now, EventKind.NOTE_ADDED, agent_actor(caller.agent), **data))
-            return self._status(noted, _notes(tx, noted), tx.now)
+            return self._seen(tx, noted)
 
         return self._store.write(work)
 
@@ -238,7 +238,7 @@ class Intake:
             data = {"jti": str(item.jti), "digest": digest}
             tx.record(AuditEvent.of(item, tx.now, EventKind.RECEIPT_CONSUMED, agent_actor(caller.agent), **data))
             tx.wake(item.id)
-            return self._status(begun, _notes(tx, begun), tx.now)
+            return self._seen(tx, begun)
 
         return self._store.write(work)
 
@@ -256,14 +256,14 @@ class Intake:
                 raise NotStartedError(item.id)
             done = lifecycle.finished(item, outcome)
             if item.outcome == done.outcome:
-                return self._status(item, _notes(tx, item), tx.now)
+                return self._seen(tx, item)
             if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
                 raise OutcomeStandsError(item.id, item.execution)
             tx.save_item(done, was=item)
             data = {"execution": done.execution.value}
             tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_REPORTED, agent_actor(caller.agent), **data))
             tx.wake(item.id)
-            return self._status(done, _notes(tx, done), tx.now)
+            return self._seen(tx, done)
 
         return self._store.write(work)
 
@@ -347,7 +347,7 @@ class Intake:
                     raise ItemErasedError(known.id)
                 if known.request_hash != submission.request_hash:
                     raise IdempotencyMismatchError
-                return self._status(known, _notes(tx, known), tx.now), True
+                return self._seen(tx, known), True
             rejections = _rejections(tx, caller, request, digest)
             routing = routed(len(rejections)) if rejections else usual
             item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
@@ -423,7 +423,13 @@ class Intake:
         done = lifecycle.settled(item, decision, by="policy", now=now, jti=new_permission_id(), permit_for=permit_for)
         return replace(done, receipt=self._receipts.issue(done, reviewers=(), now=now))
 
-    def _status(self, item: ReviewItem, notes: list[Note], now: datetime) -> ActionStatus:
+    def _seen(self, tx: Reading, item: ReviewItem) -> ActionStatus:
+        """Return how the item stands for its agent; reasons that the reviewer chose stand in for a missing message."""
+        if isinstance(item.decision, Reject) and not item.decision.message and item.erased_at is None:
+            item = replace(item, decision=Reject(message=_reasons_given(tx, item)))
+        return self._status(item, _notes(tx, item), tx.now)
+
+    def _status(self, item: ReviewItem, notes: Sequence[Note], now: datetime) -> ActionStatus:
         receipt = self._receipts.renewed(item, now) if item.execution is Execution.PERMITTED else None
         return ActionStatus(
             id=item.id,
@@ -554,6 +560,12 @@ def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
     if item is None or item.agent != caller.agent or item.purpose is Purpose.AUDIT:
         raise ItemNotFoundError(item_id)
     return item
+
+
+def _reasons_given(tx: Reading, item: ReviewItem) -> str | None:
+    made = [each for each in tx.decisions_of(item.workspace, item.id) if isinstance(each.decision, Reject)]
+    codes = made[-1].reason_codes if made else ()
+    return ", ".join(code.value.replace("_", " ") for code in codes).capitalize() + "." if codes else None
 
 
 def _notes(tx: Reading, item: ReviewItem) -> list[Note]:

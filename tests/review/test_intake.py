@@ -43,11 +43,11 @@ from review.errors import (
 from review.governance import CACHE_SECONDS
 from review.images import UNINSPECTABLE
 from review.intake import AUDIT_LIFE, Intake, Submission
-from review.items import CLAIM_DURATION, Purpose
+from review.items import CLAIM_DURATION, Purpose, ReasonCode
 from review.lifecycle import EXPIRED_MESSAGE
 from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, RoutingReason, Rule
 from review.signing import RECEIPT_LIFE
-from tests.builders import a_request, ada, an_action, grace
+from tests.builders import WORKSPACE, a_request, ada, an_action, grace
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
@@ -165,6 +165,29 @@ def test_a_receipt_of_the_policy_names_no_reviewers(house: Console) -> None:
     )
 
     assert (claims.reviewers, claims.quorum, claims.policy_version) == ((), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "codes", "told"),
+    [
+        (None, (ReasonCode.NOT_ALLOWED,), "Not allowed."),
+        ("", (ReasonCode.WRONG_ARGUMENTS, ReasonCode.TONE), "Wrong arguments, tone."),
+        ("Ask first.", (ReasonCode.NOT_ALLOWED,), "Ask first."),
+    ],
+)
+def test_the_agent_is_told_the_reasons_of_a_rejection_without_a_message(
+    either_house: Console, message: str | None, codes: tuple[ReasonCode, ...], told: str
+) -> None:
+    agent = caller(either_house)
+    filed = submit(either_house, agent)
+    decide(either_house, Reject(message=message), reason_codes=codes)
+
+    status = either_house.intake.status(agent, filed.id)
+
+    assert status.decision == Reject(message=told)
+    assert either_house.intake.statuses(agent, status=None, limit=5).items[0].decision == Reject(message=told)
+    (record,) = either_house.store.read(lambda tx: tx.decisions_of(WORKSPACE, filed.id))
+    assert record.decision == Reject(message=message)
 
 
 def test_what_the_policy_denies_is_rejected_at_once_and_never_permitted(house: Console) -> None:
