@@ -16,6 +16,7 @@ from typing import Any, Literal
 import streamlit as st
 from pydantic import JsonValue
 
+from agents.canonical import is_same
 from agents.protocol import Args, DecisionType
 from review.errors import ReviewError
 from review.legibility import visible as visible  # Text is drawn here, and made visible where it is drawn.
@@ -318,18 +319,7 @@ def changes(old: JsonValue, new: JsonValue, *, at: Place = ()) -> list[Change]:
             else:
                 found += changes(old[name], new[name], at=place)
         return found
-    return [] if same(old, new) else [Change(at, old, new)]
-
-
-def same(one: JsonValue, other: JsonValue) -> bool:
-    """Tell whether two JSON values are the same; true is not 1, and text is not the number that it spells."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
-    return one == other
+    return [] if is_same(old, new) else [Change(at, old, new)]
 
 
 def diff_view(old: Args, new: Args) -> Markup:

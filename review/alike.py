@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from agents.canonical import NotCanonicalError, canonical
+from agents.canonical import NotCanonicalError, canonical, is_same
 from agents.protocol import Args, ContextEntry, ContextKind, DecisionType
 from review.images import UNINSPECTABLE
 from review.items import Purpose, ReviewItem
@@ -104,7 +104,9 @@ def differing(items: Sequence[ReviewItem]) -> tuple[Place, ...]:
     """Return the places at which items of one template do not all say the same, in the order of the first."""
     first, *others = (item.request.action.args for item in items)
     return tuple(
-        place for place in leaves(first) if any(value_at(args, place) != value_at(first, place) for args in others)
+        place
+        for place in leaves(first)
+        if not all(is_same(value_at(args, place), value_at(first, place)) for args in others)
     )
 
 

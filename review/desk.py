@@ -9,7 +9,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import NotCanonicalError, canonical
+from agents.canonical import NotCanonicalError, canonical, is_same
 from agents.protocol import (
     Action,
     Approve,
@@ -584,13 +584,11 @@ def is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person,
     if item.epoch == seen.epoch and item.pending is None and item.claim is not None:
         return False  # Whoever decides gives the claim up, and the next one has another epoch.
     made = item.pending
-    if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
-        *(person.iss, person.sub),
-        *(seen.epoch, decision),
-    ):
+    by = (person.iss, person.sub, seen.epoch)
+    if made is not None and (made.iss, made.sub, item.epoch) == by and is_same(made.decision, decision):
         return True
     return any(
-        (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
+        (made.iss, made.sub, made.epoch) == by and is_same(made.decision, decision)
         for made in tx.decisions_of(item.workspace, item.id)
     )
 

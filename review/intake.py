@@ -18,7 +18,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import action_digest
+from agents.canonical import action_digest, is_same
 from agents.protocol import (
     ActionPage,
     ActionRequest,
@@ -255,7 +255,7 @@ class Intake:
             if item.execution in (Execution.NONE, Execution.PERMITTED):
                 raise NotStartedError(item.id)
             done = lifecycle.finished(item, outcome)
-            if item.outcome == done.outcome:
+            if is_same(item.outcome, done.outcome):
                 return self._status(item, _notes(tx, item), tx.now)
             if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
                 raise OutcomeStandsError(item.id, item.execution)
@@ -316,7 +316,7 @@ class Intake:
             self._policies.is_fresh(caller.workspace)
             and self._shares.is_at_hand(caller)
             and (tool := self._remembered(place)) is not None
-            and (request.args_schema is None or request.args_schema == tool.args_schema)
+            and (request.args_schema is None or is_same(request.args_schema, tool.args_schema))
             and not _has_images(request)
             and sum(len(entry.content) for entry in request.context) <= _QUICK_CONTEXT
         )
@@ -331,7 +331,7 @@ class Intake:
         schema = tool.args_schema if tool else None
         is_new_to_tool = tool is None
         if request.args_schema is not None:
-            is_new_to_tool = is_new_to_tool or request.args_schema != schema
+            is_new_to_tool = is_new_to_tool or not is_same(request.args_schema, schema)
             schema = request.args_schema
         routed = self._router(caller, request, policy, schema)
         digest = action_digest(request.action.name, request.action.args)

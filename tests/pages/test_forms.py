@@ -177,6 +177,13 @@ def test_what_was_proposed_can_be_chosen_though_the_schema_does_not_know_it() ->
     assert leaf_value(made, initial(made)) == "c"
 
 
+def test_a_choice_that_python_takes_for_the_proposal_is_another() -> None:
+    made = a_field({"enum": [[True], [2]]}, [1])
+
+    assert [repr(choice) for choice in offered(made)] == ["[1]", "[True]", "[2]"]
+    assert leaf_value(made, 1) == [True]
+
+
 def test_a_form_with_no_changes_gives_back_the_proposed_arguments() -> None:
     result = held({})
 

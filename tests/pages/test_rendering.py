@@ -27,7 +27,6 @@ from pages.rendering import (
     money,
     ordinal,
     place_name,
-    same,
     span,
     value_view,
     visible,
@@ -215,26 +214,6 @@ def test_the_schema_order_comes_first() -> None:
     view = args_view({"b": "1", "c": "2", "a": "3"}, names=("a", "b"))
 
     assert view.markup.index(">a<") < view.markup.index(">b<") < view.markup.index(">c<")
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "is_same"),
-    [
-        (1, 1, True),
-        (1, 1.0, True),
-        (1, True, False),
-        (0, False, False),
-        ("1", 1, False),
-        (None, False, False),
-        ({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, True),
-        ({"a": 1}, {"a": True}, False),
-        ([1, 2], [2, 1], False),
-        ([1], [1, 2], False),
-        ({}, [], False),
-    ],
-)
-def test_two_values_are_the_same_only_with_the_same_types(one: JsonValue, other: JsonValue, *, is_same: bool) -> None:
-    assert same(one, other) is is_same
 
 
 def test_changes_are_found_place_by_place() -> None:

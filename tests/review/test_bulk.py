@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from agents.protocol import (
@@ -176,6 +177,16 @@ def test_what_differs_is_named_by_its_place() -> None:
     ]
 
     assert differing(items) == (("to", "city"), ("lines",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [([1], [True], True), ([[0]], [[False]], True), ([{"a": 1}], [{"a": True}], True), ([1], [1.0], False)],
+)
+def test_what_would_run_otherwise_differs(one: JsonValue, other: JsonValue, *, differs: bool) -> None:
+    items = [ordinary(request=a_request(action=an_action(to="Rome", flags=flags))) for flags in (one, other)]
+
+    assert differing(items) == ((("flags",),) if differs else ())
 
 
 def test_items_alike_are_found_and_the_others_stand_apart_with_their_reason(either_house: Console) -> None:

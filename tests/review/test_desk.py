@@ -791,3 +791,32 @@ def test_what_people_decided_before_stands_beside_the_next_of_the_kind(house: Co
         (same.id, True, ()),
         (other.id, False, (ReasonCode.WRONG_ARGUMENTS,)),
     ]
+
+
+def test_an_edit_that_python_takes_for_the_one_before_is_kept_and_runs(either_house: Console) -> None:
+    either_house.save_policy(FOUR_EYES)
+    agent = caller(either_house)
+    status = submit(either_house, agent, action=an_action(express=0))
+    decide(either_house, an_edit(express=1), ada)
+
+    decide(either_house, an_edit(express=True), grace)
+    draft = kept(either_house, status.id).draft
+    decide(either_house, Approve(), ada)
+    decide(either_house, Approve(), lin)
+
+    done = kept(either_house, status.id)
+    assert draft is not None
+    assert draft.args["express"] is True
+    assert done.permitted_digest == action_digest(TOOL, {"express": True})
+    receipt = either_house.intake.status(agent, status.id).receipt or ""
+    assert either_house.intake.consume(agent, status.id, receipt, {"express": True})
+
+
+def test_an_edit_that_python_takes_for_the_one_made_is_another(either_house: Console) -> None:
+    submit(either_house, action=an_action(express=0))
+    item = claim(either_house)
+    either_house.desk.decide(item.id, an_edit(express=1), ada, seen=Seen.of(item))
+
+    with pytest.raises(AlreadySettledError):
+        either_house.desk.decide(item.id, an_edit(express=True), ada, seen=Seen.of(item))
+    assert either_house.desk.decide(item.id, an_edit(express=1.0), ada, seen=Seen.of(item)).status is Status.SETTLED

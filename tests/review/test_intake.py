@@ -273,6 +273,16 @@ def test_a_tool_keeps_the_schema_declared_last(house: Console) -> None:
     assert [(tool.name, tool.args_schema) for tool in tools] == [(TOOL, {"required": ["b"]})]
 
 
+def test_a_schema_that_python_takes_for_the_one_before_is_kept(either_house: Console) -> None:
+    agent = caller(either_house)
+    submit(either_house, agent, args_schema={"properties": {"express": {"const": 1}}})
+    submit(either_house, agent, args_schema={"properties": {"express": {"const": True}}})
+
+    tools = either_house.keys.overview(either_house.person)[2]
+
+    assert [str(tool.args_schema) for tool in tools] == ["{'properties': {'express': {'const': True}}}"]
+
+
 def test_a_replayed_submission_does_not_bring_its_old_schema_back(house: Console) -> None:
     house.save_policy(a_document())
     agent = caller(house)
