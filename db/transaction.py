@@ -131,17 +131,20 @@ _DUE_DECISIONS = (
     .order_by(_items.c.settles_at)
     .limit(bindparam("limit"))
 )
+# What is overdue is closed as it was held when its time was up.
+_IS_LAPSED = and_(
+    text(CLAIMED),
+    _items.c.claim_until <= bindparam("now"),
+    _items.c.expires_at > bindparam("now"),
+    _items.c.settles_at.is_(None),
+)
 _LAPSED = (
-    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
+    _WHOLE_ITEM.where(_IS_LAPSED)
     .order_by(_items.c.claim_until)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_FIRST_LAPSED = (
-    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
-    .order_by(_items.c.claim_until)
-    .limit(1)
-)
+_FIRST_LAPSED = _WHOLE_ITEM.where(_IS_LAPSED).order_by(_items.c.claim_until).limit(1)
 _HELD_OR_LAPSED = union_all(select(_HELD_BY.subquery()), select(_FIRST_LAPSED.subquery()))
 _OVERDUE = (
     _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"), _items.c.settles_at.is_(None))
@@ -1086,7 +1089,7 @@ class WriteTransaction(ReadTransaction):
         return None
 
     def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
-        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+        """Return, from one statement, what ``held_by`` does, and whether there are `lapsed_claims`."""
         asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
         found = [rows.item_from(row) for row in self._connection.execute(_HELD_OR_LAPSED, asked)]
         in_force = [item for item in found if item.claim and self.now < item.claim.until]

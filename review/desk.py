@@ -61,6 +61,7 @@ from review.items import (
     ReasonCode,
     Reconciliation,
     ReviewItem,
+    awaits_answer,
 )
 from review.lifecycle import shown_digest
 from review.masking import Mask, Pattern, Veil
@@ -166,7 +167,7 @@ class WholeItem:
     @property
     def is_asking(self) -> bool:
         """Tell whether a reviewer's question waits for the agent's answer."""
-        return bool(self.notes) and self.notes[-1].note.author == "reviewer" and not self.item.status.is_final
+        return awaits_answer([kept.note for kept in self.notes]) and not self.item.status.is_final
 
 
 class ReviewDesk:
@@ -679,8 +680,7 @@ def _require_unassigned(tx: Reading, item: ReviewItem, person: Person) -> None:
 def _unless_over(tx: Writing, item: ReviewItem, person: Person) -> ReviewItem:
     """Return the item after its lapsed claim, or somebody else's ended assignment, was told."""
     if item.claim is not None:
-        lapse(tx, item)
-        return lifecycle.released(item)
+        return lapse(tx, item)
     if item.assignment and not item.assignment.is_for(person.iss, person.sub):
         return end_assignment(tx, item)
     return item

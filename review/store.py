@@ -315,12 +315,12 @@ class Writing(Reading, Protocol):
         """
 
     def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
-        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+        """Return, from one statement, what ``held_by`` does, and whether there are ``lapsed_claims``."""
 
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped.
 
-        On none of them a decision waits for its time to count.
+        On none of them a decision waits for its time to count, and none is overdue: those are closed as they were held.
         """
 
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:
