@@ -597,8 +597,8 @@ def json_text(value: JsonValue) -> str:
 
 
 def key_path(place: Place) -> str:
-    """Return the end of the key of the widget at the place."""
-    return "".join(f"/{step}" for step in place)
+    """Return the end of the key of the widget at the place, which no other has, nor another thing that it keeps."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1').replace('.', '~2')}" for step in place)
 
 
 def _places(value: JsonValue, *, at: Place = ()) -> Iterator[Place]:

@@ -7,7 +7,7 @@ use it). It never becomes Markdown, a link, an address to load from, or the labe
 import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import SequenceMatcher
@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from agents.canonical import is_same
 from agents.protocol import Args, DecisionType
+from review.alike import reads_like_a_place
 from review.errors import ReviewError
 from review.legibility import visible as visible  # Text is drawn here, and made visible where it is drawn.
 
@@ -170,13 +171,7 @@ def args_view(
             continue
         shown, left_out = argument_view(value, is_whole=is_whole, marks=marks or {}, at=(name,))
         hidden += left_out
-        rows.append(
-            element(
-                "tr",
-                element("th", element("span", name, class_="so-name"), scope="row"),
-                element("td", shown),
-            )
-        )
+        rows.append(_row(name, shown))
     if left:
         hidden += sum(map(len, left))
         note = element("span", _hidden(len(left), "arguments", "".join(left)), class_="so-hidden")
@@ -184,6 +179,16 @@ def args_view(
     if not rows:
         return ArgsView(element("p", "It takes no arguments.", class_="so-quiet"), 0)
     return ArgsView(element("table", element("tbody", *rows), class_="so-table so-args"), hidden)
+
+
+def places_view(values: Iterable[tuple[Place, JsonValue]]) -> Markup:
+    """Return what stands at places in the arguments, whole, as a table with a row for each."""
+    rows = (_row(place_name(place), value_view(value)) for place, value in values)
+    return element("table", element("tbody", *rows), class_="so-table so-args")
+
+
+def _row(name: str, shown: Markup) -> Markup:
+    return element("tr", element("th", element("span", name, class_="so-name"), scope="row"), element("td", shown))
 
 
 def show_args(args: Mapping[str, JsonValue]) -> None:
@@ -339,10 +344,18 @@ def diff_view(old: Args, new: Args) -> Markup:
 
 
 def place_name(place: Place) -> str:
-    """Return a place in the arguments as a reader would say it: ``address.lines[2]``."""
+    """Return a place in the arguments as a reader would say it: ``address.lines[2]``; no two are said alike.
+
+    A name that reads like a place itself stands in brackets: ``["address.city"]``.
+    """
     text = ""
     for step in place:
-        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step + 1}]"
+        elif reads_like_a_place(step):
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+        else:
+            text += f".{step}" if text else step
     return text or "the arguments"
 
 

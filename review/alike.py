@@ -76,6 +76,10 @@ def why_alone(item: ReviewItem, queue: Queue, veil: Veil) -> str | None:
         (any(reason.code not in _ORDINARY for reason in item.reasons), "the policy found something of its own in it"),
         (any(map(_is_uninspectable, item.request.context)), "a picture in it cannot be inspected"),
         (not _fits_a_row(action.args), "its arguments are too long to stand beside others"),
+        (
+            any(reads_like_a_place(name) for place in leaves(action.args) for name in place),
+            "a name in its arguments reads like a place in them",
+        ),
         (_is_masked(item, veil), "values of it are masked"),
         (any(map(_hides, _texts(item))), "there are characters in it that hide"),
     )
@@ -90,6 +94,11 @@ def leaves(args: Mapping[str, JsonValue], at: Place = ()) -> Iterator[Place]:
             yield from leaves(value, place)
         else:
             yield place
+
+
+def reads_like_a_place(name: str) -> bool:
+    """Tell whether the name, written into the path of a place, could be read as another place, or not at all."""
+    return not name or any(sign in name for sign in ".[]\n")
 
 
 def value_at(args: Args, place: Place) -> JsonValue:

@@ -259,10 +259,34 @@ def test_no_difference_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [((), "the arguments"), (("a",), "a"), (("a", "b"), "a.b"), (("a", 0, "b"), "a[1].b")],
+    [
+        ((), "the arguments"),
+        (("a",), "a"),
+        (("a", "b"), "a.b"),
+        (("a", 0, "b"), "a[1].b"),
+        (("a.b",), '["a.b"]'),
+        (("a", "b.c"), 'a["b.c"]'),
+        (("a[1]",), '["a[1]"]'),
+        (("", "a"), '[""].a'),
+    ],
 )
 def test_a_place_is_named_as_a_reader_counts(place: tuple[str | int, ...], name: str) -> None:
     assert place_name(place) == name
+
+
+@given(
+    *[st.lists(st.sampled_from(["a", "b", "", ".", "a.b", "[1]", "a[1]", '["a.b"]', '"', "\n", 0, 1])).map(tuple)] * 2
+)
+def test_no_two_places_are_named_alike(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
+    assert (place_name(one) == place_name(other)) == (one == other)
+
+
+def test_a_difference_says_in_which_of_two_places_it_is() -> None:
+    shown = diff_view(
+        {"refund": {"amount": "1"}, "refund.amount": "2"}, {"refund": {"amount": "1"}, "refund.amount": "3"}
+    )
+
+    assert "[&quot;refund.amount&quot;]" in shown
 
 
 @pytest.mark.parametrize(
