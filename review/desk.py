@@ -78,16 +78,20 @@ from review.veils import schema_of
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the reviewer had before their eyes when they decided: its digest, the claim's epoch, and for how long."""
+    """What the reviewer had before their eyes when they decided, and for how long.
+
+    Its digest, which version of the item it was, and the epoch of the claim that they looked under.
+    """
 
     digest: str
+    version: int
     epoch: int
     dwell_ms: int = 0
 
     @classmethod
     def of(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Seen":
         """Return the look that showed the item as it stands."""
-        return cls(shown_digest(item), item.epoch, dwell_ms)
+        return cls(shown_digest(item), item.version, item.epoch, dwell_ms)
 
 
 class Decided(NamedTuple):
@@ -352,7 +356,7 @@ class ReviewDesk:
             return Decided(item, None)
         _require_hold(tx, item, person, seen.epoch)
         _require_fresh_sign_in(tx, item, person)
-        if seen.digest != shown_digest(item):
+        if (seen.digest, seen.version) != (shown_digest(item), item.version):
             raise ItemChangedError(item.id)
         self._require_fitting(tx, item, decision, reason_codes)
         made = PendingDecision(

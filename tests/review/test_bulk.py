@@ -222,7 +222,7 @@ def test_what_holds_a_picture_that_nobody_can_look_at_is_not_decided_together(ho
     blind = submit(house, **a_refund(7), context=(broken,))
 
     found = house.bulk.alike(ada, KIND)
-    asked = Look(blind.id, blind.version, Seen(blind.digest, 1000))
+    asked = Look(blind.id, Seen(blind.digest, blind.version, 1000))
     (made,) = house.bulk.decide(ada, [asked], Approve(), template=found.template)
 
     assert {apart.item.id: apart.why for apart in found.apart} == {blind.id: "a picture in it cannot be inspected"}
@@ -246,7 +246,7 @@ def test_no_more_are_shown_than_anybody_looks_at_and_the_most_urgent_first(house
     with pytest.raises(TooManyTogetherError):
         house.bulk.decide(
             ada,
-            [Look(uuid7(), 1, look.seen) for look in [*looks(found), looks(found)[0]]],
+            [Look(uuid7(), look.seen) for look in [*looks(found), looks(found)[0]]],
             Approve(),
             template=found.template,
         )
@@ -341,7 +341,7 @@ def test_a_forged_look_decides_nothing(house: Console) -> None:
     first, second, third = looks(found)
     forged = [
         replace(first, seen=replace(first.seen, digest=second.seen.digest)),
-        replace(second, version=2),
+        replace(second, seen=replace(second.seen, version=2)),
         third,
     ]
 

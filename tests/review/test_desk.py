@@ -340,13 +340,24 @@ def test_nobody_decides_what_another_holds_or_nobody_holds(house: Console) -> No
     assert [item.execution for item in items(house)] == [Execution.NONE] * 2
 
 
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_decision_on_another_version_is_refused(either_house: Console, by: int) -> None:
+    submit(either_house)
+    item = claim(either_house)
+
+    with pytest.raises(ItemChangedError):
+        either_house.desk.decide(item.id, Approve(), ada, seen=replace(Seen.of(item), version=item.version + by))
+
+    assert kept(either_house, item.id) == item
+
+
 def test_a_decision_on_another_digest_is_refused(either_house: Console) -> None:
     submit(either_house)
     item = claim(either_house)
     other = action_digest(TOOL, {**ARGS, "amount": "4990"})
 
     with pytest.raises(ItemChangedError):
-        either_house.desk.decide(item.id, Approve(), ada, seen=Seen(other, item.epoch))
+        either_house.desk.decide(item.id, Approve(), ada, seen=replace(Seen.of(item), digest=other))
 
     assert kept(either_house, item.id) == item
 
@@ -591,7 +602,7 @@ def test_what_was_shown_before_an_edit_cannot_be_approved_after_it(either_house:
     item = claim(either_house, grace)
 
     with pytest.raises(ItemChangedError):
-        either_house.desk.decide(item.id, Approve(), grace, seen=Seen(status.digest, item.epoch))
+        either_house.desk.decide(item.id, Approve(), grace, seen=replace(Seen.of(item), digest=status.digest))
 
     assert Seen.of(item).digest == action_digest(TOOL, {"order_id": "B-2"})
 
@@ -618,7 +629,7 @@ ON_AN_ITEM: dict[str, Callable[[Console, UUID, Person], object]] = {
     "claim_item": lambda house, item, person: house.desk.claim_item(person, item),
     "extend": lambda house, item, person: house.desk.extend(person, item, epoch=1),
     "release": lambda house, item, person: house.desk.release(person, item, epoch=1),
-    "decide": lambda house, item, person: house.desk.decide(item, Approve(), person, seen=Seen("", 1)),
+    "decide": lambda house, item, person: house.desk.decide(item, Approve(), person, seen=Seen("", 1, 1)),
     "ask": lambda house, item, person: house.desk.ask(person, item, "Hello?"),
     "whole": lambda house, item, person: house.desk.whole(person, item),
 }

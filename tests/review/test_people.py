@@ -41,7 +41,7 @@ def _held(house: Console, person: Person, item: UUID, act: Callable[..., Any]) -
 
 
 def _decided(house: Console, person: Person, item: UUID) -> object:
-    seen = Seen.of(house.desk.claim_item(person, item)) if person.may(Permission.DECIDE) else Seen("", 1)
+    seen = Seen.of(house.desk.claim_item(person, item)) if person.may(Permission.DECIDE) else Seen("", 1, 1)
     return house.desk.decide(item, Approve(), person, seen=seen)
 
 
@@ -89,7 +89,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     ),
     "bulk.decide": (
         lambda house, person, item: house.bulk.decide(
-            person, [Look(item, 1, Seen("", 0))], Approve(), template=template_of(an_item())
+            person, [Look(item, Seen("", 1, 0))], Approve(), template=template_of(an_item())
         ),
         DECIDING,
     ),
