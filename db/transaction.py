@@ -21,6 +21,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agents.protocol import Note, Status
+from agents.protocol import DecisionType, Note, Status
 from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import Rows, Unwritten, append
 from db.deciding import Deciding
@@ -252,6 +253,18 @@ _REVIEWERS = (
     select(_decisions.c.iss, _decisions.c.sub, _decisions.c.name)
     .where(_decisions.c.workspace == bindparam("workspace"))
     .distinct()
+)
+_SETTLED_SINCE = select(_items.c.id).where(
+    _items.c.workspace == bindparam("workspace"), _items.c.settled_at >= bindparam("since")
+)
+_DECIDED_BY = select(
+    *(func.count(case((_decisions.c.decision.startswith(documents.opening_of(kind)), 1))) for kind in DecisionType)
+).where(
+    _decisions.c.workspace == bindparam("workspace"),
+    _decisions.c.item_id.in_(_SETTLED_SINCE),
+    _decisions.c.iss == bindparam("iss"),
+    _decisions.c.sub == bindparam("sub"),
+    _decisions.c.decided_at >= bindparam("since"),
 )
 _NOTES_OF = (
     select(tables.notes.c.note)
@@ -731,6 +744,11 @@ class ReadTransaction:
     def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
         """Return everybody who has decided, under every name that they had."""
         return [KnownReviewer(*row) for row in self._connection.execute(_REVIEWERS, {"workspace": workspace})]
+
+    def decided_by(self, workspace: str, iss: str, sub: str, *, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person decided each way since then, of what was settled since then, too."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub, "since": since}
+        return dict(zip(DecisionType, self._connection.execute(_DECIDED_BY, asked).one(), strict=True))
 
     def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
         """Return the items that were drawn from this one for a look afterwards."""

@@ -1,8 +1,8 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
@@ -516,6 +516,11 @@ class ReviewDesk:
         """Return how many items match, counting no further than one past COUNT_LIMIT."""
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def decided_since(self, person: Person, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person themselves decided each way since then, of what was settled since then, too."""
+        person.require(Permission.DECIDE)
+        return self._store.read(lambda tx: tx.decided_by(person.workspace, person.iss, person.sub, since=since))
 
     def _whole(self, tx: Reading, person: Person, item_id: UUID) -> WholeItem:
         item = item_of(tx, person, item_id)

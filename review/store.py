@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from agents.protocol import Note
+from agents.protocol import DecisionType, Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.figures import Figures
 from review.items import (
@@ -167,6 +167,9 @@ class Reading(Protocol):
 
     def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
         """Return everybody who has decided, under every name that they had; it reads all decisions."""
+
+    def decided_by(self, workspace: str, iss: str, sub: str, *, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person decided each way since then, of what was settled since then, too."""
 
     def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
         """Return the items that were drawn from this one for a look afterwards."""

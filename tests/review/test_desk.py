@@ -831,3 +831,14 @@ def test_an_edit_that_python_takes_for_the_one_made_is_another(either_house: Con
     with pytest.raises(AlreadySettledError):
         either_house.desk.decide(item.id, an_edit(express=True), ada, seen=Seen.of(item))
     assert either_house.desk.decide(item.id, an_edit(express=1.0), ada, seen=Seen.of(item)).status is Status.SETTLED
+
+
+def test_what_a_namesake_decided_is_not_counted_as_ones_own(house: Console, clock: MovableClock) -> None:
+    namesake = replace(grace, name=ada.name)
+    for person, decision in ((ada, Approve()), (namesake, Approve()), (ada, Reject(message="No."))):
+        submit(house)
+        decide(house, decision, person)
+
+    mine = house.desk.decided_since(ada, clock() - SECOND)
+
+    assert {kind: count for kind, count in mine.items() if count} == {DecisionType.APPROVE: 1, DecisionType.REJECT: 1}

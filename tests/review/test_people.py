@@ -63,6 +63,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "desk.ask": (lambda house, person, item: house.desk.ask(person, item, "Why?"), DECIDING),
     "desk.undo": (lambda house, person, item: house.desk.undo(person, item, epoch=1), DECIDING),
     "desk.undoable": (lambda house, person, _: house.desk.undoable(person), DECIDING),
+    "desk.decided_since": (lambda house, person, _: house.desk.decided_since(person, START), DECIDING),
     "desk.reconcile": (
         lambda house, person, item: house.desk.reconcile(person, item, OutcomeStatus.FAILED, "I looked."),
         {Role.REVIEWER, Role.LEAD},
