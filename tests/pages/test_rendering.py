@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from streamlit.testing.v1 import AppTest
@@ -277,6 +277,9 @@ def test_a_place_is_named_as_a_reader_counts(place: tuple[str | int, ...], name:
 @given(
     *[st.lists(st.sampled_from(["a", "b", "", ".", "a.b", "[1]", "a[1]", '["a.b"]', '"', "\n", 0, 1])).map(tuple)] * 2
 )
+@example(("a", "b"), ("a.b",))
+@example(("a",), ("", "a"))
+@example(("a", 0), ("a[1]",))
 def test_no_two_places_are_named_alike(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
     assert (place_name(one) == place_name(other)) == (one == other)
 
