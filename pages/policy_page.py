@@ -631,7 +631,8 @@ def _tool_config() -> dict[str, Any]:
             "Approve on expiry",
             default=False,
             help="What nobody decided is approved, where the agent asks for it and the action waited at least as long "
-            "as the policy's “Expires in”.",
+            "as the policy's “Expires in”; not what somebody holds then, nor while a question to the agent stands "
+            "unanswered.",
         ),
     }
 

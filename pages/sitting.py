@@ -1,7 +1,6 @@
 """One tab's sitting at the focus view: what it shows and holds, between the runs of the page and what the tab sends."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +24,6 @@ from review.items import CLAIM_DURATION, ItemFilter, Order, ReviewItem
 from review.people import Person
 
 LOOKED_THROUGH = 50
-COUNTED = 500
 
 PAUSING = ("You are pausing", "Nothing is held for you; others can take what waits.")
 NOTHING = ("Nothing is waiting for you", "The next item appears here by itself.")
@@ -299,7 +297,7 @@ def why_gone(item: ReviewItem) -> str:
 
 def calm(person: Person, title: str, text: str) -> Markup:
     """Return what stands where no item does, with what the person decided today."""
-    today = _decided_today(person)
+    today = services().desk.decided_since(person, utc_now().replace(hour=0, minute=0, second=0, microsecond=0))
     counts = (
         element("div", element("dd", f"{today[decision]:,}"), element("dt", name))
         for decision, name in DECISION_WORDS.items()
@@ -312,13 +310,6 @@ def calm(person: Person, title: str, text: str) -> Markup:
         element("p", "By you, today", class_="so-small"),
         class_="so-empty",
     )
-
-
-def _decided_today(person: Person) -> Counter[DecisionType | None]:
-    since = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
-    mine = ItemFilter(statuses=(Status.SETTLED,), settled_by=person.name)
-    rows = services().desk.items(person, mine, order=Order.SETTLED, limit=COUNTED).rows
-    return Counter(row.decision for row in rows if row.settled_at and row.settled_at >= since)
 
 
 def _renewed(person: Person, item: ReviewItem) -> ReviewItem:

@@ -147,8 +147,7 @@ class Board:
             if item.aside and _is_same(item.assignment, assignment):
                 return item
             if item.claim:
-                lapse(tx, item)
-                item = lifecycle.released(item)
+                item = lapse(tx, item)
             return _moved(tx, item, lifecycle.assigned(item, assignment), EventKind.ITEM_ASSIGNED, person)
 
         return self._store.write(work)
@@ -191,8 +190,7 @@ class Board:
             if item.aside is Aside.ASSIGNED:
                 _require_say(item, person)
             if item.claim and item.claim.until <= tx.now:
-                lapse(tx, item)
-                item = lifecycle.released(item)
+                item = lapse(tx, item)
             done = lifecycle.snoozed(item, until)
             return _moved(tx, item, done, EventKind.ITEM_SNOOZED, person, until=until.isoformat())
 

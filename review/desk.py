@@ -1,15 +1,15 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import NotCanonicalError, canonical
+from agents.canonical import NotCanonicalError, canonical, is_same
 from agents.protocol import (
     Action,
     Approve,
@@ -61,6 +61,7 @@ from review.items import (
     ReasonCode,
     Reconciliation,
     ReviewItem,
+    awaits_answer,
 )
 from review.lifecycle import shown_digest
 from review.masking import Mask, Pattern, Veil
@@ -77,16 +78,20 @@ from review.veils import schema_of
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the reviewer had before their eyes when they decided: its digest, the claim's epoch, and for how long."""
+    """What the reviewer had before their eyes when they decided, and for how long.
+
+    Its digest, which version of the item it was, and the epoch of the claim that they looked under.
+    """
 
     digest: str
+    version: int
     epoch: int
     dwell_ms: int = 0
 
     @classmethod
     def of(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Seen":
         """Return the look that showed the item as it stands."""
-        return cls(shown_digest(item), item.epoch, dwell_ms)
+        return cls(shown_digest(item), item.version, item.epoch, dwell_ms)
 
 
 class Decided(NamedTuple):
@@ -166,7 +171,7 @@ class WholeItem:
     @property
     def is_asking(self) -> bool:
         """Tell whether a reviewer's question waits for the agent's answer."""
-        return bool(self.notes) and self.notes[-1].note.author == "reviewer" and not self.item.status.is_final
+        return awaits_answer([kept.note for kept in self.notes]) and not self.item.status.is_final
 
 
 class ReviewDesk:
@@ -351,7 +356,7 @@ class ReviewDesk:
             return Decided(item, None)
         _require_hold(tx, item, person, seen.epoch)
         _require_fresh_sign_in(tx, item, person)
-        if seen.digest != shown_digest(item):
+        if (seen.digest, seen.version) != (shown_digest(item), item.version):
             raise ItemChangedError(item.id)
         self._require_fitting(tx, item, decision, reason_codes)
         made = PendingDecision(
@@ -512,6 +517,11 @@ class ReviewDesk:
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
 
+    def decided_since(self, person: Person, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person themselves decided each way since then, of what was settled since then, too."""
+        person.require(Permission.DECIDE)
+        return self._store.read(lambda tx: tx.decided_by(person.workspace, person.iss, person.sub, since=since))
+
     def _whole(self, tx: Reading, person: Person, item_id: UUID) -> WholeItem:
         item = item_of(tx, person, item_id)
         policy = self._policies.in_force(item.workspace, within=tx).compiled
@@ -584,13 +594,11 @@ def is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person,
     if item.epoch == seen.epoch and item.pending is None and item.claim is not None:
         return False  # Whoever decides gives the claim up, and the next one has another epoch.
     made = item.pending
-    if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
-        *(person.iss, person.sub),
-        *(seen.epoch, decision),
-    ):
+    by = (person.iss, person.sub, seen.epoch)
+    if made is not None and (made.iss, made.sub, item.epoch) == by and is_same(made.decision, decision):
         return True
     return any(
-        (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
+        (made.iss, made.sub, made.epoch) == by and is_same(made.decision, decision)
         for made in tx.decisions_of(item.workspace, item.id)
     )
 
@@ -681,8 +689,7 @@ def _require_unassigned(tx: Reading, item: ReviewItem, person: Person) -> None:
 def _unless_over(tx: Writing, item: ReviewItem, person: Person) -> ReviewItem:
     """Return the item after its lapsed claim, or somebody else's ended assignment, was told."""
     if item.claim is not None:
-        lapse(tx, item)
-        return lifecycle.released(item)
+        return lapse(tx, item)
     if item.assignment and not item.assignment.is_for(person.iss, person.sub):
         return end_assignment(tx, item)
     return item

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import action_digest
+from agents.canonical import action_digest, is_same
 from agents.protocol import (
     ActionPage,
     ActionRequest,
@@ -255,7 +255,7 @@ class Intake:
             if item.execution in (Execution.NONE, Execution.PERMITTED):
                 raise NotStartedError(item.id)
             done = lifecycle.finished(item, outcome)
-            if item.outcome == done.outcome:
+            if is_same(item.outcome, done.outcome):
                 return self._seen(tx, item)
             if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
                 raise OutcomeStandsError(item.id, item.execution)
@@ -289,14 +289,16 @@ class Intake:
 
     def _close_overdue(self, tx: Writing) -> int:
         overdue = tx.overdue_items(limit=SWEEP_LIMIT)
-        for item in overdue:
-            self._expire(tx, item)
-        return len(overdue)
+        return sum(self._expire(tx, item) for item in overdue)
 
-    def _expire(self, tx: Writing, item: ReviewItem) -> None:
+    def _expire(self, tx: Writing, item: ReviewItem) -> int:
+        """Close the item, whose time is up; return in how many moves, of which the end of a lapsed hold is one."""
         policy = self._policies.in_force(item.workspace, within=tx)
         is_held = pause_of(tx.pauses(item.workspace), item.agent, item.request.action.name) is not None
-        is_approved = not is_held and policy.compiled.approves_on_expiry(item)
+        is_approved = not is_held and policy.compiled.approves_on_expiry(item, notes=_notes(tx, item))
+        has_lapsed = item.claim is not None and item.claim.until <= tx.now
+        if has_lapsed:
+            item = lapse(tx, item)
         if is_approved:
             permit_for = policy.compiled.permit_for(item.agent, item.request.action.name)
             done = self._permitted(item, Approve(), permit_for, tx.now)
@@ -308,6 +310,7 @@ class Intake:
         data = {"status": done.status.value, "decision": done.decision.type if done.decision else None}
         tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
         tx.wake(item.id)
+        return 2 if has_lapsed else 1
 
     def _is_at_hand(self, caller: AgentKey, request: ActionRequest) -> bool:
         """Tell whether nothing must be looked up, compiled, decoded or searched long before it can be filed."""
@@ -316,7 +319,7 @@ class Intake:
             self._policies.is_fresh(caller.workspace)
             and self._shares.is_at_hand(caller)
             and (tool := self._remembered(place)) is not None
-            and (request.args_schema is None or request.args_schema == tool.args_schema)
+            and (request.args_schema is None or is_same(request.args_schema, tool.args_schema))
             and not _has_images(request)
             and sum(len(entry.content) for entry in request.context) <= _QUICK_CONTEXT
         )
@@ -331,7 +334,7 @@ class Intake:
         schema = tool.args_schema if tool else None
         is_new_to_tool = tool is None
         if request.args_schema is not None:
-            is_new_to_tool = is_new_to_tool or request.args_schema != schema
+            is_new_to_tool = is_new_to_tool or not is_same(request.args_schema, schema)
             schema = request.args_schema
         routed = self._router(caller, request, policy, schema)
         digest = action_digest(request.action.name, request.action.args)
@@ -496,11 +499,13 @@ async def _ended(begun: Future[Any]) -> None:
     await ended
 
 
-def lapse(tx: Writing, item: ReviewItem) -> None:
+def lapse(tx: Writing, item: ReviewItem) -> ReviewItem:
     """Put a claimed item whose hold is over back into the queue."""
-    tx.save_item(lifecycle.released(item), was=item)
+    free = lifecycle.released(item)
+    tx.save_item(free, was=item)
     data = {"epoch": item.epoch, "holder": item.claim.name if item.claim else None}
     tx.record(AuditEvent.of(item, tx.now, EventKind.CLAIM_LAPSED, SYSTEM, **data))
+    return free
 
 
 def _free_lapsed(tx: Writing) -> int:
