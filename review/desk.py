@@ -454,7 +454,8 @@ class ReviewDesk:
     def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
         """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
 
-        From then on the agent's report changes nothing; the same person's same finding again changes nothing either.
+        From then on the agent's report changes nothing; the same person's same finding again changes nothing either. Of
+        an item whose content was erased the words are not kept.
         Raises UnfitOutcomeError, NoteRequiredError, ItemNotFoundError, OutcomeNotUnknownError.
         """
         person.require(Permission.RECONCILE)
@@ -469,11 +470,13 @@ class ReviewDesk:
             found = Reconciliation(
                 status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
             )
-            if item.reconciliation and item.reconciliation == found.model_copy(update={"at": item.reconciliation.at}):
+            if item.reconciliation:
+                found = found.model_copy(update={"at": item.reconciliation.at})
+            done = lifecycle.reconciled(item, found)
+            if done == item:
                 return item
             if item.execution is not Execution.UNKNOWN:
                 raise OutcomeNotUnknownError(item.id, item.execution)
-            done = lifecycle.reconciled(item, found)
             tx.save_item(done, was=item)
             _record(tx, done, EventKind.OUTCOME_RECONCILED, person, execution=done.execution.value, length=len(said))
             tx.wake(item.id)
