@@ -116,7 +116,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     ),
     "records.count_events": (lambda house, person, _: house.records.count_events(person, EventFilter()), WATCHING),
     "policies.versions": (lambda house, person, _: house.policies.versions(person), EVERYBODY),
-    "policies.recent_items": (lambda house, person, _: house.policies.recent_items(person), EVERYBODY),
+    "policies.recent_items": (lambda house, person, _: house.policies.recent_items(person), SEEING),
     "policies.save": (lambda house, person, _: house.policies.save(a_document(), person, based_on=0), {Role.LEAD}),
     "keys.overview": (lambda house, person, _: house.keys.overview(person), {Role.LEAD, Role.AUDITOR, Role.ADMIN}),
     "keys.create_by": (lambda house, person, _: house.keys.create_by(person, "new"), {Role.ADMIN}),
