@@ -322,9 +322,9 @@ class ReviewDesk:
 
         The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
         stays in the queue until enough of them approved; any denial settles it.
-        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
-        InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and PausedError where it
-        would permit what is paused.
+        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
+        DecisionNotAllowedError, InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and
+        PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -350,6 +350,7 @@ class ReviewDesk:
         if is_repeat(tx, item, decision, person, seen):
             return Decided(item, None)
         _require_hold(tx, item, person, seen.epoch)
+        _require_others_work(tx, item, person)
         _require_fresh_sign_in(tx, item, person)
         if seen.digest != shown_digest(item):
             raise ItemChangedError(item.id)
@@ -610,6 +611,13 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
     item = item_of(tx, person, item_id)
     _require_hold(tx, item, person, epoch)
     return item
+
+
+def _require_others_work(tx: Reading, item: ReviewItem, person: Person) -> None:
+    # Whoever claims is asked already, but what others decide meanwhile may not be seen by the statement that claims.
+    is_for_several = item.quorum > 1 or item.draft is not None
+    if item.principal == person.id or (is_for_several and _has_had_a_hand_in(tx, item, person)):
+        raise OwnWorkError(item.id)
 
 
 def _require_fresh_sign_in(tx: Reading, item: ReviewItem, person: Person) -> None:
