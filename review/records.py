@@ -65,6 +65,7 @@ class Records:
         They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Raises
         UnknownReviewerError, NotAllowedError.
         """
+        person.require(Permission.EXPORT_LABELS)
         asked = Narrowing(where, secrets.token_bytes(SALT_BYTES))
         decided = self._exported(person, "labels", asked, shows_values=shows_values)
         labels = (_label(*each, shows_values=shows_values) for each in decided)
@@ -132,9 +133,10 @@ class Records:
 
         They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Reviewers
         go by a pseudonym; for who may export the audit log, which names them, they are named here as well.
+        Who may export no others' decisions has their own, masked in any case.
         Raises UnknownReviewerError, NotAllowedError.
         """
-        asked = Narrowing(where, secrets.token_bytes(SALT_BYTES))
+        asked = Narrowing(_as_far_as_permitted(person, where), secrets.token_bytes(SALT_BYTES))
         decided = self._exported(person, "decisions", asked, shows_values=shows_values)
         rows = ((item, record) if shows_values else _masked(item, record, veil) for item, record, veil in decided)
         return self._rows(
@@ -161,8 +163,8 @@ class Records:
 
     def _exported(self, person: Person, what: str, asked: Narrowing, *, shows_values: bool) -> Iterator[Decided]:
         """Record the export, before its first row is read, and return its rows."""
-        person.require(Permission.EXPORT_LABELS)
         if shows_values:
+            person.require(Permission.EXPORT_LABELS)
             person.require(Permission.REVEAL)
         where = asked.where
         reviewers = self._reviewers(person, where)
@@ -200,6 +202,8 @@ class Records:
         asked = where.reviewer
         if asked is None:
             return None
+        if asked == _own_pseudonym(person):
+            return [KnownReviewer(person.iss, person.sub, person.name)]
         known = self._store.read(lambda tx: tx.reviewers(person.workspace))
         may_name = person.may(Permission.EXPORT_AUDIT)
         meant = [
@@ -259,6 +263,22 @@ class Records:
             tx.record(AuditEvent.at_large(tx.now, EventKind.EXPORT_MADE, actor, workspace=person.workspace, **data))
 
         self._store.write(work)
+
+
+def _as_far_as_permitted(person: Person, where: DecisionFilter) -> DecisionFilter:
+    """Return the filter, narrowed to the person's own decisions where they may export no others'.
+
+    Raises NotAllowedError where it asks for somebody else's then, and for whoever may export none.
+    """
+    is_own = where.reviewer in (None, _own_pseudonym(person))
+    if person.may(Permission.EXPORT_OWN) and is_own and not person.may(Permission.EXPORT_LABELS):
+        return replace(where, reviewer=_own_pseudonym(person))
+    person.require(Permission.EXPORT_LABELS)
+    return where
+
+
+def _own_pseudonym(person: Person) -> str:
+    return pseudonym(person.workspace, person.iss, person.sub)
 
 
 def _label(item: ReviewItem, record: DecisionRecord, veil: Veil, *, shows_values: bool) -> Label:

@@ -160,6 +160,16 @@ def test_a_draft_behind_the_version_in_force_is_refused_and_kept(furnished: Cons
     assert test.number_input(key="policy.audit_rate.0").value == 25.0
 
 
+@pytest.mark.usefixtures("furnished")
+@pytest.mark.parametrize(("person", "offered"), [(ada, "your"), (grace, "their")])
+def test_the_history_offers_the_decisions_that_one_may_have(person: Person, offered: str) -> None:
+    test = drawn(history_page, person)
+
+    assert not test.exception
+    links = [element.proto.label for element in test.get("link_button")]
+    assert f"Download {offered} decisions (CSV)" in links
+
+
 def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
 

@@ -109,7 +109,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         {Role.AUDITOR},
     ),
     "records.verified": (lambda house, person, _: house.records.verified(person, told=lambda _: None), {Role.AUDITOR}),
-    "records.decisions": (lambda house, person, _: house.records.decisions(person), {Role.LEAD, Role.AUDITOR}),
+    "records.decisions": (lambda house, person, _: house.records.decisions(person), SEEING),
     "records.count_decisions": (
         lambda house, person, _: house.records.count_decisions(person, EVERY_DECISION),
         {Role.LEAD, Role.AUDITOR},

@@ -40,6 +40,7 @@ from tests.builders import (
     an_item,
     grace,
     keeping,
+    lin,
     mary,
     root,
 )
@@ -229,6 +230,38 @@ def test_one_reviewers_decisions_are_exported_by_the_name_that_the_asker_may_kno
     for asker, asked in ((grace, ada.name), (grace, ada.id), (mary, "Nobody")):
         with pytest.raises(UnknownReviewerError, match=f"Nobody known as {asked}"):
             records.decisions(asker, DecisionFilter(reviewer=asked))
+
+
+def test_a_reviewer_exports_their_own_decisions_and_nobody_elses(records: Records, either_house: Console) -> None:
+    item, other = an_item(), an_item(agent="buyer")
+    made = [a_decision(item), a_decision(item, grace), a_decision(other)]
+    either_house.store.write(keeping(item, other, *made))
+    own = pseudonym(WORKSPACE, ada.iss, ada.sub)
+
+    exported = [
+        [record for _, record in records.decisions(ada, where)]
+        for where in (EVERY_DECISION, DecisionFilter(reviewer=own), DecisionFilter(ItemFilter(agent="buyer")))
+    ]
+
+    assert exported == [[made[0], made[2]], [made[0], made[2]], [made[2]]]
+    assert list(records.decisions(lin)) == []
+    told = [(event.kind, event.actor.id, "filter" in event.data) for event in events(either_house)]
+    assert told == [(EventKind.EXPORT_MADE, person.id, True) for person in (ada, ada, ada, lin)]
+
+
+@pytest.mark.parametrize("asked", [grace.id, grace.name, ada.name, pseudonym(WORKSPACE, grace.iss, grace.sub)])
+def test_a_reviewer_exports_nothing_by_another_name_than_their_pseudonym(
+    records: Records, either_house: Console, asked: str
+) -> None:
+    item = an_item()
+    keep(either_house, item, [a_decision(item), a_decision(item, grace)], [])
+
+    with pytest.raises(NotAllowedError):
+        records.decisions(ada, DecisionFilter(reviewer=asked))
+    with pytest.raises(NotAllowedError):
+        records.labels(ada)
+
+    assert events(either_house) == []
 
 
 def test_the_event_of_a_narrowed_export_says_its_filter_to_nobody_but_who_has_the_manifest(
