@@ -5,14 +5,13 @@ from collections.abc import Awaitable, Callable
 
 from .client import Client, Local, Pause, Steps
 from .errors import ServerAwayError, ServerRefusedError
-from .protocol import ActionStatus, Args, Note
+from .protocol import MAX_LONG_TEXT, ActionStatus, Args, Note, sendable
 
 Answer = Callable[[str, Args], str | Awaitable[str | None] | None]
 
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 1.0
 _TOO_MANY = 429
-_MAX_TEXT = 20_000
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Answering:
         if not said:
             return item
         # One note for all, so that a crash cannot come between the answers.
-        return (yield from _noted(item, "\n\n".join(said)[:_MAX_TEXT], client))
+        return (yield from _noted(item, "\n\n".join(said)[:MAX_LONG_TEXT], client))
 
     def _said(self, item: ActionStatus, question: str) -> Steps[list[str]]:
         try:
@@ -54,7 +53,7 @@ class Answering:
             _logger.warning("A question about item %s could not be answered; it stays open.", item.id, exc_info=True)
             return []
         if isinstance(text, str) and text.strip():
-            return [text.encode("utf-8", "replace").decode("utf-8")]
+            return [sendable(text)]
         _logger.warning("The agent has no answer to a question about item %s; it stays open.", item.id)
         return []
 

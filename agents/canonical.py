@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 
 import rfc8785
 
-from .protocol import MAX_DEPTH
+from .protocol import MAX_DEPTH, MAX_INTEGER
 
-_LARGEST = 2**53 - 1
 _SMALLEST_FRACTION = 1e-4
 
 
@@ -59,7 +58,7 @@ def _finite(text: str) -> float:
 
 def _bounded(text: str) -> int:
     # Longer than any safe integer: refused by its length, before Python spends time on it.
-    if len(text) > 17 or abs(int(text)) > _LARGEST:
+    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
         raise NotCanonicalError(Flaw.INTEGER_TOO_LARGE)
     return int(text)
 
@@ -143,9 +142,9 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 -- any JSON value
     if kind is list:
         return all(map(_is_plain, value))
     if kind is int:
-        return isinstance(value, int) and -_LARGEST <= value <= _LARGEST
+        return isinstance(value, int) and -MAX_INTEGER <= value <= MAX_INTEGER
     if kind is float:
-        return _SMALLEST_FRACTION <= abs(value) < _LARGEST and not value.is_integer()
+        return _SMALLEST_FRACTION <= abs(value) < MAX_INTEGER and not value.is_integer()
     return kind in _PLAIN_LEAVES
 
 

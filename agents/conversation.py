@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from .protocol import ContextEntry, ContextKind
+from .protocol import MAX_SHORT_TEXT, ContextEntry, ContextKind, sendable
 
 MOST_ENTRIES = 50
 MOST_BYTES = 64 * 1024
-_MAX_TITLE = 256
 
 
 def context_of(state: object, *, untrusted: Collection[str] = ()) -> tuple[ContextEntry, ...]:
@@ -40,7 +39,7 @@ def _before_the_call(messages: list[BaseMessage]) -> list[BaseMessage]:
 
 def _entries(messages: Iterable[BaseMessage], untrusted: frozenset[str]) -> Iterator[ContextEntry]:
     for message in messages:
-        text = str(message.text).encode("utf-8", "replace").decode()  # Half a surrogate pair cannot be sent.
+        text = sendable(str(message.text))
         match message:
             case _ if not text:
                 continue
@@ -50,5 +49,5 @@ def _entries(messages: Iterable[BaseMessage], untrusted: frozenset[str]) -> Iter
                 yield ContextEntry(kind=ContextKind.MESSAGE, role="agent", content=text)
             case ToolMessage():
                 trusted = False if message.name in untrusted else None
-                title = (message.name or "").encode("utf-8", "replace").decode()[:_MAX_TITLE] or None
+                title = sendable(message.name or "")[:MAX_SHORT_TEXT] or None
                 yield ContextEntry(kind=ContextKind.TOOL_RESULT, title=title, content=text, trusted=trusted)

@@ -41,6 +41,7 @@ from .errors import (
 )
 from .execution import OvertimeError, Ran, RunPlan, Traffic, Way, arun_way, run_way, tried
 from .protocol import (
+    MAX_LONG_TEXT,
     MAX_WAIT_SECONDS,
     ActionRequest,
     ActionStatus,
@@ -58,6 +59,7 @@ from .protocol import (
     Route,
     Status,
     Usage,
+    sendable,
 )
 from .receipts import receipt_key_id, receipt_keys, verify_receipt
 from .spool import Spool
@@ -83,7 +85,6 @@ _GRACE_SECONDS = 60.0
 _SHORTEST_POLL_SECONDS = 1.0
 _LAST_WORD_SECONDS = 2.0
 _MAX_RESULT_BYTES = 64 * 1024
-_MAX_TEXT = 20_000
 
 _logger = logging.getLogger(__name__)
 
@@ -729,4 +730,4 @@ def _raised_on(answer: Ran | Told) -> Ran | Told:
 
 
 def _text(value: object) -> str:
-    return str(value)[:_MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return sendable(str(value)[:MAX_LONG_TEXT])

@@ -36,12 +36,9 @@ from .courier import observation
 from .errors import EditRefusedError, RequestInvalidError, StoppedInsideError
 from .execution import HandledError, Ran, Way, idempotency_key, known_by
 from .gate import About, Gate, Proposal, Terms, Told, idempotency_key_for, request_for, succeeded, told_of_edit
-from .protocol import ActionRequest, Args, Outcome
+from .protocol import MAX_INTEGER, MAX_LONG_TEXT, MAX_SHORT_TEXT, ActionRequest, Args, Outcome
 from .protocol import Run as RunInfo
 
-_MAX_DESCRIPTION = 20_000
-_MAX_ID = 256
-_LARGEST_INTEGER = 2**53 - 1
 _NO_KEY = "00000000-0000-0000-0000-000000000000"  # Stands where the key will stand, while arguments are checked.
 
 _logger = logging.getLogger(__name__)
@@ -224,7 +221,7 @@ def _way(tool: BaseTool, call: "_Call", args: tuple[Any, ...], kwargs: dict[str,
         with _to_its_end(tool.name):
             return _unless_failed(await noting.arun(given(approved), *args, **kwargs), errors)
 
-    return Way(tool.name[:_MAX_ID], run, wait, is_async=is_async)
+    return Way(tool.name[:MAX_SHORT_TEXT], run, wait, is_async=is_async)
 
 
 @contextmanager
@@ -334,12 +331,12 @@ class _Call:
             self.tool.name,
             self.args,
             about,
-            description=self.tool.description[:_MAX_DESCRIPTION] or None,
+            description=self.tool.description[:MAX_LONG_TEXT] or None,
             args_schema=args_schema_of(self.tool),
             run=RunInfo(
                 framework="langchain",
-                thread_id=None if thread_id is None else str(thread_id)[:_MAX_ID],
-                tool_call_id=self.tool_call_id[:_MAX_ID] if self.tool_call_id else None,
+                thread_id=None if thread_id is None else str(thread_id)[:MAX_SHORT_TEXT],
+                tool_call_id=self.tool_call_id[:MAX_SHORT_TEXT] if self.tool_call_id else None,
             ),
             observed=observed,
         )
@@ -519,7 +516,7 @@ def _with_safe_integers(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
             return {str(name): _with_safe_integers(member) for name, member in value.items()}
         case list() | tuple():
             return [_with_safe_integers(member) for member in value]
-        case int() if abs(value) > _LARGEST_INTEGER:
+        case int() if abs(value) > MAX_INTEGER:
             return float(value)  # A bound such as 2**63 - 1; canonical JSON holds it as a float alone.
     return value
 

@@ -49,6 +49,8 @@ from .gate import (
 from .interrupts import AskedCall, Question, Shape, answer, last_proposal, question
 from .langchain import args_schema_of
 from .protocol import (
+    MAX_LONG_TEXT,
+    MAX_SHORT_TEXT,
     ActionStatus,
     Approve,
     Args,
@@ -66,8 +68,6 @@ MAX_STOPS = 100
 # LangGraph notes under this id an answer that names no task.
 _NO_TASK = str(UUID(int=0))
 
-_MAX_TEXT = 20_000
-_MAX_ID = 256
 _LONGEST_LOOK_BACK = 20
 _LOOK_SECONDS = 2.0
 
@@ -392,7 +392,7 @@ class GraphDesk:
     ) -> Steps[None]:
         for each in plan.permitted:
             outcome = _outcome(each.call, messages) or Outcome(
-                status=OutcomeStatus.UNKNOWN, error=otherwise[:_MAX_TEXT]
+                status=OutcomeStatus.UNKNOWN, error=otherwise[:MAX_LONG_TEXT]
             )
             yield from self._gate.reported(each.permit.item_id, outcome, hurried=hurried)
 
@@ -412,7 +412,7 @@ class GraphDesk:
         place = snapshot.config["configurable"]
         tool = self._tools.get(call.name)
         known: dict[str, object] = {
-            "description": (call.description or "")[:_MAX_TEXT] or None,
+            "description": (call.description or "")[:MAX_LONG_TEXT] or None,
             "args_schema": args_schema_of(tool) if tool else None,
             "context": context_of(snapshot.values, untrusted=self._untrusted),
         }
@@ -422,10 +422,10 @@ class GraphDesk:
             about = {"confidence": call.request.confidence, **about}
         run = RunInfo(
             framework="langgraph",
-            thread_id=str(place["thread_id"])[:_MAX_ID],
-            run_id=str(place["checkpoint_id"])[:_MAX_ID],
-            interrupt_id=asked.id[:_MAX_ID],
-            tool_call_id=call.tool_call_id[:_MAX_ID] if call.tool_call_id else None,
+            thread_id=str(place["thread_id"])[:MAX_SHORT_TEXT],
+            run_id=str(place["checkpoint_id"])[:MAX_SHORT_TEXT],
+            interrupt_id=asked.id[:MAX_SHORT_TEXT],
+            tool_call_id=call.tool_call_id[:MAX_SHORT_TEXT] if call.tool_call_id else None,
         )
         # A person can always say no; how that is put to the thread is decided when it is answered.
         allowed = tuple(dict.fromkeys((*call.allowed, DecisionType.REJECT)))
@@ -653,12 +653,12 @@ def _told(filed: _Filed, told: Told) -> Decision:
     is_for_model = filed.question.shape in (Shape.BATCHED, Shape.PER_CALL)
     if isinstance(filed.item.decision, Respond):
         # A node of one's own gets the person's bare words, a model also what they mean.
-        return Respond(message=told.text[:_MAX_TEXT]) if is_for_model else filed.item.decision
+        return Respond(message=told.text[:MAX_LONG_TEXT]) if is_for_model else filed.item.decision
     return _no(told.text)
 
 
 def _no(text: str) -> Reject:
-    return Reject(message=text[:_MAX_TEXT])
+    return Reject(message=text[:MAX_LONG_TEXT])
 
 
 def _derived_key(*parts: str | int) -> str:

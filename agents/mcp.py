@@ -49,13 +49,11 @@ from .gate import (
     succeeded,
     told_instead,
 )
-from .protocol import MAX_WAIT_SECONDS, Args, Outcome, OutcomeStatus
+from .protocol import MAX_LONG_TEXT, MAX_SHORT_TEXT, MAX_WAIT_SECONDS, Args, Outcome, OutcomeStatus
 from .protocol import Run as RunInfo
 
 CALL_ID = "signoff/call_id"
 
-_MAX_DESCRIPTION = 20_000
-_MAX_ID = 256
 _MAX_PAGES = 100
 
 Answer = dict[str, JsonValue]
@@ -95,7 +93,7 @@ class _Approvals:
         if confidence is not None:
             about["confidence_source"] = "stated by the model itself"
         with _told_to_the_model():
-            run = RunInfo(framework="mcp", tool_call_id=call_id[:_MAX_ID])
+            run = RunInfo(framework="mcp", tool_call_id=call_id[:MAX_SHORT_TEXT])
             request = request_for(action, args, about, run=run)
             proposal = Proposal(request, _derived_key(call_id, action, args), None, _take_any, succeeded)
             item = await self._gate.client.asend(self._gate.filed(proposal))
@@ -226,9 +224,9 @@ class _Proxy:
             params.name,
             args,
             self._about,
-            description=(tool.description or "")[:_MAX_DESCRIPTION] or None,
+            description=(tool.description or "")[:MAX_LONG_TEXT] or None,
             args_schema=tool.input_schema,
-            run=RunInfo(framework="mcp", tool_call_id=str(call_id)[:_MAX_ID] if call_id else None),
+            run=RunInfo(framework="mcp", tool_call_id=str(call_id)[:MAX_SHORT_TEXT] if call_id else None),
         )
         derived = _derived_key(str(call_id), params.name, args) if call_id else f"call-{uuid7()}"
         key = idempotency_key_for(self._about, args) or derived

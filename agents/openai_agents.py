@@ -39,11 +39,8 @@ from .gate import (
     told_instead,
     told_of_closed,
 )
-from .protocol import ActionStatus, Args
+from .protocol import MAX_LONG_TEXT, MAX_SHORT_TEXT, ActionStatus, Args
 from .protocol import Run as RunInfo
-
-_MAX_DESCRIPTION = 20_000
-_MAX_ID = 256
 
 
 class FunctionTool(Protocol):
@@ -233,10 +230,12 @@ class GuardedTools:
             call.tool,
             call.args,
             self._about,
-            description=tool.description[:_MAX_DESCRIPTION] or None,
+            description=tool.description[:MAX_LONG_TEXT] or None,
             args_schema=tool.params_json_schema,
             run=RunInfo(
-                framework="openai-agents", run_id=call.run_id[:_MAX_ID], tool_call_id=call.call_id[:_MAX_ID] or None
+                framework="openai-agents",
+                run_id=call.run_id[:MAX_SHORT_TEXT],
+                tool_call_id=call.call_id[:MAX_SHORT_TEXT] or None,
             ),
         )
         key = idempotency_key_for(self._about, call.args) or call.key

@@ -15,16 +15,25 @@ from pydantic_core import PydanticCustomError
 MAX_BODY_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_WAIT_SECONDS = 60
+MAX_SHORT_TEXT = 256
+MAX_LONG_TEXT = 20_000
+# The largest integer that every JSON reader takes as it is.
+MAX_INTEGER = 2**53 - 1
 
 Args = dict[str, JsonValue]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
-ShortText = Annotated[str, StringConstraints(max_length=256)]
-LongText = Annotated[str, StringConstraints(max_length=20_000)]
+ShortText = Annotated[str, StringConstraints(max_length=MAX_SHORT_TEXT)]
+LongText = Annotated[str, StringConstraints(max_length=MAX_LONG_TEXT)]
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,6})?$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
 Probability = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+def sendable(text: str) -> str:
+    """Return the text with a question mark for each half of a surrogate pair, which cannot be sent."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Wire(BaseModel):

@@ -46,12 +46,10 @@ from .gate import (
     told_instead,
     told_of_closed,
 )
-from .protocol import ActionRequest, ActionStatus, Args, Edit
+from .protocol import MAX_LONG_TEXT, MAX_SHORT_TEXT, ActionRequest, ActionStatus, Args, Edit
 from .protocol import Run as RunInfo
 
 _OURS = "signoff"
-_MAX_DESCRIPTION = 20_000
-_MAX_ID = 256
 
 
 @dataclass
@@ -136,7 +134,7 @@ class GuardedToolset(WrapperToolset[AgentDepsT]):
             name,
             args,
             self.about,
-            description=(tool.tool_def.description or "")[:_MAX_DESCRIPTION] or None,
+            description=(tool.tool_def.description or "")[:MAX_LONG_TEXT] or None,
             args_schema=tool.tool_def.parameters_json_schema,
             run=RunInfo(
                 framework="pydantic-ai",
@@ -186,4 +184,4 @@ def _derived_key(name: str, ctx: RunContext[Any]) -> str:
 
 
 def _id(value: str | None) -> str | None:
-    return value[:_MAX_ID] if value else None
+    return value[:MAX_SHORT_TEXT] if value else None

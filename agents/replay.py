@@ -66,12 +66,11 @@ from tqdm import tqdm
 
 from .client import Client
 from .errors import GateError, RequestInvalidError, ServerRefusedError
-from .protocol import Action, ActionRequest, ContextEntry, ContextKind, Impact, Run, Usage
+from .protocol import MAX_INTEGER, Action, ActionRequest, ContextEntry, ContextKind, Impact, Run, Usage
 
 ATTEMPTS = 40
 CONTEXT_MESSAGES = 12
 
-_LARGEST_INTEGER = 2**53 - 1
 _MAX_CONTENT = 8_000
 _MAX_SHORT = 256
 _MAX_LONG = 20_000
@@ -417,7 +416,7 @@ def _json(content: bytes) -> Any:  # noqa: ANN401 -- any JSON value
 
 
 def _integer(text: str) -> int | str:
-    return int(text) if len(text) <= len(str(-_LARGEST_INTEGER)) and abs(int(text)) <= _LARGEST_INTEGER else text
+    return int(text) if len(text) <= len(str(-MAX_INTEGER)) and abs(int(text)) <= MAX_INTEGER else text
 
 
 def _refuse_constant(name: str) -> NoReturn:

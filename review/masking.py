@@ -8,7 +8,7 @@ people's eyes alone: what is decided, signed and run are the arguments themselve
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
@@ -86,6 +86,67 @@ def masked_args(args: Args, schema: Schema | None, declared: Iterable[Pattern] =
     return Masked(shown, tuple(walk.masks), walk.known)
 
 
+class KnownValues:
+    """Values that are masked wherever they stand. An item may have thousands, and as many texts to look through."""
+
+    def __init__(self, covers: Mapping[str, Cover]) -> None:
+        self._covers = covers
+        self._by_length: dict[int, set[str]] = {}
+        for value in sorted(covers, key=len, reverse=True):
+            self._by_length.setdefault(len(value), set()).add(value)
+
+    def masked(self, text: str, found: "Found") -> str:
+        """Return the text with the values masked; what several of them share is masked as the longest of them is."""
+        shown, at = list[str](), 0
+        for start, end, value in self._joined(text):
+            kind, mask = self._covers[value]
+            found(kind, value, mask)
+            shown += [text[at:start], mask]
+            at = end
+        return "".join([*shown, text[at:]]) if shown else text
+
+    def _joined(self, text: str) -> list[tuple[int, int, str]]:
+        spans: list[tuple[int, int, str]] = []
+        for start, end, value in sorted(self._spans(text)):
+            if spans and start < spans[-1][1]:
+                begun, until, longest = spans[-1]
+                spans[-1] = begun, max(until, end), max(longest, value, key=len)
+            else:
+                spans.append((start, end, value))
+        return spans
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Yield where the values stand, the longest first, but for what lies within longer ones."""
+        covered = bytearray(len(text))
+        for length, values in self._by_length.items():
+            if length > len(text):
+                continue
+            # A look for a value costs about as much as a look at eight places of the text.
+            at_places = _at_places if len(values) > len(text) // 8 else _one_by_one
+            for start in at_places(text, values, length):
+                end = start + length
+                if covered.find(0, start, end) >= 0:
+                    covered[start:end] = b"\1" * length
+                    yield start, end, text[start:end]
+
+
+def _at_places(text: str, values: Collection[str], length: int) -> Iterator[int]:
+    for start in range(len(text) - length + 1):
+        if text[start : start + length] in values:
+            yield start
+
+
+def _one_by_one(text: str, values: Collection[str], length: int) -> Iterator[int]:
+    for value in values:
+        start = text.find(value)
+        while start >= 0:
+            yield start
+            start = text.find(value, start + length)
+
+
+_NOTHING_KNOWN = KnownValues({})
+
+
 class Veil:
     """What one item is read through until it is revealed; it remembers which masks stand in the parts that are told.
 
@@ -93,7 +154,7 @@ class Veil:
     """
 
     def __init__(self, schema: Schema | None, declared: tuple[Pattern, ...], known: Mapping[str, Cover]) -> None:
-        self.known = known
+        self.known = KnownValues(known)
         self._schema = schema
         self._declared = declared
         self._masks: dict[Mask, None] = {}
@@ -225,19 +286,14 @@ def _unheard(_: Kind, __: str, ___: str) -> None:
     """Take no notice of what is found."""
 
 
-def masked_text(text: str, known: Mapping[str, Cover], found: "Found" = _unheard) -> str:
+def masked_text(text: str, known: KnownValues = _NOTHING_KNOWN, found: "Found" = _unheard) -> str:
     """Return the text with secrets and personal data masked, and whatever is masked in the arguments (``known``)."""
-    for value in sorted(known, key=len, reverse=True):
-        if value in text:
-            kind, mask = known[value]
-            text = text.replace(value, mask)
-            found(kind, value, mask)
-    return _sifted(text, found)
+    return _sifted(known.masked(text, found), found)
 
 
 def masked_subject(subject: str | None) -> str:
     """Return whom or what an item concerns as a list says it, where the rest of the item is not at hand."""
-    return masked_text(subject or "", {})
+    return masked_text(subject or "")
 
 
 class _Walk:

@@ -1,12 +1,15 @@
 """Whether arguments fit a tool's JSON Schema (2020-12), said in words that a reviewer can act on.
 
-Schemas come from agents, so they are hostile until checked: nothing is fetched, patterns run within a
-bound of steps, and what a validation may cost is bounded before it begins.
+Schemas come from agents, so they are hostile until checked: nothing is fetched, and what a validation may cost is
+bounded before it begins, but for patterns. What matching costs an honest pattern is a thousandth of what it can cost,
+so it is measured as it goes, and given up; only what a single match can cost is bounded before.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -19,9 +22,18 @@ from review.errors import InvalidSchemaError
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_PATTERNS = 64
-MAX_PATTERN_BYTES = 256 * 1024
-MAX_PATTERN_STEPS = 10_000
+MAX_PATTERN_STEPS = 1_000
 MAX_ERRORS = 20
+
+# How many matches a validation may need, for how many seconds of the processor all of them may go on, and what any one
+# could take at the worst.
+MAX_MATCHES = 30_000
+MAX_MATCHING_S = 0.05
+MAX_MATCH_S = 0.1
+# What each byte of a text can cost a pattern that compiles to so many bytes at most; measured with
+# `[ab]*a[ab]{n}c`. A step of one that looks around or back can cost that for the whole text.
+_RATES_S = {4 * 1024: 1.5e-6, 16 * 1024: 2.5e-6, 64 * 1024: 10e-6, 256 * 1024: 25e-6}
+_STEP_S = 1e-7
 
 # How often the validator may look at one value. `$ref`, `anyOf` and their like multiply: eighteen small
 # definitions that each refer twice to the next make 262,144 looks, and 13 seconds.
@@ -83,11 +95,20 @@ def _named(value: object) -> list[object]:
     return list(value.values()) if isinstance(value, dict) else []
 
 
-class _Looks:
-    """How many looks at one value, and at what lies in it, a schema asks for at most."""
+def _looks_by_itself(schema: Schema) -> int:
+    return 1 + len(_listed(schema.get("enum"))) // OPTIONS_PER_LOOK
 
-    def __init__(self, root: Schema) -> None:
+
+def _matches_by_itself(schema: Schema) -> int:
+    return 1 if isinstance(schema.get("pattern"), str) else 0
+
+
+class _Looks:
+    """How many looks at one value, and at what lies in it, a schema asks for at most; or how many of some kind."""
+
+    def __init__(self, root: Schema, by_itself: Callable[[Schema], int] = _looks_by_itself) -> None:
         self._root = root
+        self._by_itself = by_itself
         self._known: dict[tuple[int, int], int] = {}
         self._chain: set[tuple[int, int]] = set()
 
@@ -122,7 +143,7 @@ class _Looks:
             message = "a $ref leads back to itself, or through too many others"
             raise InvalidSchemaError(message)
         self._chain.add(key)
-        looks = 1 + len(_listed(schema.get("enum"))) // OPTIONS_PER_LOOK
+        looks = self._by_itself(schema)
         looks += sum(self.at(part, depth) for part in self.in_place(schema))
         if depth:
             looks += sum(self.at(part, depth - 1) for part in self.of_members(schema))
@@ -164,6 +185,86 @@ def _patterns(value: object) -> int:
     return sum(map(_patterns, value)) if isinstance(value, list) else 0
 
 
+def _of_names(value: object) -> Iterator[str]:
+    """Yield the patterns that names of members are matched with."""
+    if isinstance(value, dict):
+        patterns = value.get("patternProperties")
+        yield from patterns if isinstance(patterns, dict) else ()
+    for part in value.values() if isinstance(value, dict) else _listed(value):
+        yield from _of_names(part)
+
+
+def _engine(pattern: str, size: int, *, looks_around: bool = True) -> jsonschema_rs.Draft202012Validator:
+    # Pydantic writes patterns that look ahead (Decimal), so a linear engine would refuse honest tools.
+    # A match that takes more steps than these counts as none.
+    options = (
+        jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_PATTERN_STEPS, size_limit=size, dfa_size_limit=size)
+        if looks_around
+        else jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=size)
+    )
+    return jsonschema_rs.Draft202012Validator({"pattern": pattern}, offline=True, pattern_options=options)
+
+
+class _Pattern:
+    """A pattern that was compiled, and what one match with it can cost. Raises ValueError where it takes too much."""
+
+    def __init__(self, pattern: str) -> None:
+        for size, rate in _RATES_S.items():
+            self._rate_s = rate
+            try:
+                self.engine = _engine(pattern, size)
+                break
+            except ValueError:
+                if size == max(_RATES_S):
+                    raise
+        try:
+            _engine(pattern, size, looks_around=False)
+            self._looks_around = False
+        except ValueError:
+            self._looks_around = True
+
+    def cost_s(self, text: str) -> float:
+        """Return for how many seconds of the processor a match with the text can take at most, nearly."""
+        count = len(text) if text.isascii() else 4 * len(text)
+        once = count * self._rate_s
+        return (MAX_PATTERN_STEPS + count) * (_STEP_S + once) if self._looks_around else once
+
+
+class _Effort(threading.local):
+    """For how many seconds of the processor this thread's validation may still match."""
+
+    left_s = 0.0
+
+
+_effort = _Effort()
+
+
+class _TooCostlyError(Exception):
+    """The match was not made."""
+
+
+class _Matching:
+    """The keyword ``pattern``, held to what a validation may work."""
+
+    def __init__(self, _schema: Schema, pattern: str, _path: object) -> None:
+        self._pattern = _Pattern(pattern)
+
+    def validate(self, value: object) -> None:
+        """Return where the value matches, or is no text."""
+        if not isinstance(value, str):
+            return
+        if _effort.left_s <= 0 or self._pattern.cost_s(value) > MAX_MATCH_S:
+            _effort.left_s = 0
+            raise _TooCostlyError
+        began = time.thread_time()
+        try:
+            self._pattern.engine.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            raise ValueError(_unlike(error.kind.as_dict().get("pattern"))) from None
+        finally:
+            _effort.left_s -= time.thread_time() - began
+
+
 class _Checked:
     """A schema that was checked and compiled."""
 
@@ -179,24 +280,28 @@ class _Checked:
         self.text = text
         self.schema: Schema = schema
         try:
+            self.of_names = [_Pattern(pattern) for pattern in set(_of_names(schema))]
+            size = max(_RATES_S)
             self.validator = jsonschema_rs.Draft202012Validator(
                 schema,
                 offline=True,
                 validate_formats=True,
-                # Pydantic writes patterns that look ahead (Decimal), so a linear engine would refuse honest tools.
-                # A match that takes more steps than these counts as none.
                 pattern_options=jsonschema_rs.FancyRegexOptions(
-                    backtrack_limit=MAX_PATTERN_STEPS, size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
+                    backtrack_limit=MAX_PATTERN_STEPS, size_limit=size, dfa_size_limit=size
                 ),
+                keywords={"pattern": _Matching},
             )
         except ValueError as error:
             raise InvalidSchemaError(_complaint(error)) from error
 
 
 def _complaint(error: ValueError) -> str:
-    text = str(error).partition("\n")[0]
+    text = str(error).partition("\n")[0].removeprefix(_NOT_COMPILED)
     pattern, found, _ = text.rpartition(' is not a "regex"')
     return f"{_cut(pattern)} is no pattern that runs in little memory" if found else text[:300]
+
+
+_NOT_COMPILED = "Failed to instantiate keyword class 'pattern': ValidationError: "
 
 
 @lru_cache(maxsize=128)
@@ -208,6 +313,12 @@ def _checked(text: bytes) -> _Checked:
 def _looks(text: bytes, depth: int) -> int:
     schema = _checked(text).schema
     return _Looks(schema).at(schema, depth)
+
+
+@lru_cache(maxsize=1024)
+def _matches(text: bytes, depth: int) -> int:
+    schema = _checked(text).schema
+    return _Looks(schema, _matches_by_itself).at(schema, depth)
 
 
 def _canonical(schema: Schema) -> bytes:
@@ -257,6 +368,21 @@ def _depth_and_weight(value: object) -> tuple[int, int]:
     return 0, 1 + (len(value) // BYTES_PER_WEIGHT if isinstance(value, str) else 0)
 
 
+def _names(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for part in value.values() if isinstance(value, dict) else _listed(value):
+        yield from _names(part)
+
+
+def _naming_s(patterns: Iterable[_Pattern], args: Mapping[str, Any]) -> float:
+    """Return for how many seconds of the processor matching every name once can take at most."""
+    return sum(pattern.cost_s(name) for pattern in patterns for name in _names(args))
+
+
+_TOO_COSTLY = ("", "are too large or too deep to be checked against this schema")
+
+
 def args_errors(schema: Schema, args: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what does not fit, as (path, sentence without its subject); empty where all fits.
 
@@ -268,12 +394,22 @@ def args_errors(schema: Schema, args: Mapping[str, Any]) -> list[tuple[str, str]
     depth, weight = _depth_and_weight(instance)
     looks = _looks(checked.text, depth)
     work = looks * weight
-    if looks > MAX_LOOKS or work > MAX_WORK:
-        return [("", "are too large or too deep to be checked against this schema")]
-    validator = checked.validator
-    if validator.is_valid(instance):
+    if looks > MAX_LOOKS or work > MAX_WORK or _matches(checked.text, depth) * weight > MAX_MATCHES:
+        return [_TOO_COSTLY]
+    if looks * _naming_s(checked.of_names, instance) > MAX_MATCH_S:
+        return [_TOO_COSTLY]
+    _effort.left_s = MAX_MATCHING_S
+    found = _found(checked.validator, instance, lists_all=work <= LISTED_WORK)
+    # What was not matched says nothing: a schema may ask for what does not fit.
+    return found if _effort.left_s > 0 else [_TOO_COSTLY]
+
+
+def _found(
+    validator: jsonschema_rs.Draft202012Validator, instance: dict[str, Any], *, lists_all: bool
+) -> list[tuple[str, str]]:
+    if validator.is_valid(instance) or _effort.left_s <= 0:
         return []
-    if work <= LISTED_WORK:
+    if lists_all:
         return [_said(error) for error in islice(validator.iter_errors(instance), MAX_ERRORS)]
     try:
         validator.validate(instance)
@@ -350,7 +486,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "maxProperties": lambda told: f"must have at most {told['limit']} fields",
     "uniqueItems": lambda _: "must not hold the same entry twice",
     "contains": lambda _: "must hold an entry of the kind that the schema asks for",
-    "pattern": lambda told: _unlike(told.get("pattern")),
+    "pattern": lambda told: told["message"],
     "format": lambda told: _unwritten(told["format"]),
     "falseSchema": lambda _: "may not be given",
     "oneOf": lambda _: "must fit exactly one of the forms that the schema allows",

@@ -15,7 +15,7 @@ from review.desk import ReviewDesk, WholeItem
 from review.errors import NotAllowedError
 from review.indexer import Search
 from review.items import Assignment, Reconciliation, ReviewItem
-from review.masking import Kind, Mask, masked_args, masked_subject, masked_text, pattern_of
+from review.masking import Cover, Kind, KnownValues, Mask, masked_args, masked_subject, masked_text, pattern_of
 from review.policy import PolicyDocument, Sensitive
 from tests.builders import (
     ISSUER,
@@ -53,7 +53,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_credential_is_masked_wherever_it_stands(secret: str) -> None:
-    shown = masked_text(f"use {secret} please", {})
+    shown = masked_text(f"use {secret} please")
 
     assert shown == "use ⟨masked secret⟩ please"
 
@@ -74,7 +74,7 @@ def test_a_credential_is_masked_wherever_it_stands(secret: str) -> None:
     ],
 )
 def test_a_mask_says_what_it_hides_and_how_to_recognise_it(text: str, shown: str) -> None:
-    assert masked_text(text, {}) == shown
+    assert masked_text(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_mask_says_what_it_hides_and_how_to_recognise_it(text: str, shown: str
     ],
 )
 def test_what_is_no_secret_is_left_as_it_is(text: str) -> None:
-    assert masked_text(text, {}) == text
+    assert masked_text(text) == text
 
 
 DECLARED: dict[str, Any] = {
@@ -123,7 +123,7 @@ def test_what_a_schema_declares_sensitive_is_masked_whatever_it_is() -> None:
     assert [mask.pointer for mask in found.masks] == [
         *("/code", "/salary", "/person/name", "/person/of/name", "/rows/0", "/rows/2", "/other/deep"),
     ]
-    assert masked_text("Say open sesame to Lord Byron.", found.known) == f"Say {cover} to {cover}."
+    assert masked_text("Say open sesame to Lord Byron.", KnownValues(found.known)) == f"Say {cover} to {cover}."
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,41 @@ def test_no_text_takes_long(piece: str) -> None:
     text = piece * (262_144 // len(piece))
     began = time.process_time()
 
-    masked_text(text, {})
+    masked_text(text)
 
     assert time.process_time() - began < 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([f"{number:04x}" for number in range(12_000)], ["x"] * 41_000),
+        ([f"{number:04x}" for number in range(12_000)], ["zzzz"] * 20_000),
+        ([f"{number:04x}" for number in range(12_000)], ["z" * 120_000]),
+        (["a" * length for length in range(4, 500)], ["a" * 120_000]),
+        (["a" * length for length in range(4, 500)], [f"{'a' * 99}b"] * 1_200),
+    ],
+)
+def test_no_number_of_values_takes_long(values: list[str], texts: list[str]) -> None:
+    request = a_request(action=an_action(secret=list(values)), metadata={"a": list(texts)})
+
+    masked = WholeItem(an_item(request=request), (), (), None).masked()
+
+    assert masked.item.request.action.args["secret"] == "⟨masked sensitive value⟩"
+
+
+def test_what_several_values_share_is_masked_with_all_of_them() -> None:
+    known = KnownValues({value: Cover(Kind.DECLARED, f"<{value}>") for value in ("abcd", "cdefgh", "efgh", "wxyz")})
+
+    assert masked_text("abcdefgh, efgh wxy wxyzwxyz", known) == "<cdefgh>, <efgh> wxy <wxyz><wxyz>"
+
+
+@pytest.mark.parametrize("count", [1, 2_000])
+def test_a_value_is_found_however_many_there_are(count: int) -> None:
+    known = KnownValues({f"{number:05}": Cover(Kind.DECLARED, "***") for number in range(count)})
+
+    assert masked_text("x00000y00000-0000", known) == "x***y***-0000"
 
 
 CANARY = "canary-77@hidden.example"

@@ -212,22 +212,80 @@ def test_arguments_that_would_take_long_end_in_an_error(schema: dict[str, Any], 
     assert len(errors) == 1
 
 
+TOO_COSTLY = [("", "are too large or too deep to be checked against this schema")]
+
+
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("length", [40, 1_000, 200_000])
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a|aa)+c$", "^(a+)\\1+c$"])
-def test_a_pattern_gives_up_within_its_bound_of_steps(pattern: str) -> None:
+def test_a_pattern_gives_up_within_its_bound_of_steps(pattern: str, length: int) -> None:
     schema = {"properties": {"a": {"pattern": pattern}}}
 
-    errors = args_errors(schema, {"a": "a" * 200_000 + "b"})
+    errors = args_errors(schema, {"a": "a" * length + "b"})
 
     assert errors in (
         [("a", f"must look like {pattern}")],
         [("a", "takes too many steps to match against its pattern")],
+        TOO_COSTLY,
     )
+
+
+# Of a text of n bytes each is looked at by 3,000 states of the pattern at once.
+_CROWDED = "[ab]*a[ab]{3000}c"
+_AB = "abbabaaa"
+
+
+def _backtracking(count: int) -> dict[str, Any]:
+    anything = [{"pattern": rf"^(?:(a|aa)+)\1[^a{number}]$"} for number in range(count)]
+    return {"properties": {"a": {"items": {"anyOf": [*anything, {"type": "string"}]}}}}
+
+
+COSTLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "many patterns at many texts": (_backtracking(60), {"a": ["a" * 14] * 1_500}),
+    "one pattern at many texts": (_backtracking(1), {"a": ["a" * 20] * 28_000}),
+    "a pattern at a long text": ({"additionalProperties": {"not": {"pattern": _CROWDED}}}, {"a": _AB * 30_000}),
+    "a pattern that looks ahead at a long text": (
+        {"additionalProperties": {"not": {"pattern": f"^(?:[ab](?={_CROWDED}|[ab]))*$"}}},
+        {"a": _AB * 100},
+    ),
+    "a pattern of names": ({"patternProperties": {_CROWDED: {}}}, {f"{_AB * 50}{n}": n for n in range(100)}),
+    "a pattern of names below": (
+        {"additionalProperties": {"items": {"patternProperties": {_CROWDED: {}}}}},
+        {"a": [{f"{_AB * 50}{n}": n} for n in range(100)]},
+    ),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", COSTLY)
+def test_patterns_that_would_take_long_are_given_up_whatever_they_would_say(name: str) -> None:
+    assert args_errors(*COSTLY[name]) == TOO_COSTLY
+
+
+def test_a_long_order_with_patterns_at_every_line_is_checked() -> None:
+    line = {
+        "type": "object",
+        "properties": {
+            "sku": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]+$"},
+            "amount": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": DECIMAL}]},
+        },
+        "additionalProperties": False,
+    }
+    schema = {"properties": {"lines": {"items": line}}, "patternProperties": {"^x-[a-z]+$": {"type": "string"}}}
+    lines = [{"sku": f"AB-{number}", "amount": f"{number}.90"} for number in range(1_000)]
+
+    assert args_errors(schema, {"lines": lines, "x-note": "whole"}) == []
+    assert args_errors(schema, {"lines": [*lines, {"sku": "none", "amount": "1"}]}) == [
+        ("lines[1000].sku", "must look like ^[A-Z]{2}-[0-9]+$")
+    ]
+
+
+DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
 
 
 @pytest.mark.parametrize(("amount", "count"), [("12.50", 0), ("-3", 0), ("twelve", 1), ("", 1)])
 def test_the_pattern_that_pydantic_writes_for_decimals_is_understood(amount: str, count: int) -> None:
-    schema = {"properties": {"amount": {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}}}
+    schema = {"properties": {"amount": {"type": "string", "pattern": DECIMAL}}}
 
     errors = args_errors(schema, {"amount": amount})
 
