@@ -265,10 +265,13 @@ def _show_validity(document: PolicyDocument) -> None:
 def _show_preview(document: PolicyDocument, person: Person) -> None:
     try:
         policy = compiled(document)
+        items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
     except InvalidPolicyError as error:
         _show_problems(error.problems)
         return
-    items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
+    except ReviewError as error:
+        draw(notice(str(error), "bad"))
+        return
     if not items:
         draw(notice("There are no actions yet to try it on."))
         return

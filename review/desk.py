@@ -327,9 +327,9 @@ class ReviewDesk:
 
         The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
         stays in the queue until enough of them approved; any denial settles it.
-        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
-        InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and PausedError where it
-        would permit what is paused.
+        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
+        DecisionNotAllowedError, InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and
+        PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -355,6 +355,7 @@ class ReviewDesk:
         if is_repeat(tx, item, decision, person, seen):
             return Decided(item, None)
         _require_hold(tx, item, person, seen.epoch)
+        _require_others_work(tx, item, person)
         _require_fresh_sign_in(tx, item, person)
         if (seen.digest, seen.version) != (shown_digest(item), item.version):
             raise ItemChangedError(item.id)
@@ -459,7 +460,8 @@ class ReviewDesk:
     def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
         """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
 
-        From then on the agent's report changes nothing; the same person's same finding again changes nothing either.
+        From then on the agent's report changes nothing; the same person's same finding again changes nothing either. Of
+        an item whose content was erased the words are not kept.
         Raises UnfitOutcomeError, NoteRequiredError, ItemNotFoundError, OutcomeNotUnknownError.
         """
         person.require(Permission.RECONCILE)
@@ -474,11 +476,13 @@ class ReviewDesk:
             found = Reconciliation(
                 status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
             )
-            if item.reconciliation and item.reconciliation == found.model_copy(update={"at": item.reconciliation.at}):
+            if item.reconciliation:
+                found = found.model_copy(update={"at": item.reconciliation.at})
+            done = lifecycle.reconciled(item, found)
+            if done == item:
                 return item
             if item.execution is not Execution.UNKNOWN:
                 raise OutcomeNotUnknownError(item.id, item.execution)
-            done = lifecycle.reconciled(item, found)
             tx.save_item(done, was=item)
             _record(tx, done, EventKind.OUTCOME_RECONCILED, person, execution=done.execution.value, length=len(said))
             tx.wake(item.id)
@@ -615,6 +619,13 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
     item = item_of(tx, person, item_id)
     _require_hold(tx, item, person, epoch)
     return item
+
+
+def _require_others_work(tx: Reading, item: ReviewItem, person: Person) -> None:
+    # Whoever claims is asked already, but what others decide meanwhile may not be seen by the statement that claims.
+    is_for_several = item.quorum > 1 or item.draft is not None
+    if item.principal == person.id or (is_for_several and _has_had_a_hand_in(tx, item, person)):
+        raise OwnWorkError(item.id)
 
 
 def _require_fresh_sign_in(tx: Reading, item: ReviewItem, person: Person) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -41,7 +42,20 @@ from review.errors import (
 from review.items import CLAIM_DURATION, MAX_NOTES, Claim, ItemFilter, Order, ReasonCode
 from review.people import Person, Role
 from review.policy import Autonomy, Rule
-from tests.builders import EVER_AFTER, ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
+from tests.builders import (
+    EVER_AFTER,
+    ISSUER,
+    WORKSPACE,
+    a_claim,
+    a_decision,
+    a_request,
+    ada,
+    an_action,
+    an_item,
+    grace,
+    keeping,
+    lin,
+)
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
@@ -511,6 +525,22 @@ def test_nobody_approves_twice(either_house: Console) -> None:
     with pytest.raises(OwnWorkError):
         either_house.desk.claim_item(ada, status.id)
     assert kept(either_house, status.id).execution is Execution.NONE
+
+
+def test_whoever_had_a_hand_in_it_does_not_decide_even_what_they_hold(either_house: Console) -> None:
+    hold: dict[str, Any] = {"status": Status.CLAIMED, "claim": a_claim(ada), "epoch": 2}
+    approved = an_item(quorum=2, **hold)
+    edited = an_item(quorum=2, version=2, draft=an_action(order_id="B-2"), **hold)
+    proposed = an_item(principal=ada.id, **hold)
+    records = (a_decision(approved, epoch=1), a_decision(edited, epoch=1))
+    either_house.store.write(keeping(approved, edited, proposed, *records))
+
+    for item in (approved, edited, proposed):
+        with pytest.raises(OwnWorkError):
+            either_house.desk.decide(item.id, Approve(), ada, seen=Seen.of(item))
+
+    assert [kept(either_house, item.id) for item in (approved, edited, proposed)] == [approved, edited, proposed]
+    assert either_house.desk.decide(approved.id, Approve(), ada, seen=Seen(approved.digest, 1)) == approved
 
 
 def test_who_approved_before_an_edit_may_approve_the_edit_and_its_editor_may_not(either_house: Console) -> None:
