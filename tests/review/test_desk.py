@@ -540,7 +540,7 @@ def test_whoever_had_a_hand_in_it_does_not_decide_even_what_they_hold(either_hou
             either_house.desk.decide(item.id, Approve(), ada, seen=Seen.of(item))
 
     assert [kept(either_house, item.id) for item in (approved, edited, proposed)] == [approved, edited, proposed]
-    assert either_house.desk.decide(approved.id, Approve(), ada, seen=Seen(approved.digest, 1)) == approved
+    assert either_house.desk.decide(approved.id, Approve(), ada, seen=Seen(approved.digest, 1, 1)) == approved
 
 
 def test_who_approved_before_an_edit_may_approve_the_edit_and_its_editor_may_not(either_house: Console) -> None:
