@@ -24,6 +24,7 @@ from agents.protocol import (
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.drafts import Drafts
+from review.emergencies import of_person
 from review.errors import (
     AlreadyDecidedError,
     AlreadySettledError,
@@ -677,10 +678,12 @@ def _proposed(item: ReviewItem) -> Action:
 
 def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
     # What was approved or edited before somebody's edit is another version, which is for everybody but its editor.
-    return any(
+    has_decided = any(
         (made.iss, made.sub, made.item_version) == (person.iss, person.sub, item.version)
         for made in tx.decisions_of(item.workspace, item.id)
     )
+    # Whoever approved first and broke the glass then may be enough alone for what was proposed.
+    return has_decided and (item.draft is not None or of_person(tx, item.workspace, person.iss, person.sub) is None)
 
 
 def _give_back(tx: Writing, person: Person, *, but: Collection[UUID] = ()) -> None:
