@@ -7,7 +7,7 @@ import streamlit as st
 
 from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
 from pages.downloads import decisions_address
-from pages.item_view import readable, revealed_here, show_item
+from pages.item_view import readable, revealed_here, show_head, show_item
 from pages.presence import act_as
 from pages.rendering import (
     Markup,
@@ -291,8 +291,11 @@ def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
     shown = readable(whole, revealed_here())
+    show_head(whole, person)
     if whole.item.execution is Execution.UNKNOWN:
         _show_reconciling(shown.item, person)
+    _show_ending(shown)
+    st.subheader("What was proposed", anchor=False)
     show_item(whole, person)
     if whole.item.repeats_id is not None:
         earlier = str(whole.item.repeats_id)
@@ -304,7 +307,6 @@ def _show_one(person: Person, item_id: UUID) -> None:
             on_click=_open,
             args=(earlier,),
         )
-    _show_ending(shown)
     _show_decisions(shown.decisions)
     if person.may(Permission.SEE_AUDIT):
         found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_SHOWN)
