@@ -51,6 +51,10 @@ class Mind(Protocol):
         """Return what to do about this case after what was heard of earlier proposals; None when done."""
         ...
 
+    def answer(self, question: str, proposal: Proposal) -> str | None:
+        """Return what the agent says to a reviewer who asks about its proposal; None where it has nothing to say."""
+        ...
+
 
 class ClassifierMind:
     """Chooses the tool by a calibrated classifier and reads the arguments from the text and the records."""
@@ -80,6 +84,10 @@ class ClassifierMind:
             impact=work.impact,
         )
 
+    def answer(self, question: str, proposal: Proposal) -> str | None:  # noqa: ARG002 -- it cannot read questions
+        """Return how the proposal came about: a classifier knows no more, and says so."""
+        return f"I weigh words and cannot discuss them; this is how I came to it. {proposal.rationale}"
+
 
 class ChatMind:
     """Asks a chat model several times; its confidence is the share of the answers that agree.
@@ -90,6 +98,7 @@ class ChatMind:
 
     def __init__(self, model: BaseChatModel, agent: str, store: HouseStore, *, tools: Sequence[BaseTool]) -> None:
         self._model = model.bind_tools(list(tools))
+        self._speaker = model
         self._agent = agent
         self._store = store
 
@@ -115,6 +124,13 @@ class ChatMind:
             context=[*context, *pictures(call["args"])],
             impact={"subject": _subject(call["args"])},
         )
+
+    def answer(self, question: str, proposal: Proposal) -> str | None:
+        """Return what the model says to the question, with what it saw and proposed before it."""
+        seen = [entry for entry in proposal.context if entry["kind"] != "image"]
+        proposed = AIMessage(f"I propose {proposal.tool}({json.dumps(proposal.args)}). {proposal.rationale}")
+        asked = HumanMessage(f"A reviewer asks, before they decide on it: {question}\nAnswer in a few words.")
+        return self._speaker.invoke([*self._prompt(seen, ()), proposed, asked]).text.strip() or None
 
     def _records(self, case: Case) -> list[dict[str, JsonValue]]:
         likely = {

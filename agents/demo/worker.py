@@ -172,6 +172,7 @@ class Worker:
                 rationale=proposal.rationale,
                 agent_version=AGENT_VERSION,
                 idempotency_key=f"{store.house_id}/{self._agent.name}/{case_id}/{len(work.heard)}",
+                answer=lambda question, _: self._agent.mind.answer(question, proposal),
             )
         except HouseError as error:
             self._tell(work, proposal, f"permitted, but the house refused: {error}")

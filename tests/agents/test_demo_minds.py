@@ -183,3 +183,23 @@ def test_a_chat_model_that_calls_no_tool_of_its_own_proposes_nothing(store: Hous
 def test_a_chat_model_without_its_package_says_what_to_install() -> None:
     with pytest.raises(ChatModelMissingError, match="SIGNOFF_DEMO_MODEL names 'mistralai:large'"):
         named_chat_model("mistralai:large")
+
+
+def test_a_classifier_answers_with_how_it_came_to_its_proposal(store: HouseStore) -> None:
+    mind = ClassifierMind(train(examples("customer_service")), store)
+    proposal = mind.propose(LATE_PARCEL, ())
+    assert proposal is not None
+
+    answer = mind.answer("Why?", proposal)
+
+    assert answer is not None
+    assert proposal.rationale in answer
+
+
+@pytest.mark.parametrize(("said", "told"), [("It came late. ", "It came late."), ("", None)])
+def test_a_chat_model_is_asked_what_the_reviewer_asks(store: HouseStore, said: str, told: str | None) -> None:
+    mind = a_chat_mind(store, *[a_refund("45.00")] * 3, AIMessage(said))
+    proposal = mind.propose(LATE_PARCEL, ())
+    assert proposal is not None
+
+    assert mind.answer("Why 45?", proposal) == told

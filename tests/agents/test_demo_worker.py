@@ -150,6 +150,27 @@ def test_an_agent_does_exactly_what_was_decided(
         assert house.runs()[0].args == permitted
 
 
+def test_an_agent_answers_what_a_reviewer_asks_and_goes_on_waiting(
+    house: HouseStore, console: Console, mind_of: Callable[[HouseStore], ClassifierMind]
+) -> None:
+    lines, key = Lines(), console.agent_key("inventory")
+    house.advance("inventory", first_case("reorder_stock"))
+    agent = an_agent(house, mind_of(house), lambda: Gate(console.url, key))
+    worker = Worker(agent, seconds_between=0.1, limit=1, say=lines.say, stop=threading.Event())
+    worker.start()
+    item = claimed(console)
+
+    console.desk.ask(console.person, item.id, "Why so many?")
+
+    def authors() -> list[str]:
+        return [each.note.author for each in console.desk.whole(console.person, item.id).notes]
+
+    assert eventually(lambda: authors() == ["reviewer", "agent"])
+    console.desk.decide(item.id, Approve(), console.person, seen=Seen.of(item))
+    assert "ran once as proposed" in lines.next()
+    worker.close(by=monotonic() + PATIENCE_SECONDS)
+
+
 def test_nothing_runs_while_the_console_is_away_and_the_case_is_taken_up_again_later(
     house: HouseStore, console: Console, mind_of: Callable[[HouseStore], ClassifierMind]
 ) -> None:
