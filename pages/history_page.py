@@ -183,14 +183,18 @@ def _places(person: Person, where: ItemFilter, rows: Sequence[ItemSummary]) -> d
 
 
 def _show_download(person: Person, where: ItemFilter) -> None:
-    if not person.may(Permission.EXPORT_LABELS):
-        return
     asked = DecisionFilter(items=where)
-    count = services().records.count_decisions(person, asked)
+    if person.may(Permission.EXPORT_LABELS):
+        count = services().records.count_decisions(person, asked)
+        whose = "their"
+        told = f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them."
+    elif person.may(Permission.EXPORT_OWN):
+        whose, told = "your", "What you decided yourself on the items that match, and what came of them."
+    else:
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         address = decisions_address("decisions.csv", asked)
-        st.link_button("Download their decisions (CSV)", address, icon=":material/download:")
-        told = f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them."
+        st.link_button(f"Download {whose} decisions (CSV)", address, icon=":material/download:")
         draw(element("p", told, class_="so-quiet so-small"))
 
 
