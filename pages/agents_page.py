@@ -9,9 +9,10 @@ from functools import partial
 import streamlit as st
 
 from agents.protocol import Status
+from pages.numbers import UNFIT, Wanted, ask_number
 from pages.onboarding import first_steps, show_first_steps
 from pages.pausing import offer_pause
-from pages.presence import act_as
+from pages.presence import act_as, act_in_dialog
 from pages.rendering import (
     Markup,
     draw,
@@ -40,6 +41,8 @@ PERMISSION = Permission.SEE_AGENTS
 
 KEY = "agents"
 
+_MOST_LIMIT = 10_000_000
+_UNCHANGED = "The key is as it was."
 _AGENT_COLUMNS = (
     Column("name", "Agent"),
     Column("keys", "Live keys", "number"),
@@ -385,7 +388,7 @@ def _key_dialog(person: Person, key: AgentKey) -> None:
     # In a row of its own: its letters are looked for one by one, and do not wrap.
     draw(facts([("Key", element("span", shown_as(key), class_="so-mono"))]))
     draw(facts([("Agent", key.agent), ("Last used", moment(key.last_used_at))]))
-    pressed = _ask_limits(person, key)
+    _ask_limits(person, key)
     renewing = (
         "For its next key pair register the new public key, then revoke this one. "
         if key.is_public
@@ -393,47 +396,51 @@ def _key_dialog(person: Person, key: AgentKey) -> None:
     )
     plain(f"{renewing}Revoked, it turns the agent away from its next call on, and never comes back.")
     with st.container(horizontal=True):
-        pressed |= st.button("Revoke it", key=f"{KEY}.revoke.{key.prefix}", on_click=_revoke, args=(person, key))
-        if not key.is_public:
-            pressed |= st.button("Renew it", key=f"{KEY}.renew.{key.prefix}", on_click=_renew, args=(person, key))
-        pressed |= st.button("Keep it", key=f"{KEY}.keep.{key.prefix}")
-    if pressed:
+        revokes = st.button("Revoke it", key=f"{KEY}.revoke.{key.prefix}")
+        renews = not key.is_public and st.button("Renew it", key=f"{KEY}.renew.{key.prefix}")
+        keeps = st.button("Keep it", key=f"{KEY}.keep.{key.prefix}")
+    if revokes:
+        _revoke(person, key)
+    if renews:
+        _renew(person, key)
+    if keeps:
         st.rerun()  # A press in a dialog redraws the dialog alone.
 
 
-def _ask_limits(person: Person, key: AgentKey) -> bool:
+def _ask_limits(person: Person, key: AgentKey) -> None:
     settings = services().settings
     asked = (
         ("per_minute", "Submissions a minute", key.limits.per_minute, settings.submits_per_minute),
         ("most_waiting", "Items waiting at once", key.limits.most_waiting, settings.most_waiting),
     )
     with st.form(f"{KEY}.limits.{key.prefix}", border=False):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            for name, label, value, usual in asked:
-                st.number_input(
+        with st.container(horizontal=True, vertical_alignment="top"):
+            answers = {
+                name: ask_number(
                     label,
-                    min_value=1,
-                    max_value=10_000_000,
-                    value=value,
-                    step=1,
+                    value,
+                    Wanted(least=1, most=_MOST_LIMIT, may_be_empty=True),
                     placeholder=f"{usual:,}, as usual",
                     key=f"{KEY}.{name}.{key.prefix}",
                     width=200,
                 )
-        return st.form_submit_button("Hold it to these", on_click=_limit, args=(person, key))
+                for name, label, value, usual in asked
+            }
+        if not st.form_submit_button("Hold it to these"):
+            return
+        if any(answer.problem for answer in answers.values()):
+            draw(notice(f"{UNFIT} {_UNCHANGED}", "bad"))
+        else:
+            held_to = {name: None if each.value is None else int(each.value) for name, each in answers.items()}
+            _limit(person, key, Limits(**held_to))
 
 
-def _limit(person: Person, key: AgentKey) -> None:
-    limits = Limits(
-        per_minute=st.session_state.get(f"{KEY}.per_minute.{key.prefix}"),
-        most_waiting=st.session_state.get(f"{KEY}.most_waiting.{key.prefix}"),
-    )
-
+def _limit(person: Person, key: AgentKey, limits: Limits) -> None:
     def limit(here: Person) -> None:
         services().keys.limit_by(here, key.prefix, limits)
         said(f"The key {shown_as(key)} of {key.agent} is held to: {limits_in_words(limits)}.")
 
-    act_as(person, limit)
+    act_in_dialog(person, limit, otherwise=_UNCHANGED)
 
 
 def _renew(person: Person, key: AgentKey) -> None:
@@ -442,7 +449,7 @@ def _renew(person: Person, key: AgentKey) -> None:
         st.session_state[f"{KEY}.fresh"] = (new.agent, secret)
         said(f"The key {shown_as(key)} of {key.agent} has a successor.")
 
-    act_as(person, renew)
+    act_in_dialog(person, renew, otherwise=_UNCHANGED)
 
 
 def _revoke(person: Person, key: AgentKey) -> None:
@@ -450,4 +457,4 @@ def _revoke(person: Person, key: AgentKey) -> None:
         services().keys.revoke_by(here, key.prefix)
         said(f"The key {shown_as(key)} of {key.agent} is revoked.")
 
-    act_as(person, revoke)
+    act_in_dialog(person, revoke, otherwise=_UNCHANGED)

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import streamlit as st
 
-from pages.presence import act_as
-from pages.rendering import Markup, draw, element, facts, moment, said
+from pages.numbers import UNFIT, Wanted, ask_number
+from pages.presence import act_as, act_in_dialog
+from pages.rendering import Markup, draw, element, facts, moment, notice, said
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
 from review.emergencies import LONGEST
@@ -17,6 +18,7 @@ KEY = "emergency"
 _MINUTES = int(LONGEST.total_seconds() // 60)
 _REASON_AT_MOST = 500
 _TICKET_AT_MOST = 120
+_UNBROKEN = "The glass is not broken yet."
 
 
 def show_emergencies(person: Person, standing: Sequence[Emergency]) -> None:
@@ -71,10 +73,13 @@ def _dialog(person: Person) -> None:
     )
     reason = st.text_area("Why", max_chars=_REASON_AT_MOST, placeholder="What cannot wait for a second person?")
     ticket = st.text_input("Ticket", max_chars=_TICKET_AT_MOST, placeholder="INC-1234")
-    minutes = st.number_input("For how many minutes", min_value=1, max_value=_MINUTES, value=15)
-    if st.button("Break it", type="primary", key=f"{KEY}.do"):
-        _break(person, reason, ticket, int(minutes))
-        st.rerun()
+    minutes = ask_number("For how many minutes", 15, Wanted(least=1, most=_MINUTES))
+    if not st.button("Break it", type="primary", key=f"{KEY}.do"):
+        return
+    if minutes.value is None:
+        draw(notice(f"{UNFIT} {_UNBROKEN}", "bad"))
+    else:
+        _break(person, reason, ticket, int(minutes.value))
 
 
 def _break(person: Person, reason: str, ticket: str, minutes: int) -> None:
@@ -82,7 +87,7 @@ def _break(person: Person, reason: str, ticket: str, minutes: int) -> None:
         services().emergencies.break_glass(here, reason=reason, ticket=ticket, minutes=minutes)
         said("The glass is broken; every admin sees it.", "warn")
 
-    act_as(person, act)
+    act_in_dialog(person, act, otherwise=_UNBROKEN)
 
 
 def _end(person: Person, emergency_id: UUID) -> None:

@@ -239,10 +239,6 @@ def _ask_words(made: Field, own: str) -> None:
     st.text_area(value=text, height=min(max(3, lines) * 25 + 22, 420), **_common(made, own))
 
 
-def _ask_integer(made: Field, own: str) -> None:
-    st.number_input(value=initial(made), step=1, **_common(made, own))
-
-
 def _ask_boolean(made: Field, own: str) -> None:
     st.segmented_control(
         options=[True, False],
@@ -310,7 +306,7 @@ def _ask_json(made: Field, own: str) -> None:
 _WIDGETS: dict[Kind, Callable[[Field, str], None]] = {
     Kind.TEXT: _ask_text,
     Kind.WORDS: _ask_words,
-    Kind.INTEGER: _ask_integer,
+    Kind.INTEGER: _ask_text,
     Kind.NUMBER: _ask_text,
     Kind.BOOLEAN: _ask_boolean,
     Kind.CHOICE: _ask_choice,

@@ -16,8 +16,9 @@ from pydantic import JsonValue
 
 from agents.canonical import NotCanonicalError, canonical, is_same, parse
 from agents.cards import CardField, Format
-from agents.protocol import Args
+from agents.protocol import MAX_INTEGER, Args
 from pages.cards import DECIMAL
+from pages.numbers import NUMBER_WANTED, WHOLE_WANTED
 from pages.rendering import Place
 from review.cards import card_of, place_of
 from review.schemas import args_errors, path_text
@@ -28,9 +29,8 @@ State = Mapping[Any, Any]
 _DEEPEST = 8
 _HOPS = 16
 _LONG = 60
-_SAFE = 2**53 - 1
-_NUMBER_WANTED = "Write a number, such as 12.5."
 _AMOUNT_WANTED = "Write an amount, such as 420.00."
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 # RFC 3339: the day, the time to the minute, and the offset from UTC.
 _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):[0-5][0-9](?:\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -339,7 +339,7 @@ _FORMATS: dict[str, tuple[Kind, Callable[[str], bool]]] = {
 
 
 def _integer(made: Field) -> Field:
-    is_exact = not isinstance(made.value, int) or abs(made.value) <= _SAFE
+    is_exact = not isinstance(made.value, int) or abs(made.value) <= MAX_INTEGER
     return replace(made, kind=Kind.INTEGER) if is_exact else made
 
 
@@ -494,7 +494,7 @@ def list_rows(made: Field, state: State, own: str) -> Iterator[tuple[int, Field]
             yield row, field_of(made.element, MISSING, place=place)
 
 
-_TYPED = (Kind.TEXT, Kind.WORDS, Kind.NUMBER, Kind.EMAIL, Kind.ADDRESS, Kind.MONEY)
+_TYPED = (Kind.TEXT, Kind.WORDS, Kind.INTEGER, Kind.NUMBER, Kind.EMAIL, Kind.ADDRESS, Kind.MONEY)
 
 
 def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget holds
@@ -511,7 +511,7 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
     if made.kind is Kind.MOMENT:
         found = moment_of(str(value))
         return found[0] if found else None
-    return json.dumps(value) if made.kind is Kind.NUMBER else value
+    return json.dumps(value) if made.kind in (Kind.INTEGER, Kind.NUMBER) else value
 
 
 def offered(made: Field) -> tuple[JsonValue, ...]:
@@ -557,9 +557,21 @@ def _number(_: Field, held: str) -> JsonValue:
     except UnreadableError as error:
         cause = error.__cause__
         is_told = isinstance(cause, NotCanonicalError) and cause.code in ("integer_too_large", "not_a_number")
-        raise error if is_told else UnreadableError(_NUMBER_WANTED) from error
+        raise error if is_told else UnreadableError(NUMBER_WANTED) from error
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UnreadableError(_NUMBER_WANTED)
+        raise UnreadableError(NUMBER_WANTED)
+    return value
+
+
+def _whole(_: Field, held: str) -> JsonValue:
+    text = held.strip()
+    if not _WHOLE.fullmatch(text):
+        raise UnreadableError(WHOLE_WANTED)
+    # Longer than any that can be sent: told by its length, before time is spent on it.
+    value = int(text[: len(str(MAX_INTEGER)) + 2])
+    if abs(value) > MAX_INTEGER:
+        bound = f"at least {-MAX_INTEGER}" if value < 0 else f"at most {MAX_INTEGER}"
+        raise UnreadableError(f"must be {bound}")  # noqa: TRY003, EM102 -- a reader's sentence
     return value
 
 
@@ -582,6 +594,7 @@ def _parsed(text: str) -> JsonValue:
 
 
 _READERS: dict[Kind, Callable[[Field, Any], JsonValue]] = {
+    Kind.INTEGER: _whole,
     Kind.NUMBER: _number,
     Kind.CHOICE: lambda made, held: offered(made)[held],
     Kind.DATE: lambda _, held: held.isoformat(),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.presence import act_as
+from pages.presence import act_as, act_in_dialog
 from pages.rendering import draw, element, moment, said, visible
 from pages.services import services
 from review.people import Pause, Permission, Person
@@ -74,7 +74,6 @@ def _dialog(person: Person, agent: str | None) -> None:
     reason = st.text_area("Why", max_chars=_REASON_AT_MOST, placeholder="Everybody whose work waits will read it.")
     if st.button("Pause it", type="primary", key=f"{KEY}.do"):
         _pause(person, scopes[chosen], reason)
-        st.rerun()
 
 
 def scopes_of(agents: Sequence[str], tools: Sequence[tuple[str, str]]) -> list[_Scope]:
@@ -100,7 +99,7 @@ def _pause(person: Person, scope: _Scope, reason: str) -> None:
         done = services().switch.pause(here, agent=scope[0], tool=scope[1], reason=reason)
         said(f"{done.what} is paused.")
 
-    act_as(person, pause)
+    act_in_dialog(person, pause, otherwise="Nothing is paused yet.")
 
 
 def _resume(person: Person, pause: Pause) -> None:

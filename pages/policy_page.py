@@ -15,6 +15,7 @@ from streamlit.elements.lib.mutable_tab_container import TabContainer
 from agents.protocol import DecisionType, Route
 from pages import drafts
 from pages.drafts import Draft, P, TableColumns
+from pages.numbers import UNFIT, Answer, Wanted, ask_number
 from pages.rendering import (
     Markup,
     chip,
@@ -62,6 +63,10 @@ PERMISSION = Permission.SEE_POLICY
 KEY = "policy"
 RECENT_ACTIONS = 200
 ROWS_SHOWN = 50
+
+_PRIORITY = Wanted(most=9)
+_MINUTES = Wanted(least=0.02, most=30 * 24 * 60, is_whole=False, may_be_empty=True)
+_HOURS = Wanted(least=0.001, most=30 * 24, is_whole=False)
 
 _AUTONOMY = {
     Autonomy.SHADOW: "Nothing runs; decisions are only compared.",
@@ -399,14 +404,27 @@ def _rule_dialog(place: int | None) -> None:
     with st.form(f"{KEY}.rule.form", border=False):
         values = _ask_rule(rule)
         applies = st.form_submit_button("Apply to the draft", type="primary")
-    if applies and (made := _rule_made(values)) is not None:
+    if applies and values is None:
+        _show_unfit()
+    elif applies and values is not None and (made := _rule_made(values)) is not None:
         _keep(draft.with_(rules=drafts.put(rules, made, at=place)))
         st.rerun()
     if rule is not None and place is not None:
         _offer_moves(draft, "rules", place)
 
 
-def _ask_rule(rule: Rule | None) -> dict[str, Any]:
+def _show_unfit() -> None:
+    _show_problems([f"{UNFIT} The draft is as it was."])
+
+
+def _with_numbers(values: Mapping[str, Any], answers: Mapping[str, Answer]) -> dict[str, Any] | None:
+    """Return what a form holds with its numbers; None where one of them does not fit."""
+    if any(answer.problem for answer in answers.values()):
+        return None
+    return {**values, **{name: answer.value for name, answer in answers.items()}}
+
+
+def _ask_rule(rule: Rule | None) -> dict[str, Any] | None:
     first, second = st.columns([2, 1])
     routes = list(Route)
     values: dict[str, Any] = {
@@ -428,19 +446,18 @@ def _ask_rule(rule: Rule | None) -> dict[str, Any]:
     )
     queue, priority, quorum, due = st.columns(4)
     values["queue"] = queue.text_input("Queue", value=rule.queue or "" if rule else "", placeholder="as the tool says")
-    values["priority"] = priority.number_input(
-        "Priority (0 first)", 0, 9, value=rule.priority if rule else None, placeholder="as usual"
-    )
-    values["quorum"] = quorum.number_input("People who must approve", 1, 9, value=rule.quorum if rule else 1)
-    values["due_in"] = due.number_input(
-        "Due in (min)",
-        min_value=0.0,
-        value=rule.due_in / drafts.MINUTE if rule and rule.due_in else None,
-        step=15.0,
-        format="%.4g",
-        placeholder="as the tool says",
-    )
-    return values
+    answers: dict[str, Answer] = {}
+    with priority:
+        wanted = replace(_PRIORITY, may_be_empty=True)
+        urgency = rule.priority if rule else None
+        answers["priority"] = ask_number("Priority (0 first)", urgency, wanted, placeholder="as usual")
+    with quorum:
+        wanted = Wanted(least=1, most=9)
+        answers["quorum"] = ask_number("People who must approve", rule.quorum if rule else 1, wanted)
+    with due:
+        minutes = rule.due_in / drafts.MINUTE if rule and rule.due_in else None
+        answers["due_in"] = ask_number("Due in (min)", minutes, _MINUTES, placeholder="as the tool says")
+    return _with_numbers(values, answers)
 
 
 def _ask_cel(rule: Rule | None) -> str:
@@ -458,7 +475,7 @@ def _rule_made(values: Mapping[str, Any]) -> Rule | None:
                 "when": values["when"].strip(),
                 "queue": values["queue"].strip() or None,
                 "reason": values["reason"].strip() or None,
-                "due_in": round(due_in * drafts.MINUTE) if due_in else None,
+                "due_in": None if due_in is None else round(due_in * drafts.MINUTE),
             }
         )
         compiled(PolicyDocument(rules=(rule,)))
@@ -534,7 +551,9 @@ def _queue_dialog(place: int | None) -> None:
     with st.form(f"{KEY}.queue.form", border=False):
         values = _ask_queue(queue, draft.document)
         applies = st.form_submit_button("Apply to the draft", type="primary")
-    if applies:
+    if applies and values is None:
+        _show_unfit()
+    elif applies and values is not None:
         made, problems = drafts.queue_made(values, others=[each for each in queues if each is not queue])
         _show_problems(problems)
         if made is not None:
@@ -544,7 +563,7 @@ def _queue_dialog(place: int | None) -> None:
         _offer_moves(draft, "queues", place)
 
 
-def _ask_queue(queue: Queue | None, document: PolicyDocument) -> dict[str, Any]:
+def _ask_queue(queue: Queue | None, document: PolicyDocument) -> dict[str, Any] | None:
     known = queue or Queue(name="new")
     first, second = st.columns(2)
     values: dict[str, Any] = {
@@ -586,17 +605,13 @@ def _ask_queue(queue: Queue | None, document: PolicyDocument) -> dict[str, Any]:
     if known.move_to and known.move_to not in targets:
         targets.append(known.move_to)
     due, raised, moves_to = st.columns(3)
-    values["due_in"] = due.number_input(
-        "Due in (min)",
-        min_value=0.0,
-        value=known.due_in / drafts.MINUTE if known.due_in else None,
-        step=15.0,
-        format="%.4g",
-        placeholder="as the defaults say",
-    )
-    values["raise_to"] = raised.number_input(
-        "Priority once it is late (0 first)", 0, 9, value=known.raise_to, placeholder="as it was"
-    )
+    answers: dict[str, Answer] = {}
+    with due:
+        minutes = known.due_in / drafts.MINUTE if known.due_in else None
+        answers["due_in"] = ask_number("Due in (min)", minutes, _MINUTES, placeholder="as the defaults say")
+    with raised:
+        wanted, late = replace(_PRIORITY, may_be_empty=True), "Priority once it is late (0 first)"
+        answers["raise_to"] = ask_number(late, known.raise_to, wanted, placeholder="as it was")
     values["move_to"] = moves_to.selectbox(
         "Queue once it is late",
         targets,
@@ -606,7 +621,7 @@ def _ask_queue(queue: Queue | None, document: PolicyDocument) -> dict[str, Any]:
     )
     values["blind"] = st.checkbox("Nobody sees what the others decided before the item is settled", value=known.blind)
     values["one_by_one"] = st.checkbox("Each item is decided by itself, never several at once", value=known.one_by_one)
-    return values
+    return _with_numbers(values, answers)
 
 
 def _tool_config() -> dict[str, Any]:
@@ -703,24 +718,20 @@ def _edited_sensitive(draft: Draft) -> Draft:
 def _edited_defaults(draft: Draft) -> Draft:
     st.caption("What counts where neither a rule nor a tool says otherwise.")
     began = draft.began
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        rate = st.number_input(
+    with st.container(horizontal=True, vertical_alignment="top"):
+        rate = ask_number(
             "Audit slice (%)",
-            0.0,
-            100.0,
-            value=began.audit_rate * 100,
-            step=1.0,
-            format="%.4g",
+            began.audit_rate * 100,
+            Wanted(most=100, is_whole=False),
             key=f"{KEY}.audit_rate.{draft.generation}",
             help="The random part of what runs alone that a person looks at afterwards.",
             width=180,
         )
         queue = st.text_input("Queue", value=began.default_queue, key=f"{KEY}.queue.{draft.generation}", width=180)
-        priority = st.number_input(
+        priority = ask_number(
             "Priority (0 first)",
-            0,
-            9,
-            value=began.default_priority,
+            began.default_priority,
+            _PRIORITY,
             key=f"{KEY}.priority.{draft.generation}",
             width=180,
         )
@@ -735,23 +746,26 @@ def _edited_defaults(draft: Draft) -> Draft:
                 class_="so-quiet so-small",
             )
         )
-    changed = draft.document.model_dump() | {
-        "audit_rate": rate / 100,
-        "default_queue": queue.strip(),
+    asked = {
+        "audit_rate": rate if rate.value is None else Answer(rate.value / 100),
         "default_priority": priority,
-        "default_due_in": round(due * HOUR),
-        "default_expires_in": round(expires * HOUR),
+        "default_due_in": due,
+        "default_expires_in": expires,
     }
+    told = [answer.problem for answer in asked.values() if answer.problem]
+    read = {name: answer.value for name, answer in asked.items() if answer.value is not None}
+    changed = draft.document.model_dump() | read | {"default_queue": queue.strip()}
     try:
-        return replace(draft, document=PolicyDocument.model_validate(changed))
+        return replace(draft.with_problems(told), document=PolicyDocument.model_validate(changed))
     except ValidationError as error:
         problems = drafts.problems_of(error, of="Defaults")
         _show_problems(problems)
-        return draft.with_problems(problems)
+        return draft.with_problems([*told, *problems])
 
 
-def _ask_hours(label: str, seconds: int, *, key: str) -> float:
-    return st.number_input(label, min_value=0.0, value=seconds / HOUR, step=1.0, format="%.4g", key=key, width=180)
+def _ask_hours(label: str, seconds: int, *, key: str) -> Answer:
+    hours = ask_number(label, seconds / HOUR, _HOURS, key=key, width=180)
+    return hours if hours.value is None else Answer(round(hours.value * HOUR))
 
 
 def _edit_json(draft: Draft) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.rendering import refused, said
+from pages.rendering import draw, notice, refused, said
 from pages.requests import session_cookie
 from pages.services import services
 from review.errors import ReviewError
@@ -51,11 +51,34 @@ def act_as(person: Person, act: Callable[[Person], None]) -> None:
     A callback runs before the gate, so it asks for itself: a press after signing out does nothing. What the review
     refuses is shown at the top of the next run.
     """
-    here = person_here()
-    if here is None or here.id != person.id:
-        said("You are signed out; nothing was done.", "bad")
+    here = _still(person)
+    if here is None:
         return
     try:
         act(here)
     except ReviewError as error:
         refused(error)
+
+
+def act_in_dialog(person: Person, act: Callable[[Person], None], *, otherwise: str) -> None:
+    """Do what a press in a dialog asks for, as `act_as` does, and close the dialog once it is done.
+
+    What the review refuses is said in the dialog, which stays open with what was typed; ``otherwise`` says how things
+    stand then.
+    """
+    here = _still(person)
+    if here is not None:
+        try:
+            act(here)
+        except ReviewError as error:
+            draw(notice(f"{error} {otherwise}", "bad"))
+            return
+    st.rerun()  # A press in a dialog redraws the dialog alone.
+
+
+def _still(person: Person) -> Person | None:
+    here = person_here()
+    if here is not None and here.id == person.id:
+        return here
+    said("You are signed out; nothing was done.", "bad")
+    return None

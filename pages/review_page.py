@@ -56,7 +56,19 @@ from pages.rendering import (
 )
 from pages.services import services
 from pages.sign_in import way_to_sign_in_again
-from pages.sitting import NOTHING, PAUSING, Sitting, View, calm, left_ms, sitting_here, waiting_ids, why_gone
+from pages.sitting import (
+    NOTHING,
+    PAUSING,
+    Sitting,
+    View,
+    begun_edit,
+    calm,
+    edited_last,
+    left_ms,
+    sitting_here,
+    waiting_ids,
+    why_gone,
+)
 from pages.tables import switch_to
 from pages.typed import forget_here, keep, restore
 from pages.undo import show_undo
@@ -204,9 +216,27 @@ def _turn(sitting: Sitting) -> None:
 def _focus_view(sitting: Sitting) -> None:
     with sitting.turn_taking:
         _take_what_is_asked_for(sitting)
+        is_new = not sitting.has_told
+        if is_new and sitting.current is None:
+            sitting.current = edited_last(sitting.person)
         told = sitting.told(sitting.person)
+        if is_new:
+            _go_on_editing(sitting)
+    if sitting.turned is not None:
+        st.rerun()
     show_refusal()
     show_focus(told, partial(_hear, sitting))
+
+
+def _go_on_editing(sitting: Sitting) -> None:
+    """Open the form that was open when the page was loaded anew; where it would show what is masked, say so."""
+    begun = begun_edit(sitting.person, sitting.current) if sitting.current is not None else None
+    if begun is None:
+        return
+    if is_editable(begun, sitting.revealed):
+        sitting.edit(begun.item)
+    else:
+        said("You have begun to edit this item. Reveal what is masked, and Edit goes on with it.", "info")
 
 
 def _hear(sitting: Sitting, outbox: object) -> None:
@@ -326,9 +356,14 @@ def _show(look: Look) -> None:
         draw(context_view(item))
     with st.container(key="decision-bar"):
         BARS[look.mode](look)
-    keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))
+    _keep_typed(look)
     if st.session_state.get(_PAINTED, ("", 0.0))[0] != look.key:
         st.session_state[_PAINTED] = (look.key, time.monotonic())
+
+
+def _keep_typed(look: Look) -> None:
+    item = look.item
+    keep(look.person, item.id, item.version, key=look.draft_key, edit=lambda: _edited_args(look))
 
 
 def _show_earlier(look: Look) -> None:
@@ -562,6 +597,8 @@ def _decide_button(look: Look, verb: Callable[[Look], None], *, icon: str) -> No
 
 def _turn_to(look: Look, mode: Mode) -> None:
     st.session_state[f"{look.draft_key}.mode"] = mode
+    # The run that follows may show the focus view, which keeps nothing of a form that was left.
+    _try(look, lambda _: _keep_typed(look))
 
 
 def _open(look: Look) -> None:

@@ -14,11 +14,13 @@ import streamlit as st
 
 from agents.protocol import DecisionType, Status
 from pages.focus import asks_to_sign_in, look_at
-from pages.item_view import Version, revealed_here, version_of
+from pages.item_view import Version, is_editable, revealed_here, version_of
 from pages.rendering import DECISION_WORDS, Markup, Tone, element, tree, visible
 from pages.services import services
 from pages.typed import Typed
 from review.clock import utc_now
+from review.desk import WholeItem
+from review.drafts import Written
 from review.errors import ItemNotFoundError, ReviewError
 from review.items import CLAIM_DURATION, ItemFilter, Order, ReviewItem
 from review.people import Person
@@ -108,6 +110,11 @@ class Sitting:
         self._known: frozenset[UUID] | None = None  # What waited then, where any more of it would be news.
         self._number = 0
 
+    @property
+    def has_told(self) -> bool:
+        """Tell whether the tab was told of what it shows before."""
+        return self._number > 0
+
     def gone_on(self, look: LookKey) -> None:
         """Expect the item to be gone from what is held, and say nothing of it."""
         self._sent.pop(look, None)
@@ -138,6 +145,14 @@ class Sitting:
         self._sent = {}
         self.current = item.id
         self.is_pausing = False
+        begun = begun_edit(self.person, item.id)
+        if begun is not None and is_editable(begun, self.revealed):
+            self.edit(begun.item)
+
+    def edit(self, item: ReviewItem) -> None:
+        """Turn to the form that edits the item."""
+        self.current = item.id
+        self.turned = Turned(View.EDIT, item.id, item.version)
 
     def leave(self, person: Person) -> None:
         """Give back the item that is held ahead, when another screen is opened; the one in view stays theirs."""
@@ -273,6 +288,29 @@ def sitting_here(person: Person) -> Sitting:
 def look_key(item: ReviewItem) -> LookKey:
     """Return which look at the item this is."""
     return LookKey(item.id, item.version, item.epoch)
+
+
+def begun_edit(person: Person, item_id: UUID) -> WholeItem | None:
+    """Return the item, with all that belongs to it, that the person was editing last as it stands, and may edit still.
+
+    None where they did something else with it since, or nothing.
+    """
+    whole = services().desk.whole(person, item_id)
+    is_begun = services().desk.drafts.read(person, item_id, whole.item.version).get("mode") == View.EDIT
+    return whole if is_begun and DecisionType.EDIT in whole.choices else None
+
+
+def edited_last(person: Person) -> UUID | None:
+    """Return which of the items that the person holds they were editing last, if any."""
+    items = services().desk.held(person)
+    written = services().desk.drafts.read_all(person, list(map(version_of, items)))
+    begun = [(_at(kept), item.id) for item, kept in zip(items, written, strict=True) if kept.get("mode") == View.EDIT]
+    return max(begun)[1] if begun else None
+
+
+def _at(written: Written) -> float:
+    at = written.get("at")
+    return at if isinstance(at, int | float) else 0
 
 
 def waiting_ids(person: Person) -> frozenset[UUID]:

@@ -42,7 +42,7 @@ def test_an_edited_call_runs_once_with_the_edited_arguments(ada: Visitor, agent:
     answer = agent.calls()
     ada.press("Edit")
 
-    ada.page.get_by_role("spinbutton", name="items").fill("1")
+    ada.page.get_by_role("textbox", name="items", exact=True).fill("1")
     ada.write("amount", "24.50")
     ada.sees("Changed: amount, items")
     changes = ada.page.locator("tr").filter(has=ada.page.locator("del"))
@@ -53,6 +53,37 @@ def test_an_edited_call_runs_once_with_the_edited_arguments(ada: Visitor, agent:
     assert answer.result(PATIENCE_SECONDS) == "Refunded 24.50 on R-1042."
     assert agent.runs == [{**AS_PROPOSED, "amount": "24.50", "items": 1}]
     ada.sees("Edited and approved; your version may run now.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("99999999999999999999", "must be at most 9007199254740991"),
+        ("3.5", "Write a whole number, such as 12."),
+        ("", "Write a whole number, such as 12."),
+        ("0", "must be at least 1"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_never_approved_as_the_one_before_it(
+    ada: Visitor, agent: WorkingAgent, typed: str, told: str
+) -> None:
+    answer = agent.calls()
+    ada.press("Edit")
+    items = ada.page.get_by_role("textbox", name="items", exact=True)
+
+    ada.write("items", typed)
+    ada.write("amount", "24.50")
+    ada.press("Approve with these changes")
+
+    ada.sees("The changes do not fit yet; what is wrong stands at the fields.")
+    ada.sees(told)
+    ada.sees("1 to correct: items")
+    expect(items).to_have_value(typed)
+    assert agent.runs == []
+    ada.write("items", "3")
+    ada.press("Approve with these changes")
+    assert answer.result(PATIENCE_SECONDS) == "Refunded 24.50 on R-1042."
+    assert agent.runs == [{**AS_PROPOSED, "amount": "24.50", "items": 3}]
 
 
 def test_what_is_typed_and_at_once_approved_is_what_runs(ada: Visitor, agent: WorkingAgent) -> None:

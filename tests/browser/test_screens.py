@@ -324,11 +324,37 @@ def test_an_agent_is_let_in_by_its_own_key_pair_and_held_to_limits(ada: Visitor)
     ada.press("Done")
     ada.look()
     row(ada, client_id).get_by_role("button").click()
-    ada.page.get_by_role("spinbutton", name="Items waiting at once").fill("7")
+    ada.write("Items waiting at once", "70000000")
+    ada.press("Hold it to these")
+    dialog = ada.page.get_by_role("dialog")
+    expect(dialog.get_by_text("must be at most 10,000,000")).to_have_count(1)
+    expect(dialog.get_by_text("The key is as it was.")).to_have_count(1)
+    expect(row(ada, client_id)).to_contain_text("the usual")
+    ada.write("Items waiting at once", "7", leaves=False)
     ada.press("Hold it to these")
 
     ada.sees("is held to: 7 waiting.")
     expect(row(ada, client_id)).to_contain_text("7 waiting")
+
+
+def test_a_pause_without_a_reason_is_refused_where_it_was_asked_for(ada: Visitor, agent: WorkingAgent) -> None:
+    ada.open("/queue")
+    ada.press("Account")
+    ada.press("Pause agents…")
+    dialog = ada.page.get_by_role("dialog")
+    ada.choose("What to pause", f"Agent {agent.name}")
+
+    ada.press("Pause it")
+
+    refused = dialog.get_by_text("Say why: everybody whose work waits will read it.")
+    expect(refused).to_contain_text("Nothing is paused yet.")
+    expect(ada.page.get_by_text(f"Agent {agent.name} is paused.")).to_have_count(0)
+    ada.write("Why", "It repeats itself.")
+    ada.press("Pause it")
+    expect(dialog).to_have_count(0)
+    ada.sees("It repeats itself.")
+    ada.press("Resume")
+    expect(ada.page.get_by_text("It repeats itself.")).to_have_count(0)
 
 
 def test_an_agent_is_not_given_a_name_that_is_none(ada: Visitor) -> None:
@@ -392,12 +418,17 @@ def test_a_queue_is_described_in_a_form_and_put_in_force(ada: Visitor, house: Ho
     ):
         ada.choose(label, option)
         ada.page.keyboard.press("Tab")  # An open list of options hides the rest of the form.
-    dialog.get_by_role("spinbutton", name="Due in (min)").fill("90")
+    dialog.get_by_role("textbox", name="Due in (min)").fill("90")
     dialog.get_by_text("Each item is decided by itself, never several at once").click()
 
     ada.press("Apply to the draft")
     expect(dialog.get_by_role("alert").filter(has_text="name")).to_have_count(1)
     ada.write("Name", name, leaves=False)
+    ada.write("Priority once it is late (0 first)", "10", leaves=False)
+    ada.press("Apply to the draft")
+    expect(dialog.get_by_text("must be at most 9")).to_have_count(1)
+    expect(dialog.get_by_text("The draft is as it was.")).to_have_count(1)
+    ada.write("Priority once it is late (0 first)", "", leaves=False)
     ada.press("Apply to the draft")
     expect(dialog).to_have_count(0)
     expect(row(ada, name)).to_contain_text("a reason to reject, no respond, decisions one by one")

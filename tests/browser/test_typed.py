@@ -6,9 +6,10 @@ from playwright.sync_api import expect
 from uuid_utils.compat import uuid7
 
 from review.people import Person, Role
-from tests.browser.agent import WorkingAgent
+from tests.browser.agent import CALL, WorkingAgent
 from tests.browser.house import House
 from tests.browser.visitor import Visitor
+from tests.builders import a_request, an_action
 
 REJECTION = "What the agent should know (optional with a reason)"
 ANSWER = "Your answer, which stands in for the action's result"
@@ -41,6 +42,64 @@ def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) 
     ada.press("Edit")
     expect(ada.page.get_by_role("textbox", name="amount", exact=True)).to_have_value("12.50")
     ada.sees("Changed: amount")
+
+
+def test_an_edit_that_was_begun_is_open_again_until_it_is_left(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.calls()
+    expect(ada.button("Approve")).to_be_enabled()
+    ada.press("Edit")
+    ada.write("amount", "12.50")
+    ada.sees("Changed: amount")
+
+    ada.open()
+
+    amount = ada.page.get_by_role("textbox", name="amount", exact=True)
+    expect(amount).to_have_value("12.50")
+    ada.sees("Changed: amount")
+    expect(ada.button("Approve")).to_have_count(0)
+    ada.press("Back")
+    expect(ada.button("Approve")).to_be_enabled()
+    ada.open()
+    expect(ada.button("Approve")).to_be_enabled()
+    expect(amount).to_have_count(0)
+
+
+def test_of_two_items_that_are_held_the_one_that_was_edited_is_open_again(ada: Visitor, agent: WorkingAgent) -> None:
+    for order in ("R-2001", "R-2002"):
+        agent.calls({**CALL, "order_id": order})
+    agent.holds(2)
+    ada.open()
+    order_id = ada.page.get_by_role("textbox", name="order id", exact=True)
+    # Both are held by now, and neither is always the one that comes first.
+    for item in agent.items():
+        ada.open(f"/?item={item.id}")
+        ada.press("Edit")
+        edited = order_id.input_value()
+        ada.write("amount", "12.50")
+        ada.sees("Changed: amount")
+
+        ada.open()
+
+        expect(order_id).to_have_value(edited)
+        ada.press("Back")
+        expect(ada.button("Approve")).to_be_enabled()
+
+
+def test_an_edit_of_what_is_masked_again_is_spoken_of_and_not_opened(ada: Visitor, agent: WorkingAgent) -> None:
+    agent.proposes(a_request(action=an_action("send_gift", to="sophie@example.com", wrapped="yes")))
+    ada.sees("Masked here: e-mail.")
+    ada.press("Reveal")
+    ada.press("Edit")
+    ada.write("wrapped", "no")
+    ada.sees("Changed: wrapped")
+
+    ada.open()
+
+    ada.sees("You have begun to edit this item.")
+    expect(ada.page.get_by_text("sophie@example.com")).to_have_count(0)
+    ada.press("Reveal")
+    ada.press("Edit")
+    expect(ada.page.get_by_role("textbox", name="wrapped", exact=True)).to_have_value("no")
 
 
 def test_what_is_typed_in_one_browser_is_there_in_another(

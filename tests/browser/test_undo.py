@@ -54,6 +54,14 @@ def test_a_decision_is_taken_back_by_key_and_by_button(
         expect(ada.button("Approve")).to_be_enabled()
         by_button = kept(house)
 
+        ada.press("Edit")
+        ada.write("amount", "12.50")
+        ada.press("Approve with these changes")
+        ada.sees("Nothing is waiting for you")
+        ada.press("Undo")
+        ada.sees("Changed: amount")
+        expect(ada.page.get_by_role("textbox", name="amount", exact=True)).to_have_value("12.50")
+
         agent.ends()
         agent.gate.close()
     assert (by_key, by_button) == ((Status.CLAIMED, None, 2), (Status.CLAIMED, None, 3))

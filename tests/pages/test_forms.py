@@ -362,7 +362,8 @@ def test_drawn_and_untouched_widgets_change_nothing(args: dict[str, JsonValue]) 
     [
         ({"0/order_id": "R-7"}, {"order_id": "R-7"}),
         ({"0/amount": "419.90"}, {"amount": "419.90"}),
-        ({"0/quantity": 3}, {"quantity": 3}),
+        ({"0/quantity": "3"}, {"quantity": 3}),
+        ({"0/quantity": " +12 "}, {"quantity": 12}),
         ({"0/weight": "1.5"}, {"weight": 1.5}),
         ({"0/weight": " 2 "}, {"weight": 2}),
         ({"0/gift": True}, {"gift": True}),
@@ -394,7 +395,12 @@ def test_an_argument_that_is_left_out_is_gone() -> None:
 @pytest.mark.parametrize(
     ("state", "place", "said"),
     [
-        ({"0/quantity": None}, ("quantity",), "It needs a value."),
+        ({"0/quantity": ""}, ("quantity",), "Write a whole number"),
+        ({"0/quantity": "3.5"}, ("quantity",), "Write a whole number"),
+        ({"0/quantity": "3.0"}, ("quantity",), "Write a whole number"),
+        ({"0/quantity": "007"}, ("quantity",), "Write a whole number"),
+        ({"0/quantity": "99999999999999999999"}, ("quantity",), "must be at most 9007199254740991"),
+        ({"0/quantity": "-" + "9" * 5000}, ("quantity",), "must be at least -9007199254740991"),
         ({"0/weight": "heavy"}, ("weight",), "Write a number"),
         ({"0/weight": ""}, ("weight",), "Write a number"),
         ({"0/weight": "true"}, ("weight",), "Write a number"),
@@ -418,7 +424,7 @@ def test_what_cannot_be_read_is_told_at_its_field(state: dict[str, Any], place: 
     ("state", "place"),
     [
         ({"0/order_id": "1042"}, ("order_id",)),
-        ({"0/quantity": 0}, ("quantity",)),
+        ({"0/quantity": "0"}, ("quantity",)),
         ({"0/skus.rows": []}, ("skus",)),
         ({"view": "JSON", "0.json": json.dumps(ARGS | {"address": {"city": 1}})}, ("address", "city")),
         ({"view": "JSON", "0.json": json.dumps(ARGS | {"more": 1})}, ()),
@@ -433,7 +439,7 @@ def test_what_does_not_fit_the_schema_is_told_at_its_field(state: dict[str, Any]
 
 
 def test_what_cannot_be_read_at_one_field_hides_nothing_that_is_wrong_at_another() -> None:
-    result = held({"0/weight": "heavy", "0/quantity": 0, "0/address/lines.rows": [0]})
+    result = held({"0/weight": "heavy", "0/quantity": "0", "0/address/lines.rows": [0]})
 
     assert result.args is None
     assert set(result.errors) == {("weight",), ("quantity",)}

@@ -138,7 +138,7 @@ def test_an_erased_item_shows_what_was_done_and_nothing_of_its_content(furnished
 def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
 
-    test.number_input(key="policy.audit_rate.0").set_value(25.0).run()
+    test.text_input(key="policy.audit_rate.0").set_value("25").run()
     test.text_input(key="policy.comment.1").set_value("look at more").run()
     test.button(key="policy.save.1").click().run()
 
@@ -148,16 +148,31 @@ def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console)
     assert "Version 2 is in force." in words_on(test)
 
 
+def test_a_default_that_does_not_fit_is_not_put_in_force(furnished: Console) -> None:
+    test = drawn(policy_page, furnished.person)
+    test.text_input(key="policy.priority.0").set_value("3").run()
+
+    test.text_input(key="policy.audit_rate.0").set_value("250").run()
+
+    assert "must be at most 100" in words_on(test)
+    assert "cannot be saved: 1 to put right" in words_on(test)
+    assert test.button(key="policy.save.1").disabled
+    test.text_input(key="policy.audit_rate.0").set_value("25").run()
+    test.button(key="policy.save.1").click().run()
+    document = furnished.policies.versions(furnished.person)[0].document
+    assert (document.audit_rate, document.default_priority) == (0.25, 3)
+
+
 def test_a_draft_behind_the_version_in_force_is_refused_and_kept(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
-    test.number_input(key="policy.audit_rate.0").set_value(25.0).run()
+    test.text_input(key="policy.audit_rate.0").set_value("25").run()
     furnished.save_policy(PolicyDocument())
 
     test.button(key="policy.save.1").click().run()
 
     assert "The policy is at version 2 by now." in words_on(test)
     assert furnished.policies.versions(furnished.person)[0].number == 2
-    assert test.number_input(key="policy.audit_rate.0").value == 25.0
+    assert test.text_input(key="policy.audit_rate.0").value == "25"
 
 
 @pytest.mark.usefixtures("furnished")
