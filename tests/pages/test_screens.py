@@ -599,7 +599,7 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
     items = [an_item(route=Route.EXECUTE), an_item(route=Route.REVIEW), an_item(route=Route.REVIEW)]
     draft = PolicyDocument(tools=(ToolRule(agent="support", tool="refund_order"),))
 
-    found: Preview = preview(compiled(draft), items, signals=lambda _: Signals())
+    found: Preview = preview(compiled(draft), items, in_force=compiled(draft), signals=lambda _: Signals())
 
     assert policy_page.preview_facts(found) == [
         ("Execute (runs)", "1 → 0"),
@@ -609,7 +609,36 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
     changed = next(row for row in found.rows if row.is_changed)
     cells = policy_page.change_line(changed).cells
     assert (cells["answered"].text, cells["would"].text) == ("Execute", "Review")
-    assert cells["why"].text == "Every refund_order of support is reviewed."
+    assert (cells["changes"].text, cells["why"].text) == ("", "Every refund_order of support is reviewed.")
+
+
+def test_a_preview_says_in_words_what_would_change_where_the_answer_does_not() -> None:
+    tool = ToolRule(agent="support", tool="refund_order")
+    draft = PolicyDocument(
+        tools=(tool.model_copy(update={"queue": "high-value", "due_in": 1800, "permit_for": 7200}),),
+        rules=(Rule(name="all", when="true", route=Route.REVIEW, priority=2, quorum=2, blind=True),),
+    )
+    in_force = compiled(PolicyDocument(tools=(tool,)))
+
+    (row,) = preview(compiled(draft), [an_item()], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert policy_page.change_line(row).cells["changes"].text.split("\n") == [
+        "general → high-value",
+        "priority 5 → priority 2",
+        "1 person → 2 people",
+        "not blind → blind",
+        "due in 4 h → due in 30 min",
+        "permitted for 24 h → permitted for 2 h",
+    ]
+
+
+def test_a_preview_says_how_much_of_what_runs_alone_would_be_looked_at() -> None:
+    tools = (ToolRule(agent="support", tool="refund_order", autonomy=Autonomy.AUTONOMOUS),)
+    draft, in_force = (compiled(PolicyDocument(tools=tools, audit_rate=rate)) for rate in (0.125, 0.05))
+
+    (row,) = preview(draft, [an_item(route=Route.EXECUTE)], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert policy_page.change_words(row) == ["audit slice 5 % → audit slice 12.5 %"]
 
 
 def test_a_rule_shows_what_it_asks_for_beside_its_answer() -> None:
