@@ -155,6 +155,10 @@ class Person:
             raise NotAllowedError(self.name, permission)
 
 
+# Whoever gives a command on the server's own machine may do everything, and is nobody who signed in.
+AT_COMMAND_LINE = Person(LOCAL_ISSUER, "command-line", "Command line", frozenset(Role))
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A person as their workspace knows them.
