@@ -341,6 +341,11 @@ class Pause:
         return self.agent in (None, agent) and self.tool in (None, tool)
 
     @property
+    def why(self) -> str:
+        """Return the reason as a sentence, which others can follow."""
+        return self.reason if self.reason.endswith((".", "!", "?", "…")) else f"{self.reason}."
+
+    @property
     def what(self) -> str:
         """Return what is paused, in words."""
         if self.agent is None:

@@ -161,8 +161,14 @@ def test_a_view_is_kept_opened_by_a_colleague_and_removed(
     ada.choose("Agent", agent.name)
     ada.choose("Sorted by", "Oldest")
     ada.press("Views")
+    long = "x" * 81
+    ada.write("Name", long, leaves=False)
+    ada.press("Keep this view")
+    expect(ada.page.get_by_test_id("stPopoverBody").get_by_role("alert")).to_contain_text("of up to 80 characters")
+    expect(ada.page.get_by_role("textbox", name="Name", exact=True)).to_have_value(long)
     ada.write("Name", "My <b>agent</b>", leaves=False)
     ada.press("Keep this view")
+    expect(ada.page.get_by_role("textbox", name="Name", exact=True)).to_have_value("")
     ada.sees("This is “My <b>agent</b>”.")
 
     lin.open(ada.page.url.removeprefix(ada.house.url))
@@ -210,6 +216,9 @@ def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: Wo
     ada.write("What the agent should know of each (optional with a reason)", "Never paid.")
     ada.press("Reject all 2")
     ada.sees("2 decided")
+    ada.go("History")
+    ada.go("Queue")
+    ada.sees("Sorted by")
 
     assert [by_key[item] for item in items] == [
         Status.WAITING,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.datastructures import QueryParams
 
-from agents.protocol import Action, DecisionType, Edit, Execution, Route, Status
+from agents.protocol import Action, DecisionType, Edit, Execution, Outcome, OutcomeStatus, Route, Status
 from pages import (
     agents_page,
     audit_page,
@@ -17,6 +17,7 @@ from pages import (
     drafts,
     history_page,
     labels_page,
+    pausing,
     policy_page,
     queue_page,
     stories,
@@ -28,7 +29,7 @@ from review.audit import EventFilter, EventKind
 from review.board import QueueStanding
 from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
 from review.labels import LabelCount
-from review.people import Limits, Permission
+from review.people import Limits, Pause, Permission
 from review.policy import (
     Autonomy,
     PolicyDocument,
@@ -645,6 +646,31 @@ def test_a_rule_shows_what_it_asks_for_beside_its_answer() -> None:
     rule = Rule(name="large", when="true", route=Route.REVIEW, queue="high", priority=1, quorum=2, due_in=3600)
 
     assert policy_page.rule_line(0, rule).cells["asks"].text == "queue high, priority 1, 2 people, due in 1 h"
+
+
+def test_of_a_run_of_which_nothing_is_left_nothing_is_told() -> None:
+    kept = Outcome(status=OutcomeStatus.FAILED)
+
+    assert history_page.outcome_parts(kept) == []
+    assert len(history_page.outcome_parts(kept.model_copy(update={"error": "No.", "attempts": 2}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("agent", "tool", "means"),
+    [
+        (None, None, "Nothing new is permitted and no receipt"),
+        ("support", None, "For the agent support nothing new is permitted and no receipt"),
+        (None, "refund", "For the tool refund nothing new is permitted and no receipt"),
+        ("support", "refund", "For the tool refund of support nothing new is permitted and no receipt"),
+    ],
+)
+def test_the_banner_of_a_pause_says_for_what_nothing_is_permitted(
+    agent: str | None, tool: str | None, means: str
+) -> None:
+    banner = pausing.notice_of(Pause("w", agent, tool, "It is odd", START, "Ada"))
+
+    assert f"UTC. {means}" in banner
+    assert "It is odd.<" in banner
 
 
 def test_a_version_without_a_comment_has_a_dash() -> None:
