@@ -472,7 +472,7 @@ def _bar_reject(look: Look) -> None:
         _ask_codes(look, DecisionType.REJECT)
     with told:
         _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="rejecting"):
         _decide_button(look, _reject, icon=":material/block:")
         _mode_button(look, "Back", Mode.CHOOSE)
 
