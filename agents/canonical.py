@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 import rfc8785
+from pydantic import BaseModel
 
 from .protocol import MAX_DEPTH, MAX_INTEGER
 
@@ -158,6 +159,22 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two JSON values, or two models of them, are the same: those that have one canonical form.
+
+    So true is not 1, as it is to Python, wherever in the values it stands, and 1.0 is.
+    """
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, BaseModel) and isinstance(other, BaseModel):
+        return type(one) is type(other) and is_same(one.model_dump(mode="json"), other.model_dump(mode="json"))
+    return one == other
 
 
 def action_digest(name: str, args: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from .canonical import is_same
 from .protocol import Args
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def _argument_span(text: str, args: Args) -> tuple[int, int]:
             value, end = decoder.raw_decode(text, brace.start())
         except ValueError:
             continue
-        if value and all(name in args and args[name] == member for name, member in value.items()):
+        if value and all(name in args and is_same(args[name], member) for name, member in value.items()):
             best = max(best, (brace.start(), end), key=lambda span: (span[1] - span[0], span[0]))
     return best
 

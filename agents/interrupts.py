@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.types import Interrupt
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
+from .canonical import is_same
 from .errors import GateError
 from .protocol import ALL_DECISIONS, ActionRequest, Args, Decision, DecisionType, Edit, Reject, Respond
 
@@ -177,7 +178,7 @@ def _batched(asked: _Batched, messages: Sequence[BaseMessage]) -> tuple[AskedCal
     calls = []
     for each in asked.action_requests:
         # The calls stand in the order in which the model made them; some of them were not asked about.
-        while proposed and (proposed[0]["name"], proposed[0]["args"]) != (each.name, each.args):
+        while proposed and not is_same([proposed[0]["name"], proposed[0]["args"]], [each.name, each.args]):
             proposed.pop(0)
         tool_call_id = proposed.pop(0)["id"] if proposed else None
         calls.append(AskedCall(each.name, each.args, allowed[each.name], tool_call_id, each.description))

@@ -174,21 +174,22 @@ def item_values(item: ReviewItem) -> Values:
 
 def changed_values(item: ReviewItem, was: ReviewItem) -> Values:
     """Return the columns in which the item differs from what it was. Raises ValueError for one that may not change."""
-    if item == was:
-        return {}
     for name in _LASTING:
         if getattr(item, name) != getattr(was, name):
             msg = f"The {name} of an item never changes."
             raise ValueError(msg)
     before = _scalar_values(was)
     changed = {name: value for name, value in _scalar_values(item).items() if value != before[name]}
-    if item.request != was.request:
-        changed |= _request_values(item.request)
+    if item.request is not was.request:
+        before |= _request_values(was.request)
+        changed |= {name: value for name, value in _request_values(item.request).items() if value != before[name]}
     if item.reasons != was.reasons:
         changed["reasons"] = _reasons(item.reasons)
     for name in _DOCUMENTS:
-        if getattr(item, name) != getattr(was, name):
-            changed[name] = _document(getattr(item, name))
+        now, then = getattr(item, name), getattr(was, name)
+        # As they are written, because to Python 1 and true are the same.
+        if now is not then and (document := _document(now)) != _document(then):
+            changed[name] = document
     return changed
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agents.protocol import Note, Status
+from agents.protocol import DecisionType, Note, Status
 from db import cursors, documents, lists, rows, sealing, searching, tables
 from db.appending import Rows, Unwritten, append
 from db.deciding import Deciding
@@ -131,17 +132,20 @@ _DUE_DECISIONS = (
     .order_by(_items.c.settles_at)
     .limit(bindparam("limit"))
 )
+# What is overdue is closed as it was held when its time was up.
+_IS_LAPSED = and_(
+    text(CLAIMED),
+    _items.c.claim_until <= bindparam("now"),
+    _items.c.expires_at > bindparam("now"),
+    _items.c.settles_at.is_(None),
+)
 _LAPSED = (
-    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
+    _WHOLE_ITEM.where(_IS_LAPSED)
     .order_by(_items.c.claim_until)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_FIRST_LAPSED = (
-    _WHOLE_ITEM.where(text(CLAIMED), _items.c.claim_until <= bindparam("now"), _items.c.settles_at.is_(None))
-    .order_by(_items.c.claim_until)
-    .limit(1)
-)
+_FIRST_LAPSED = _WHOLE_ITEM.where(_IS_LAPSED).order_by(_items.c.claim_until).limit(1)
 _HELD_OR_LAPSED = union_all(select(_HELD_BY.subquery()), select(_FIRST_LAPSED.subquery()))
 _OVERDUE = (
     _WHOLE_ITEM.where(text(UNDECIDED), _items.c.expires_at <= bindparam("now"), _items.c.settles_at.is_(None))
@@ -249,6 +253,18 @@ _REVIEWERS = (
     select(_decisions.c.iss, _decisions.c.sub, _decisions.c.name)
     .where(_decisions.c.workspace == bindparam("workspace"))
     .distinct()
+)
+_SETTLED_SINCE = select(_items.c.id).where(
+    _items.c.workspace == bindparam("workspace"), _items.c.settled_at >= bindparam("since")
+)
+_DECIDED_BY = select(
+    *(func.count(case((_decisions.c.decision.startswith(documents.opening_of(kind)), 1))) for kind in DecisionType)
+).where(
+    _decisions.c.workspace == bindparam("workspace"),
+    _decisions.c.item_id.in_(_SETTLED_SINCE),
+    _decisions.c.iss == bindparam("iss"),
+    _decisions.c.sub == bindparam("sub"),
+    _decisions.c.decided_at >= bindparam("since"),
 )
 _NOTES_OF = (
     select(tables.notes.c.note)
@@ -729,6 +745,11 @@ class ReadTransaction:
         """Return everybody who has decided, under every name that they had."""
         return [KnownReviewer(*row) for row in self._connection.execute(_REVIEWERS, {"workspace": workspace})]
 
+    def decided_by(self, workspace: str, iss: str, sub: str, *, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person decided each way since then, of what was settled since then, too."""
+        asked = {"workspace": workspace, "iss": iss, "sub": sub, "since": since}
+        return dict(zip(DecisionType, self._connection.execute(_DECIDED_BY, asked).one(), strict=True))
+
     def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
         """Return the items that were drawn from this one for a look afterwards."""
         return self._connection.execute(_COPIES, {"workspace": workspace, "parent_id": item_id}).scalars().all()
@@ -1086,7 +1107,7 @@ class WriteTransaction(ReadTransaction):
         return None
 
     def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
-        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+        """Return, from one statement, what ``held_by`` does, and whether there are `lapsed_claims`."""
         asked = {"workspace": workspace, "iss": iss, "sub": sub, "now": self.now}
         found = [rows.item_from(row) for row in self._connection.execute(_HELD_OR_LAPSED, asked)]
         in_force = [item for item in found if item.claim and self.now < item.claim.until]

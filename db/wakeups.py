@@ -84,6 +84,7 @@ class Listener:
         self._hub = hub
         self._origin = origin
         self._closing = Event()
+        self._has_told_of_strangers = False
         self._bell, self._bell_button = socket.socketpair()
         self._thread = Thread(target=self._serve, args=(self._connect(),), name="signoff-listener", daemon=True)
         self._thread.start()
@@ -111,6 +112,8 @@ class Listener:
                     self._listen(connection)
             except psycopg.Error as error:
                 _log.warning("The connection that listens for other processes is lost: %s", error)
+            except Exception:  # noqa: BLE001 -- it must go on: without it nobody hears of other processes any more
+                _log.exception("Listening for other processes failed")
             while not self._closing.wait(pause):
                 try:
                     connection = self._connect()
@@ -136,5 +139,14 @@ class Listener:
             origin, _, item_id = notice.payload.partition(" ")
             # What this process committed itself it has told its hub already.
             if origin != self._origin:
-                noticed.append(UUID(item_id))
+                noticed += self._named(item_id)
         return noticed
+
+    def _named(self, item_id: str) -> list[UUID]:
+        try:
+            return [UUID(item_id)]
+        except ValueError:  # Whoever may connect to the database may say anything there.
+            if not self._has_told_of_strangers:
+                self._has_told_of_strangers = True
+                _log.warning("Notices on the channel %s that name no item are ignored; who sends them?", CHANNEL)
+            return []

@@ -17,13 +17,15 @@ const LONGEST_TEXT = 20_000;
 
 const TAGS = new Set(
   (
-    "article code dd del details div dl dt figcaption figure h1 h2 h3 img ins li ol p pre section span summary table " +
-    "tbody td th thead time tr ul"
+    "a article button code dd del details div dl dt figcaption figure form h1 h2 h3 img ins li ol p pre section span " +
+    "summary table tbody td th thead time tr ul"
   ).split(" "),
 );
+// Links and forms lead to signing in again, and nowhere else.
 const ATTRIBUTES = {
-  alt: /^/, class: /^[\w -]*$/, datetime: /^[\dT:.+Z-]+$/, open: /^open$/, role: /^(alert|status)$/, scope: /^(row|col)$/,
-  src: /^\/pictures\/[\w-]+\/\d+$/, style: /^width:\d+%$/, title: /^/,
+  action: /^\/sign-in\/again\?[\w.%&=+-]*$/, alt: /^/, class: /^[\w -]*$/, datetime: /^[\dT:.+Z-]+$/,
+  href: /^\/sign-in\/with\/[\w-]+\?[\w.%&=+-]*$/, method: /^post$/, open: /^open$/, role: /^(alert|status)$/,
+  scope: /^(row|col)$/, src: /^\/pictures\/[\w-]+\/\d+$/, style: /^width:\d+%$/, target: /^_self$/, title: /^/,
 };
 
 // What goes on with another item, and what outlives the page until it is acknowledged.
@@ -246,10 +248,11 @@ class Surface {
     this.live.textContent = `Before you: ${look.name}`;
   }
 
-  // The same look, with a note more: what is open, scrolled or typed stays as it is. Revealed, it is drawn anew.
+  // The same look, with a note more, or another sign-in asked for: what is open, scrolled or typed stays as it is.
+  // Revealed, it is drawn anew.
   repaint({ stamp }) {
     const look = this.looks.get(stamp);
-    const wasMasked = this.painted.look.masked;
+    const { masked: wasMasked, head } = this.painted.look;
     this.painted.stamp = stamp;
     this.painted.look = look;
     if (wasMasked && !look.masked) {
@@ -257,6 +260,9 @@ class Surface {
       this.drawArgs();
       this.drawBar();
       return;
+    }
+    if (JSON.stringify(head) !== JSON.stringify(look.head)) {
+      this.item.querySelector(".focus-head").replaceChildren(...[...look.head, ...look.facts].map(grown));
     }
     this.item.querySelector(".focus-beside").replaceChildren(...look.right.map(grown));
     if (look.masked !== wasMasked) this.drawArgs();

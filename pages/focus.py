@@ -6,6 +6,7 @@ What is held and told meanwhile is the sitting's, `pages.sitting`; what is decid
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -147,8 +148,13 @@ def _purpose(item: ReviewItem) -> list[Markup]:
     return [notice(words)] if words else []
 
 
+def asks_to_sign_in(item: ReviewItem, person: Person, now: datetime) -> bool:
+    """Tell whether the person must sign in again before they can decide the item."""
+    return item.is_high_impact and not person.has_just_signed_in(now)
+
+
 def _sign_in_again(item: ReviewItem, person: Person) -> list[Markup]:
-    if not item.is_high_impact or person.has_just_signed_in(utc_now()):
+    if not asks_to_sign_in(item, person, utc_now()):
         return []
     words = notice(str(SignInAgainError(item.id)), "warn")
     return [words, way_to_sign_in_again(person, f"/?item={item.id}")]

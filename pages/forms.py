@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from agents.canonical import NotCanonicalError, canonical, parse
+from agents.canonical import NotCanonicalError, canonical, is_same, parse
 from agents.cards import CardField, Format
 from agents.protocol import Args
 from pages.cards import DECIMAL
@@ -501,7 +501,7 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
     """Return what the field's widget holds before anybody touches it."""
     value = made.value
     if made.kind is Kind.CHOICE:
-        return next((number for number, choice in enumerate(offered(made)) if _is_identical(choice, value)), None)
+        return next((number for number, choice in enumerate(offered(made)) if is_same(choice, value)), None)
     if made.kind is Kind.JSON:
         return "" if value is MISSING else json_text(value)
     if value is MISSING or value is None:
@@ -517,7 +517,7 @@ def initial(made: Field) -> Any:  # noqa: ANN401 -- whatever the kind's widget h
 def offered(made: Field) -> tuple[JsonValue, ...]:
     """Return what can be chosen; what was proposed is among it, even where the schema does not know it."""
     value = made.value
-    if isinstance(value, Missing) or value is None or any(_is_identical(choice, value) for choice in made.choices):
+    if isinstance(value, Missing) or value is None or any(is_same(choice, value) for choice in made.choices):
         return made.choices
     return (value, *made.choices)
 
@@ -591,18 +591,14 @@ _READERS: dict[Kind, Callable[[Field, Any], JsonValue]] = {
 }
 
 
-def _is_identical(one: Value, other: Value) -> bool:
-    return type(one) is type(other) and one == other
-
-
 def json_text(value: JsonValue) -> str:
     """Return the value as JSON, laid out to be edited."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def key_path(place: Place) -> str:
-    """Return the end of the key of the widget at the place."""
-    return "".join(f"/{step}" for step in place)
+    """Return the end of the key of the widget at the place, which no other has, nor another thing that it keeps."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1').replace('.', '~2')}" for step in place)
 
 
 def _places(value: JsonValue, *, at: Place = ()) -> Iterator[Place]:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from agents.protocol import DecisionType, Edit, Execution, Outcome, OutcomeStatus, Reject, Respond, Status
 from pages.downloads import decisions_address
-from pages.item_view import readable, revealed_here, show_item
+from pages.item_view import readable, revealed_here, show_head, show_item
 from pages.presence import act_as
 from pages.rendering import (
     Markup,
@@ -186,14 +186,18 @@ def _places(person: Person, where: ItemFilter, rows: Sequence[ItemSummary]) -> d
 
 
 def _show_download(person: Person, where: ItemFilter) -> None:
-    if not person.may(Permission.EXPORT_LABELS):
-        return
     asked = DecisionFilter(items=where)
-    count = services().records.count_decisions(person, asked)
+    if person.may(Permission.EXPORT_LABELS):
+        count = services().records.count_decisions(person, asked)
+        whose = "their"
+        told = f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them."
+    elif person.may(Permission.EXPORT_OWN):
+        whose, told = "your", "What you decided yourself on the items that match, and what came of them."
+    else:
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         address = decisions_address("decisions.csv", asked)
-        st.link_button("Download their decisions (CSV)", address, icon=":material/download:")
-        told = f"What people decided on the items that match: {rows_words(count, 'decision')}, and what came of them."
+        st.link_button(f"Download {whose} decisions (CSV)", address, icon=":material/download:")
         draw(element("p", told, class_="so-quiet so-small"))
 
 
@@ -290,8 +294,11 @@ def _show_one(person: Person, item_id: UUID) -> None:
     st.button("History", icon=":material/arrow_back:", key=f"{KEY}.back", type="tertiary", on_click=_close)
     whole = services().desk.whole(person, item_id)
     shown = readable(whole, revealed_here())
+    show_head(whole, person)
     if whole.item.execution is Execution.UNKNOWN:
         _show_reconciling(shown.item, person)
+    _show_ending(shown)
+    st.subheader("What was proposed", anchor=False)
     show_item(whole, person)
     if whole.item.repeats_id is not None:
         earlier = str(whole.item.repeats_id)
@@ -303,7 +310,6 @@ def _show_one(person: Person, item_id: UUID) -> None:
             on_click=_open,
             args=(earlier,),
         )
-    _show_ending(shown)
     _show_decisions(shown.decisions)
     if person.may(Permission.SEE_AUDIT):
         found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_SHOWN)

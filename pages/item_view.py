@@ -120,14 +120,19 @@ def version_of(item: ReviewItem) -> Version:
     return item.id, item.version
 
 
-def show_item(whole: WholeItem, person: Person, *, now: datetime | None = None) -> None:
+def show_head(whole: WholeItem, person: Person) -> None:
+    """Draw what the item is about, in one sentence, and what is at stake."""
+    shown = readable(whole, revealed_here())
+    draw(headline(shown.item, person, schema=whole.args_schema), facts_view(shown.item, utc_now()))
+
+
+def show_item(whole: WholeItem, person: Person) -> None:
     """Draw the item as it was proposed, with all that was known of it; nothing in it leads outside.
 
     Of an item whose content was erased, what is left of it.
     """
-    at = now or utc_now()
+    at = utc_now()
     shown = readable(whole, revealed_here())
-    draw(headline(shown.item, person, schema=whole.args_schema), facts_view(shown.item, at))
     if whole.item.erased_at is not None:
         words = f"The content of this item was erased on {moment(whole.item.erased_at)}. What was done with it stays."
         draw(notice(words))

@@ -134,7 +134,7 @@ def _decided(sitting: Sitting, person: Person, entry: Entry) -> Acknowledgement:
         return refusal("That press came as the item was still appearing, so nothing was decided.", "warn")
     if isinstance(entry.decision, Approve) and not entry.is_opened and _hides(sitting, person, entry.item):
         return refusal("Open the hidden characters to approve.", "warn")
-    seen = Seen(entry.digest, entry.epoch, dwell_ms)
+    seen = Seen(entry.digest, entry.version, entry.epoch, dwell_ms)
     made = services().desk.decide(entry.item, entry.decision, person, seen=seen, reason_codes=entry.codes)
     sitting.gone_on(LookKey(entry.item, entry.version, entry.epoch))
     if made.pending is not None:

@@ -266,10 +266,13 @@ def _show_validity(document: PolicyDocument) -> None:
 def _show_preview(document: PolicyDocument, in_force: PolicyInForce, person: Person) -> None:
     try:
         policy = compiled(document)
+        items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
     except InvalidPolicyError as error:
         _show_problems(error.problems)
         return
-    items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
+    except ReviewError as error:
+        draw(notice(str(error), "bad"))
+        return
     if not items:
         draw(notice("There are no actions yet to try it on."))
         return
@@ -657,7 +660,8 @@ def _tool_config() -> dict[str, Any]:
             "Approve on expiry",
             default=False,
             help="What nobody decided is approved, where the agent asks for it and the action waited at least as long "
-            "as the policy's “Expires in”.",
+            "as the policy's “Expires in”; not what somebody holds then, nor while a question to the agent stands "
+            "unanswered.",
         ),
     }
 

@@ -7,7 +7,7 @@ use it). It never becomes Markdown, a link, an address to load from, or the labe
 import html
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import SequenceMatcher
@@ -16,7 +16,9 @@ from typing import Any, Literal
 import streamlit as st
 from pydantic import JsonValue
 
+from agents.canonical import is_same
 from agents.protocol import Args, DecisionType
+from review.alike import reads_like_a_place
 from review.errors import ReviewError
 from review.legibility import visible as visible  # Text is drawn here, and made visible where it is drawn.
 
@@ -169,13 +171,7 @@ def args_view(
             continue
         shown, left_out = argument_view(value, is_whole=is_whole, marks=marks or {}, at=(name,))
         hidden += left_out
-        rows.append(
-            element(
-                "tr",
-                element("th", element("span", name, class_="so-name"), scope="row"),
-                element("td", shown),
-            )
-        )
+        rows.append(_row(name, shown))
     if left:
         hidden += sum(map(len, left))
         note = element("span", _hidden(len(left), "arguments", "".join(left)), class_="so-hidden")
@@ -183,6 +179,16 @@ def args_view(
     if not rows:
         return ArgsView(element("p", "It takes no arguments.", class_="so-quiet"), 0)
     return ArgsView(element("table", element("tbody", *rows), class_="so-table so-args"), hidden)
+
+
+def places_view(values: Iterable[tuple[Place, JsonValue]]) -> Markup:
+    """Return what stands at places in the arguments, whole, as a table with a row for each."""
+    rows = (_row(place_name(place), value_view(value)) for place, value in values)
+    return element("table", element("tbody", *rows), class_="so-table so-args")
+
+
+def _row(name: str, shown: Markup) -> Markup:
+    return element("tr", element("th", element("span", name, class_="so-name"), scope="row"), element("td", shown))
 
 
 def show_args(args: Mapping[str, JsonValue]) -> None:
@@ -318,18 +324,7 @@ def changes(old: JsonValue, new: JsonValue, *, at: Place = ()) -> list[Change]:
             else:
                 found += changes(old[name], new[name], at=place)
         return found
-    return [] if same(old, new) else [Change(at, old, new)]
-
-
-def same(one: JsonValue, other: JsonValue) -> bool:
-    """Tell whether two JSON values are the same; true is not 1, and text is not the number that it spells."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
-    return one == other
+    return [] if is_same(old, new) else [Change(at, old, new)]
 
 
 def diff_view(old: Args, new: Args) -> Markup:
@@ -349,10 +344,18 @@ def diff_view(old: Args, new: Args) -> Markup:
 
 
 def place_name(place: Place) -> str:
-    """Return a place in the arguments as a reader would say it: ``address.lines[2]``."""
+    """Return a place in the arguments as a reader would say it: ``address.lines[2]``; no two are said alike.
+
+    A name that reads like a place itself stands in brackets: ``["address.city"]``.
+    """
     text = ""
     for step in place:
-        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step + 1}]"
+        elif reads_like_a_place(step):
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+        else:
+            text += f".{step}" if text else step
     return text or "the arguments"
 
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from agents.protocol import Action, Approve, Decision, DecisionType, Edit, Reject, Respond
 from pages import history_page
 from pages.components import component
-from pages.focus import approvals, purpose_words, show_focus
+from pages.focus import approvals, asks_to_sign_in, purpose_words, show_focus
 from pages.form_widgets import forget_form, show_form
 from pages.forms import Edited, edited
 from pages.item_view import (
@@ -333,7 +333,7 @@ def _show(look: Look) -> None:
         _show_hold(look)
     if words := purpose_words(item):
         draw(notice(words))
-    if item.is_high_impact and not look.person.has_just_signed_in(now):
+    if asks_to_sign_in(item, look.person, now):
         draw(notice(str(SignInAgainError(item.id)), "warn"), way_to_sign_in_again(look.person, f"/?item={item.id}"))
     draw(facts_view(item, now, approvals=approvals(look.whole)))
     left, right = st.columns([7, 5], gap="medium")

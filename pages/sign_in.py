@@ -454,11 +454,7 @@ async def _back_channel_logout(request: Request) -> Response:
     except (SignInError, ValueError) as error:
         _log.warning("a logout by %s was refused: %s", client.provider.name, error)
         return PlainTextResponse("The logout token was refused.", status_code=400, headers=_NO_STORE)
-    # Of one stay at the provider where it is named, else all of the person's.
-    only_of = None if sid else sub
-    await run_in_threadpool(
-        lambda: services().sessions.sign_out_everywhere(client.provider.issuer, sub=only_of, sid=sid)
-    )
+    await run_in_threadpool(lambda: services().sessions.sign_out_everywhere(client.provider.issuer, sub=sub, sid=sid))
     return PlainTextResponse("", headers=_NO_STORE)
 
 

@@ -1,5 +1,6 @@
 """Deciding together: items that differ in their arguments alone, side by side; any can be left out, or opened."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,6 @@ from functools import partial
 from uuid import UUID
 
 import streamlit as st
-from pydantic import JsonValue
 
 from agents.protocol import Approve, DecisionType, Reject
 from pages.item_view import guidelines_card
@@ -17,7 +17,6 @@ from pages.moves import open_item
 from pages.outbox import SETTLING_MS
 from pages.presence import act_as
 from pages.rendering import (
-    args_view,
     as_text,
     chip,
     chips,
@@ -27,6 +26,7 @@ from pages.rendering import (
     humanised,
     money,
     place_name,
+    places_view,
     said,
     show_refusal,
     times_heard,
@@ -149,13 +149,11 @@ def _show_items(person: Person, opened: Opened) -> None:
 
 def _common(items: Sequence[ReviewItem], places: Sequence[Place]) -> list[str]:
     args = items[0].request.action.args
-    same: dict[str, JsonValue] = {
-        place_name(place): value_at(args, place) for place in leaves(args) if place not in places
-    }
+    same = [(place, value_at(args, place)) for place in leaves(args) if place not in places]
     heading = element("h2", "The same in all of them", class_="so-label")
     if not same:
         return [heading, element("p", "Nothing: they differ in each argument.", class_="so-quiet")]
-    return [heading, args_view(same).markup]
+    return [heading, places_view(same)]
 
 
 def columns_of(places: Sequence[Place]) -> tuple[Column, ...]:
@@ -182,8 +180,9 @@ def line_of(item: ReviewItem, places: Sequence[Place], *, is_in: bool) -> Line:
     tone: CellTone = "" if is_in else "quiet"
     differ = {f"at.{number}": Cell(text, tone=tone or "strong") for number, text in enumerate(told)}
     if len(places) > MOST_COLUMNS:
-        pairs = zip(places, told, strict=True)
-        differ = {"at": Cell("\n".join(f"{place_name(place)}: {text}" for place, text in pairs), tone=tone)}
+        # As JSON, so that no value of several lines reads like another place.
+        pairs = ((place_name(place), json.dumps(value_at(args, place), ensure_ascii=False)) for place in places)
+        differ = {"at": Cell("\n".join(f"{name}: {text}" for name, text in pairs), tone=tone)}
     return Line(
         id=str(item.id),
         name=request.impact.subject or str(item.id),

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from agents.canonical import is_same
 from pages.requests import body_of, number_of, secret_of
 from pages.services import services
 from review.clock import utc_now
@@ -74,7 +75,7 @@ def keep(person: Person, item_id: UUID, version: int, *, key: str, edit: Callabl
     # What cannot be read just now is on its way to something; the last that could be read is kept.
     if (args := edit()) is not None:
         written["edit"] = args
-    if all(before.get(name) == value for name, value in written.items()):
+    if all(is_same(before.get(name), value) for name, value in written.items()):
         return
     with suppress(DraftTooLargeError):  # It is in the session still, and can be sent.
         now_ms = int(utc_now().timestamp() * 1000)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from agents.canonical import NotCanonicalError, canonical
+from agents.canonical import NotCanonicalError, canonical, is_same
 from agents.protocol import Args, ContextEntry, ContextKind, DecisionType
 from review.images import UNINSPECTABLE
 from review.items import Purpose, ReviewItem
@@ -76,6 +76,10 @@ def why_alone(item: ReviewItem, queue: Queue, veil: Veil) -> str | None:
         (any(reason.code not in _ORDINARY for reason in item.reasons), "the policy found something of its own in it"),
         (any(map(_is_uninspectable, item.request.context)), "a picture in it cannot be inspected"),
         (not _fits_a_row(action.args), "its arguments are too long to stand beside others"),
+        (
+            any(reads_like_a_place(name) for place in leaves(action.args) for name in place),
+            "a name in its arguments reads like a place in them",
+        ),
         (_is_masked(item, veil), "values of it are masked"),
         (any(map(_hides, _texts(item))), "there are characters in it that hide"),
     )
@@ -92,6 +96,11 @@ def leaves(args: Mapping[str, JsonValue], at: Place = ()) -> Iterator[Place]:
             yield place
 
 
+def reads_like_a_place(name: str) -> bool:
+    """Tell whether the name, written into the path of a place, could be read as another place, or not at all."""
+    return not name or any(sign in name for sign in ".[]\n")
+
+
 def value_at(args: Args, place: Place) -> JsonValue:
     """Return what stands at one of the places that `leaves` yields."""
     value: JsonValue = args
@@ -104,7 +113,9 @@ def differing(items: Sequence[ReviewItem]) -> tuple[Place, ...]:
     """Return the places at which items of one template do not all say the same, in the order of the first."""
     first, *others = (item.request.action.args for item in items)
     return tuple(
-        place for place in leaves(first) if any(value_at(args, place) != value_at(first, place) for args in others)
+        place
+        for place in leaves(first)
+        if not all(is_same(value_at(args, place), value_at(first, place)) for args in others)
     )
 
 

@@ -20,6 +20,7 @@ from review.errors import (
     NotAllowedError,
     NotAsideError,
     NoteTooLongError,
+    OwnWorkError,
     UnfitTimeError,
 )
 from review.governance import PolicyBook
@@ -147,8 +148,7 @@ class Board:
             if item.aside and _is_same(item.assignment, assignment):
                 return item
             if item.claim:
-                lapse(tx, item)
-                item = lifecycle.released(item)
+                item = lapse(tx, item)
             return _moved(tx, item, lifecycle.assigned(item, assignment), EventKind.ITEM_ASSIGNED, person)
 
         return self._store.write(work)
@@ -176,12 +176,14 @@ class Board:
     def snooze(self, person: Person, item_id: UUID, *, until: datetime) -> ReviewItem:
         """Let the item sleep until then; for its agent it waits on, and its deadlines stay as they are.
 
-        Raises UnfitTimeError, ItemHeldError, ItemAssignedError, AlreadySettledError.
+        Who may neither decide it nor give it to people does not. Raises UnfitTimeError, ItemHeldError,
+        ItemAssignedError, AlreadySettledError, OwnWorkError, NotTrainedError.
         """
         _require_either(person, Permission.DECIDE, Permission.ASSIGN)
 
         def work(tx: Writing) -> ReviewItem:
             item = _undecided(tx, person, item_id)
+            self._require_concerned(tx, item, person)
             if not tx.now < until < min(item.expires_at, tx.now + LONGEST_SLEEP):
                 raise UnfitTimeError(item.expires_at)
             if item.snoozed_until == until and item.aside:
@@ -191,8 +193,7 @@ class Board:
             if item.aside is Aside.ASSIGNED:
                 _require_say(item, person)
             if item.claim and item.claim.until <= tx.now:
-                lapse(tx, item)
-                item = lifecycle.released(item)
+                item = lapse(tx, item)
             done = lifecycle.snoozed(item, until)
             return _moved(tx, item, done, EventKind.ITEM_SNOOZED, person, until=until.isoformat())
 
@@ -201,8 +202,8 @@ class Board:
     def put_back(self, person: Person, item_id: UUID) -> ReviewItem:
         """Make an item that was assigned or sleeps there for everybody again.
 
-        An assignment is ended by its assignee, or by who may assign. Raises NotAsideError, ItemAssignedError,
-        AlreadySettledError.
+        An assignment is ended by its assignee, or by who may assign; a sleeper is woken by who may put it to sleep.
+        Raises NotAsideError, ItemAssignedError, AlreadySettledError, OwnWorkError, NotTrainedError.
         """
         _require_either(person, Permission.DECIDE, Permission.ASSIGN)
 
@@ -211,6 +212,7 @@ class Board:
             if item.aside is None:
                 raise NotAsideError(item.id)
             if item.aside is Aside.SNOOZED:
+                self._require_concerned(tx, item, person)
                 return _moved(tx, item, lifecycle.released(item), EventKind.ITEM_WOKEN, person)
             _require_say(item, person)
             assignee = item.assignment.name if item.assignment else None
@@ -218,6 +220,16 @@ class Board:
             return _moved(tx, item, free, EventKind.ASSIGNMENT_ENDED, person, assignee=assignee)
 
         return self._store.write(work)
+
+    def _require_concerned(self, tx: Reading, item: ReviewItem, person: Person) -> None:
+        """Return only where the person may decide the item, or may give it to people and it is not in their name.
+
+        Raises OwnWorkError, NotTrainedError.
+        """
+        if item.principal == person.id:
+            raise OwnWorkError(item.id)
+        if not person.may(Permission.ASSIGN):
+            self._desk.require_fit(tx, item, person)
 
     def _assignment(self, tx: Reading, item: ReviewItem, by: Person, *, to: Person, note: str) -> Assignment:
         member = tx.member(item.workspace, to.iss, to.sub)

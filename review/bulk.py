@@ -19,7 +19,6 @@ from review.errors import (
 )
 from review.governance import PolicyBook
 from review.items import ItemFilter, Order, Purpose, ReasonCode, ReviewItem
-from review.lifecycle import shown_digest
 from review.people import Permission, Person
 from review.policy import Queue
 from review.queues import choices, reasons_asked
@@ -72,13 +71,12 @@ class Look:
     """One item of those that were shown together, and how it was shown."""
 
     item_id: UUID
-    version: int
     seen: Seen
 
     @classmethod
     def at(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Look":
         """Return the look that shows the item as it stands."""
-        return cls(item.id, item.version, Seen(shown_digest(item), item.epoch, dwell_ms))
+        return cls(item.id, Seen.of(item, dwell_ms=dwell_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ class Bulk:
         self, tx: Reading, item: ReviewItem, person: Person, *, look: Look, template: Template
     ) -> None:
         self._desk.require_takeable(tx, item, person)
-        is_as_shown = (item.version, item.epoch) == (look.version, look.seen.epoch)
+        is_as_shown = (item.version, item.epoch) == (look.seen.version, look.seen.epoch)
         if not is_as_shown or template_of(item) != template:
             raise ItemChangedError(item.id)
         why = why_alone(item, self._queue(tx, item.workspace, item.queue), Veils(tx, self._policies).of(item))

@@ -1,15 +1,15 @@
 """The reviewers' use cases: claim an item, look at it whole, decide it, and find it again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import NotCanonicalError, canonical
+from agents.canonical import NotCanonicalError, canonical, is_same
 from agents.protocol import (
     Action,
     Approve,
@@ -24,6 +24,7 @@ from agents.protocol import (
 from review import lifecycle
 from review.audit import AuditEvent, EventKind, person_actor
 from review.drafts import Drafts
+from review.emergencies import of_person
 from review.errors import (
     AlreadyDecidedError,
     AlreadySettledError,
@@ -61,6 +62,7 @@ from review.items import (
     ReasonCode,
     Reconciliation,
     ReviewItem,
+    awaits_answer,
 )
 from review.lifecycle import shown_digest
 from review.masking import Mask, Pattern, Veil
@@ -77,16 +79,20 @@ from review.veils import schema_of
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the reviewer had before their eyes when they decided: its digest, the claim's epoch, and for how long."""
+    """What the reviewer had before their eyes when they decided, and for how long.
+
+    Its digest, which version of the item it was, and the epoch of the claim that they looked under.
+    """
 
     digest: str
+    version: int
     epoch: int
     dwell_ms: int = 0
 
     @classmethod
     def of(cls, item: ReviewItem, *, dwell_ms: int = 0) -> "Seen":
         """Return the look that showed the item as it stands."""
-        return cls(shown_digest(item), item.epoch, dwell_ms)
+        return cls(shown_digest(item), item.version, item.epoch, dwell_ms)
 
 
 class Decided(NamedTuple):
@@ -166,7 +172,7 @@ class WholeItem:
     @property
     def is_asking(self) -> bool:
         """Tell whether a reviewer's question waits for the agent's answer."""
-        return bool(self.notes) and self.notes[-1].note.author == "reviewer" and not self.item.status.is_final
+        return awaits_answer([kept.note for kept in self.notes]) and not self.item.status.is_final
 
 
 class ReviewDesk:
@@ -322,9 +328,9 @@ class ReviewDesk:
 
         The decision counts at once, or when it cannot be taken back any more. An item that needs several people then
         stays in the queue until enough of them approved; any denial settles it.
-        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, DecisionNotAllowedError,
-        InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and PausedError where it
-        would permit what is paused.
+        Raises ClaimLostError, ItemChangedError, AlreadySettledError, AlreadyDecidedError, OwnWorkError,
+        DecisionNotAllowedError, InvalidArgsError, ReasonRequiredError, ReasonNeededError, SignInAgainError, and
+        PausedError where it would permit what is paused.
         """
         person.require(Permission.DECIDE)
         if isinstance(decision, Reject) and not reason_codes and not decision.message:
@@ -350,8 +356,9 @@ class ReviewDesk:
         if is_repeat(tx, item, decision, person, seen):
             return Decided(item, None)
         _require_hold(tx, item, person, seen.epoch)
+        _require_others_work(tx, item, person)
         _require_fresh_sign_in(tx, item, person)
-        if seen.digest != shown_digest(item):
+        if (seen.digest, seen.version) != (shown_digest(item), item.version):
             raise ItemChangedError(item.id)
         self._require_fitting(tx, item, decision, reason_codes)
         made = PendingDecision(
@@ -454,7 +461,8 @@ class ReviewDesk:
     def reconcile(self, person: Person, item_id: UUID, status: OutcomeStatus, note: str) -> ReviewItem:
         """Establish what became of an action of which nobody knows whether it ran, and say how one knows.
 
-        From then on the agent's report changes nothing; the same person's same finding again changes nothing either.
+        From then on the agent's report changes nothing; the same person's same finding again changes nothing either. Of
+        an item whose content was erased the words are not kept.
         Raises UnfitOutcomeError, NoteRequiredError, ItemNotFoundError, OutcomeNotUnknownError.
         """
         person.require(Permission.RECONCILE)
@@ -469,11 +477,13 @@ class ReviewDesk:
             found = Reconciliation(
                 status=status, note=said, iss=person.iss, sub=person.sub, name=person.name, at=tx.now
             )
-            if item.reconciliation and item.reconciliation == found.model_copy(update={"at": item.reconciliation.at}):
+            if item.reconciliation:
+                found = found.model_copy(update={"at": item.reconciliation.at})
+            done = lifecycle.reconciled(item, found)
+            if done == item:
                 return item
             if item.execution is not Execution.UNKNOWN:
                 raise OutcomeNotUnknownError(item.id, item.execution)
-            done = lifecycle.reconciled(item, found)
             tx.save_item(done, was=item)
             _record(tx, done, EventKind.OUTCOME_RECONCILED, person, execution=done.execution.value, length=len(said))
             tx.wake(item.id)
@@ -511,6 +521,11 @@ class ReviewDesk:
         """Return how many items match, counting no further than one past COUNT_LIMIT."""
         person.require(Permission.SEE_ITEMS)
         return self._store.read(lambda tx: tx.count_items(person.workspace, where))
+
+    def decided_since(self, person: Person, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person themselves decided each way since then, of what was settled since then, too."""
+        person.require(Permission.DECIDE)
+        return self._store.read(lambda tx: tx.decided_by(person.workspace, person.iss, person.sub, since=since))
 
     def _whole(self, tx: Reading, person: Person, item_id: UUID) -> WholeItem:
         item = item_of(tx, person, item_id)
@@ -584,13 +599,11 @@ def is_repeat(tx: Reading, item: ReviewItem, decision: Decision, person: Person,
     if item.epoch == seen.epoch and item.pending is None and item.claim is not None:
         return False  # Whoever decides gives the claim up, and the next one has another epoch.
     made = item.pending
-    if made is not None and (made.iss, made.sub, item.epoch, made.decision) == (
-        *(person.iss, person.sub),
-        *(seen.epoch, decision),
-    ):
+    by = (person.iss, person.sub, seen.epoch)
+    if made is not None and (made.iss, made.sub, item.epoch) == by and is_same(made.decision, decision):
         return True
     return any(
-        (made.iss, made.sub, made.epoch, made.decision) == (person.iss, person.sub, seen.epoch, decision)
+        (made.iss, made.sub, made.epoch) == by and is_same(made.decision, decision)
         for made in tx.decisions_of(item.workspace, item.id)
     )
 
@@ -607,6 +620,13 @@ def _held(tx: Reading, person: Person, item_id: UUID, epoch: int) -> ReviewItem:
     item = item_of(tx, person, item_id)
     _require_hold(tx, item, person, epoch)
     return item
+
+
+def _require_others_work(tx: Reading, item: ReviewItem, person: Person) -> None:
+    # Whoever claims is asked already, but what others decide meanwhile may not be seen by the statement that claims.
+    is_for_several = item.quorum > 1 or item.draft is not None
+    if item.principal == person.id or (is_for_several and _has_had_a_hand_in(tx, item, person)):
+        raise OwnWorkError(item.id)
 
 
 def _require_fresh_sign_in(tx: Reading, item: ReviewItem, person: Person) -> None:
@@ -658,10 +678,12 @@ def _proposed(item: ReviewItem) -> Action:
 
 def _has_had_a_hand_in(tx: Reading, item: ReviewItem, person: Person) -> bool:
     # What was approved or edited before somebody's edit is another version, which is for everybody but its editor.
-    return any(
+    has_decided = any(
         (made.iss, made.sub, made.item_version) == (person.iss, person.sub, item.version)
         for made in tx.decisions_of(item.workspace, item.id)
     )
+    # Whoever approved first and broke the glass then may be enough alone for what was proposed.
+    return has_decided and (item.draft is not None or of_person(tx, item.workspace, person.iss, person.sub) is None)
 
 
 def _give_back(tx: Writing, person: Person, *, but: Collection[UUID] = ()) -> None:
@@ -681,8 +703,7 @@ def _require_unassigned(tx: Reading, item: ReviewItem, person: Person) -> None:
 def _unless_over(tx: Writing, item: ReviewItem, person: Person) -> ReviewItem:
     """Return the item after its lapsed claim, or somebody else's ended assignment, was told."""
     if item.claim is not None:
-        lapse(tx, item)
-        return lifecycle.released(item)
+        return lapse(tx, item)
     if item.assignment and not item.assignment.is_for(person.iss, person.sub):
         return end_assignment(tx, item)
     return item

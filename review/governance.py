@@ -106,8 +106,9 @@ class PolicyBook:
         return self._store.read(lambda tx: tx.policies(person.workspace, limit=limit))
 
     def recent_items(self, person: Person, *, limit: int = 200) -> Sequence[ReviewItem]:
-        """Return the latest actions, newest first, to preview a draft of the policy against."""
+        """Return the latest actions, newest first and unmasked, to preview a draft of the policy against."""
         person.require(Permission.SEE_POLICY)
+        person.require(Permission.SEE_ITEMS)
         where = ItemFilter(purpose=Purpose.GATE)
         return self._store.read(lambda tx: tx.whole_items(person.workspace, where, limit=limit)).rows
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from agents.canonical import action_digest
+from agents.canonical import action_digest, is_same
 from agents.protocol import (
     ActionPage,
     ActionRequest,
@@ -160,7 +160,7 @@ class Intake:
 
         def work(tx: Reading) -> ActionStatus:
             item = _own(tx, caller, item_id)
-            return self._status(item, _notes(tx, item), tx.now)
+            return self._seen(tx, item)
 
         return self._store.read(work)
 
@@ -170,7 +170,7 @@ class Intake:
 
         def work(tx: Reading) -> ActionPage:
             page = tx.whole_items(caller.workspace, where, limit=limit, cursor=cursor)
-            items = tuple(self._status(item, _notes(tx, item), tx.now) for item in page.rows)
+            items = tuple(self._seen(tx, item) for item in page.rows)
             return ActionPage(items=items, next_cursor=page.next_cursor)
 
         return self._store.read(work)
@@ -181,14 +181,14 @@ class Intake:
         def work(tx: Writing) -> ActionStatus:
             item = _own(tx, caller, item_id)
             if item.status is Status.CANCELLED:
-                return self._status(item, _notes(tx, item), tx.now)
+                return self._seen(tx, item)
             if item.status.is_final:
                 raise AlreadySettledError(item.id, item.status)
             done = lifecycle.cancelled(item, tx.now)
             tx.save_item(done, was=item)
             tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_CANCELLED, agent_actor(caller.agent)))
             tx.wake(item.id)
-            return self._status(done, _notes(tx, done), tx.now)
+            return self._seen(tx, done)
 
         return self._store.write(work)
 
@@ -203,7 +203,7 @@ class Intake:
             tx.save_item(noted, was=item)
             data = {"author": "agent", "length": len(text)}
             tx.record(AuditEvent.of(item, tx.now, EventKind.NOTE_ADDED, agent_actor(caller.agent), **data))
-            return self._status(noted, _notes(tx, noted), tx.now)
+            return self._seen(tx, noted)
 
         return self._store.write(work)
 
@@ -238,7 +238,7 @@ class Intake:
             data = {"jti": str(item.jti), "digest": digest}
             tx.record(AuditEvent.of(item, tx.now, EventKind.RECEIPT_CONSUMED, agent_actor(caller.agent), **data))
             tx.wake(item.id)
-            return self._status(begun, _notes(tx, begun), tx.now)
+            return self._seen(tx, begun)
 
         return self._store.write(work)
 
@@ -255,15 +255,15 @@ class Intake:
             if item.execution in (Execution.NONE, Execution.PERMITTED):
                 raise NotStartedError(item.id)
             done = lifecycle.finished(item, outcome)
-            if item.outcome == done.outcome:
-                return self._status(item, _notes(tx, item), tx.now)
+            if is_same(item.outcome, done.outcome):
+                return self._seen(tx, item)
             if item.execution in (Execution.SUCCEEDED, Execution.FAILED):
                 raise OutcomeStandsError(item.id, item.execution)
             tx.save_item(done, was=item)
             data = {"execution": done.execution.value}
             tx.record(AuditEvent.of(item, tx.now, EventKind.OUTCOME_REPORTED, agent_actor(caller.agent), **data))
             tx.wake(item.id)
-            return self._status(done, _notes(tx, done), tx.now)
+            return self._seen(tx, done)
 
         return self._store.write(work)
 
@@ -289,14 +289,16 @@ class Intake:
 
     def _close_overdue(self, tx: Writing) -> int:
         overdue = tx.overdue_items(limit=SWEEP_LIMIT)
-        for item in overdue:
-            self._expire(tx, item)
-        return len(overdue)
+        return sum(self._expire(tx, item) for item in overdue)
 
-    def _expire(self, tx: Writing, item: ReviewItem) -> None:
+    def _expire(self, tx: Writing, item: ReviewItem) -> int:
+        """Close the item, whose time is up; return in how many moves, of which the end of a lapsed hold is one."""
         policy = self._policies.in_force(item.workspace, within=tx)
         is_held = pause_of(tx.pauses(item.workspace), item.agent, item.request.action.name) is not None
-        is_approved = not is_held and policy.compiled.approves_on_expiry(item)
+        is_approved = not is_held and policy.compiled.approves_on_expiry(item, notes=_notes(tx, item))
+        has_lapsed = item.claim is not None and item.claim.until <= tx.now
+        if has_lapsed:
+            item = lapse(tx, item)
         if is_approved:
             permit_for = policy.compiled.permit_for(item.agent, item.request.action.name)
             done = self._permitted(item, Approve(), permit_for, tx.now)
@@ -308,6 +310,7 @@ class Intake:
         data = {"status": done.status.value, "decision": done.decision.type if done.decision else None}
         tx.record(AuditEvent.of(item, tx.now, EventKind.ITEM_EXPIRED, POLICY, **data))
         tx.wake(item.id)
+        return 2 if has_lapsed else 1
 
     def _is_at_hand(self, caller: AgentKey, request: ActionRequest) -> bool:
         """Tell whether nothing must be looked up, compiled, decoded or searched long before it can be filed."""
@@ -316,7 +319,7 @@ class Intake:
             self._policies.is_fresh(caller.workspace)
             and self._shares.is_at_hand(caller)
             and (tool := self._remembered(place)) is not None
-            and (request.args_schema is None or request.args_schema == tool.args_schema)
+            and (request.args_schema is None or is_same(request.args_schema, tool.args_schema))
             and not _has_images(request)
             and sum(len(entry.content) for entry in request.context) <= _QUICK_CONTEXT
         )
@@ -331,7 +334,7 @@ class Intake:
         schema = tool.args_schema if tool else None
         is_new_to_tool = tool is None
         if request.args_schema is not None:
-            is_new_to_tool = is_new_to_tool or request.args_schema != schema
+            is_new_to_tool = is_new_to_tool or not is_same(request.args_schema, schema)
             schema = request.args_schema
         routed = self._router(caller, request, policy, schema)
         digest = action_digest(request.action.name, request.action.args)
@@ -347,7 +350,7 @@ class Intake:
                     raise ItemErasedError(known.id)
                 if known.request_hash != submission.request_hash:
                     raise IdempotencyMismatchError
-                return self._status(known, _notes(tx, known), tx.now), True
+                return self._seen(tx, known), True
             rejections = _rejections(tx, caller, request, digest)
             routing = routed(len(rejections)) if rejections else usual
             item = _filed(caller, submission, request, routing, digest=digest, policy=policy.number, now=tx.now)
@@ -423,7 +426,13 @@ class Intake:
         done = lifecycle.settled(item, decision, by="policy", now=now, jti=new_permission_id(), permit_for=permit_for)
         return replace(done, receipt=self._receipts.issue(done, reviewers=(), now=now))
 
-    def _status(self, item: ReviewItem, notes: list[Note], now: datetime) -> ActionStatus:
+    def _seen(self, tx: Reading, item: ReviewItem) -> ActionStatus:
+        """Return how the item stands for its agent; reasons that the reviewer chose stand in for a missing message."""
+        if isinstance(item.decision, Reject) and not item.decision.message and item.erased_at is None:
+            item = replace(item, decision=Reject(message=_reasons_given(tx, item)))
+        return self._status(item, _notes(tx, item), tx.now)
+
+    def _status(self, item: ReviewItem, notes: Sequence[Note], now: datetime) -> ActionStatus:
         receipt = self._receipts.renewed(item, now) if item.execution is Execution.PERMITTED else None
         return ActionStatus(
             id=item.id,
@@ -490,11 +499,13 @@ async def _ended(begun: Future[Any]) -> None:
     await ended
 
 
-def lapse(tx: Writing, item: ReviewItem) -> None:
+def lapse(tx: Writing, item: ReviewItem) -> ReviewItem:
     """Put a claimed item whose hold is over back into the queue."""
-    tx.save_item(lifecycle.released(item), was=item)
+    free = lifecycle.released(item)
+    tx.save_item(free, was=item)
     data = {"epoch": item.epoch, "holder": item.claim.name if item.claim else None}
     tx.record(AuditEvent.of(item, tx.now, EventKind.CLAIM_LAPSED, SYSTEM, **data))
+    return free
 
 
 def _free_lapsed(tx: Writing) -> int:
@@ -554,6 +565,12 @@ def _own(tx: Reading, caller: AgentKey, item_id: UUID) -> ReviewItem:
     if item is None or item.agent != caller.agent or item.purpose is Purpose.AUDIT:
         raise ItemNotFoundError(item_id)
     return item
+
+
+def _reasons_given(tx: Reading, item: ReviewItem) -> str | None:
+    made = [each for each in tx.decisions_of(item.workspace, item.id) if isinstance(each.decision, Reject)]
+    codes = made[-1].reason_codes if made else ()
+    return ", ".join(code.value.replace("_", " ") for code in codes).capitalize() + "." if codes else None
 
 
 def _notes(tx: Reading, item: ReviewItem) -> list[Note]:

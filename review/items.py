@@ -1,6 +1,6 @@
 """The review item, from proposal to outcome, and what may be asked about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -223,6 +223,11 @@ class ReviewItem:
         What weighs so much is the policy's to say: it is what several people must approve.
         """
         return self.purpose is Purpose.GATE and self.quorum > 1
+
+
+def awaits_answer(notes: Sequence[Note]) -> bool:
+    """Tell whether the last word in an item's thread is a reviewer's question."""
+    return bool(notes) and notes[-1].author == "reviewer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from agents.canonical import action_digest
+from agents.canonical import action_digest, is_same
 from agents.cards import KEYWORD
 from agents.protocol import Action, ContextEntry, ContextKind, DecisionType, Edit, Reject, Respond
 from review.items import DecisionRecord, Purpose, ReasonCode, ReviewItem
@@ -148,7 +148,7 @@ def _verdict(decision: DecisionType, proposed: Action, final: Action | None) -> 
         return Verdict.ANSWERED
     if final is None:
         return Verdict.WRONG
-    if decision is DecisionType.APPROVE or final == proposed:
+    if decision is DecisionType.APPROVE or is_same(final, proposed):
         return Verdict.CORRECT
     return Verdict.WRONG_ARGS if final.name == proposed.name else Verdict.WRONG_ACTION
 
@@ -210,7 +210,7 @@ def training_row(label: Label) -> tuple[TrainingFormat, Row]:
             **tools,
         }
     proposed = [_call(label.proposed)]
-    if label.final is not None and label.final != label.proposed:
+    if label.final is not None and not is_same(label.final, label.proposed):
         row = {"prompt": prompt, "chosen": [_call(label.final)], "rejected": proposed, **tools}
         return TrainingFormat.PREFERENCE, row
     is_right = label.verdict is Verdict.CORRECT

@@ -155,8 +155,12 @@ def unaccounted(item: ReviewItem) -> ReviewItem:
 
 
 def reconciled(item: ReviewItem, found: Reconciliation) -> ReviewItem:
-    """Keep what a person established of an unknown outcome; what the agent reported stays beside it."""
-    return replace(item, execution=Execution(found.status.value), reconciliation=found)
+    """Keep what a person established of an unknown outcome; what the agent reported stays beside it.
+
+    Of an item whose content was erased, no more than whether it ran, and who says so.
+    """
+    kept = _erased_finding(found) if item.erased_at else found
+    return replace(item, execution=Execution(found.status.value), reconciliation=kept)
 
 
 def finished(item: ReviewItem, outcome: Outcome) -> ReviewItem:
@@ -192,7 +196,7 @@ def erased(item: ReviewItem, now: datetime) -> ReviewItem:
         permitted_digest=ERASED_DIGEST if item.permitted_digest else None,
         receipt=None,
         outcome=_erased_outcome(item.outcome) if item.outcome else None,
-        reconciliation=item.reconciliation.model_copy(update={"note": ERASED_TEXT}) if item.reconciliation else None,
+        reconciliation=_erased_finding(item.reconciliation) if item.reconciliation else None,
         principal=None,
     )
     return item if bare == item else replace(bare, erased_at=item.erased_at or now)
@@ -226,6 +230,10 @@ def _erased_decision(decision: Decision) -> Decision:
 
 def _erased_outcome(outcome: Outcome) -> Outcome:
     return Outcome(status=outcome.status, usage=_erased_usage(outcome.usage), attempts=outcome.attempts)
+
+
+def _erased_finding(found: Reconciliation) -> Reconciliation:
+    return found.model_copy(update={"note": ERASED_TEXT})
 
 
 def _erased_usage(usage: Usage) -> Usage:

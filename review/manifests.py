@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from agents.canonical import canonical
 from review.items import DecisionFilter
+from review.verify import commitment
 
 T = TypeVar("T")
 
@@ -62,7 +63,43 @@ class Manifest:
     @property
     def evidence(self) -> str:
         """Return the note as it stands in a cell: base64url without padding."""
-        return base64.urlsafe_b64encode(self.note.encode()).rstrip(b"=").decode()
+        return _url64(self.note.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """The filter of an export: its audit event commits to it, and only its manifest says it and its salt.
+
+    It may hold people's names and words, which no erasure takes out of a leaf; so nothing is left in the house by which
+    it could be found, and whoever has the manifest can still show which event is the export's.
+    """
+
+    where: DecisionFilter
+    salt: bytes
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return the filter as the manifest tells it: what leaves something out and nothing else, then its salt."""
+        salted = {} if self._is_told_by_the_event else {"filter_salt": _url64(self.salt)}
+        return {"filter": self._filter, **salted}
+
+    @property
+    def committed(self) -> dict[str, str]:
+        """Return what the audit event holds of the filter besides the times: a commitment, as those of `review.audit`.
+
+        Nothing where the times are all that it holds.
+        """
+        if self._is_told_by_the_event:
+            return {}
+        return {"filter": commitment(self.salt, canonical(self._filter).decode())}
+
+    @property
+    def _filter(self) -> dict[str, Any]:
+        return {name: value for name, value in _told(asdict(self.where)).items() if value}
+
+    @property
+    def _is_told_by_the_event(self) -> bool:
+        return self.where == DecisionFilter(since=self.where.since, until=self.where.until)
 
 
 class RowExport(Generic[T]):
@@ -110,19 +147,13 @@ class RowExport(Generic[T]):
         return Manifest.of(self._attest({**tally.told(), **shows}))
 
 
-def told_filter(where: DecisionFilter) -> dict[str, Any]:
-    """Return the filter as the manifest tells it: what leaves something out, and nothing else."""
-    return {name: value for name, value in _told(asdict(where)).items() if value}
-
-
-def filter_digest(where: DecisionFilter) -> str:
-    """Return the digest of the filter, for the audit event: the filter itself may hold people's names and words."""
-    return "sha256:" + hashlib.sha256(canonical(told_filter(where))).hexdigest()
-
-
 def _told(value: Any) -> Any:  # noqa: ANN401 -- a filter's fields, of several kinds
     if isinstance(value, dict):
         return {name: _told(each) for name, each in value.items() if each}
     if isinstance(value, tuple):
         return [_told(each) for each in value]
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _url64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -43,6 +43,7 @@ class Permission(StrEnum):
     EDIT_POLICY = "edit the policy"
     SEE_POLICY = "see the policy"
     EXPORT_LABELS = "export labels"
+    EXPORT_OWN = "export their own decisions"
     SEE_FIGURES = "see the overview"
     SEE_AUDIT = "see the audit log"
     EXPORT_AUDIT = "export the audit log"
@@ -65,6 +66,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.RECONCILE,
             Permission.REVEAL,
             Permission.SEE_POLICY,
+            Permission.EXPORT_OWN,
             Permission.PAUSE,
         }
     ),

@@ -16,10 +16,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from agents.protocol import ActionRequest, DecisionType, Impact, Name, OnExpiry, Probability, Reason, Route, Usage
+from agents.protocol import ActionRequest, DecisionType, Impact, Name, Note, OnExpiry, Probability, Reason, Route, Usage
 from review.errors import InvalidPolicyError
 from review.expressions import cel
-from review.items import DEFAULT_PRIORITY, Purpose, ReasonCode, ReviewItem
+from review.items import DEFAULT_PRIORITY, Purpose, ReasonCode, ReviewItem, awaits_answer
 from review.masking import Pattern, pattern_of
 
 HOUR = 3600
@@ -592,6 +592,10 @@ def _repeated(rejections: int) -> list[Reason]:
     return [Reason(code=RoutingReason.REPEATED_AFTER_REJECTION, text=text)]
 
 
+def _was_held_to_the_end(item: ReviewItem) -> bool:
+    return item.claim is not None and item.expires_at < item.claim.until
+
+
 def _is_expirable(request: ActionRequest, tool: ToolRule | None, *, route: Route, reasons: Iterable[Reason]) -> bool:
     if tool is None or not tool.approve_on_expiry or tool.autonomy is Autonomy.SHADOW:
         return False
@@ -682,13 +686,16 @@ class CompiledPolicy:
         rule = self.tool_rule(agent, tool)
         return timedelta(seconds=rule.outcome_within if rule else DEFAULT_OUTCOME_WITHIN)
 
-    def approves_on_expiry(self, item: ReviewItem) -> bool:
-        """Tell whether the item is to be approved when it expires undecided.
+    def approves_on_expiry(self, item: ReviewItem, *, notes: Sequence[Note] = ()) -> bool:
+        """Tell whether the item, with its thread, is to be approved when it expires undecided.
 
         The agent asked for it, the tool's rule permits it as the policy stands, nothing but the tool's autonomy
         brought the item before one person, and people had the policy's own time to see it, however short a life the
-        agent asked for.
+        agent asked for. Nor did anybody break the silence: no reviewer's question stands unanswered, and nobody had
+        edited or decided the item, or held it when its time was up.
         """
+        if awaits_answer(notes) or item.pending is not None or _was_held_to_the_end(item):
+            return False
         usual_life = timedelta(seconds=self.document.default_expires_in)
         had_its_time = item.expires_at - item.submitted_at >= usual_life
         is_plain = item.purpose is Purpose.GATE and item.draft is None and item.quorum == 1 and had_its_time

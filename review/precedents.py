@@ -13,6 +13,8 @@ LOOKED_THROUGH = 20
 
 _BY_POLICY = "policy"
 
+_Place = tuple[str | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
@@ -52,7 +54,7 @@ def most_alike(item: ReviewItem, settled: Sequence[SettledCall], *, limit: int =
     return tuple(found[:limit])
 
 
-def _likeness(item: ReviewItem, mine: set[tuple[str, str]], past: SettledCall) -> Likeness:
+def _likeness(item: ReviewItem, mine: set[tuple[_Place, str]], past: SettledCall) -> Likeness:
     subject, theirs = item.request.impact.subject, set(_values(past.args))
     return Likeness(
         past.item_id,
@@ -62,12 +64,12 @@ def _likeness(item: ReviewItem, mine: set[tuple[str, str]], past: SettledCall) -
     )
 
 
-def _values(value: JsonValue, at: str = "") -> Iterator[tuple[str, str]]:
+def _values(value: JsonValue, at: _Place = ()) -> Iterator[tuple[_Place, str]]:
     if isinstance(value, dict):
         for name, member in value.items():
-            yield from _values(member, f"{at}.{name}")
+            yield from _values(member, (*at, name))
     elif isinstance(value, list):
         for member in value:
-            yield from _values(member, f"{at}[]")
+            yield from _values(member, (*at, None))  # Whatever its number.
     else:
         yield at, repr(value)

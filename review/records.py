@@ -1,5 +1,6 @@
 """The records: the audit log, the decisions and the labels, as pages to look at and as streams to export."""
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,13 +14,14 @@ from review.figures import FIGURES_LIMIT, Figures
 from review.governance import PolicyBook
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, KnownReviewer, Page, ReviewItem
 from review.labels import Label, LabelCount, label_of, masked_label, pseudonym
-from review.manifests import RowExport, filter_digest, told_filter
+from review.manifests import Narrowing, RowExport
 from review.masking import Veil
 from review.people import Permission, Person
 from review.sealer import AuditExport, Heartbeat, Sealer, heartbeat
 from review.store import COUNT_LIMIT, Reading, Store, Writing
 from review.veils import Veils
 from review.verification import Verification, verified
+from review.verify import SALT_BYTES
 
 T = TypeVar("T")
 Decided = tuple[ReviewItem, DecisionRecord, Veil]
@@ -63,9 +65,11 @@ class Records:
         They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Raises
         UnknownReviewerError, NotAllowedError.
         """
-        decided = self._exported(person, "labels", where, shows_values=shows_values)
+        person.require(Permission.EXPORT_LABELS)
+        asked = Narrowing(where, secrets.token_bytes(SALT_BYTES))
+        decided = self._exported(person, "labels", asked, shows_values=shows_values)
         labels = (_label(*each, shows_values=shows_values) for each in decided)
-        return self._rows(person, "labels", where, labels, shows_values=shows_values)
+        return self._rows(person, "labels", asked, labels, shows_values=shows_values)
 
     def anchors(self, person: Person) -> tuple[Anchor, ...]:
         """Return the places that the log's checkpoints are posted to, and how that goes."""
@@ -129,14 +133,16 @@ class Records:
 
         They are masked, unless somebody who may reveal values asks for them with ``shows_values``. Reviewers
         go by a pseudonym; for who may export the audit log, which names them, they are named here as well.
+        Who may export no others' decisions has their own, masked in any case.
         Raises UnknownReviewerError, NotAllowedError.
         """
-        decided = self._exported(person, "decisions", where, shows_values=shows_values)
+        asked = Narrowing(_as_far_as_permitted(person, where), secrets.token_bytes(SALT_BYTES))
+        decided = self._exported(person, "decisions", asked, shows_values=shows_values)
         rows = ((item, record) if shows_values else _masked(item, record, veil) for item, record, veil in decided)
         return self._rows(
             person,
             "decisions",
-            where,
+            asked,
             rows,
             shows_values=shows_values,
             shows_names=person.may(Permission.EXPORT_AUDIT),
@@ -155,34 +161,33 @@ class Records:
         person.require(Permission.SEE_AUDIT)
         return self._store.read(lambda tx: tx.count_events(person.workspace, where, limit=COUNT_LIMIT + 1))
 
-    def _exported(self, person: Person, what: str, where: DecisionFilter, *, shows_values: bool) -> Iterator[Decided]:
+    def _exported(self, person: Person, what: str, asked: Narrowing, *, shows_values: bool) -> Iterator[Decided]:
         """Record the export, before its first row is read, and return its rows."""
-        person.require(Permission.EXPORT_LABELS)
         if shows_values:
+            person.require(Permission.EXPORT_LABELS)
             person.require(Permission.REVEAL)
+        where = asked.where
         reviewers = self._reviewers(person, where)
-        told: dict[str, Any] = {"shows_values": True} if shows_values else {}
-        if where != _between(where.since, where.until):
-            told["filter"] = filter_digest(where)
-        self._record_export(person, what, where.since, where.until, **told)
+        told = {"shows_values": True} if shows_values else {}
+        self._record_export(person, what, where.since, where.until, **told, **asked.committed)
         return self._decisions(person.workspace, where, reviewers)
 
     def _rows(
         self,
         person: Person,
         what: str,
-        where: DecisionFilter,
+        asked: Narrowing,
         rows: Iterator[T],
         *,
         shows_values: bool,
         shows_names: bool = False,
     ) -> RowExport[T]:
         def attest(told: dict[str, Any]) -> str:
-            return self._sealer.attest(person.workspace, what, {"filter": told_filter(where), **told})
+            return self._sealer.attest(person.workspace, what, {**asked.told, **told})
 
         return RowExport(
             rows,
-            count=lambda: self._count(person, where, None),
+            count=lambda: self._count(person, asked.where, None),
             attest=attest,
             shows_names=shows_names,
             shows_values=shows_values,
@@ -197,6 +202,8 @@ class Records:
         asked = where.reviewer
         if asked is None:
             return None
+        if asked == _own_pseudonym(person):
+            return [KnownReviewer(person.iss, person.sub, person.name)]
         known = self._store.read(lambda tx: tx.reviewers(person.workspace))
         may_name = person.may(Permission.EXPORT_AUDIT)
         meant = [
@@ -258,8 +265,20 @@ class Records:
         self._store.write(work)
 
 
-def _between(since: datetime | None, until: datetime | None) -> DecisionFilter:
-    return DecisionFilter(since=since, until=until)
+def _as_far_as_permitted(person: Person, where: DecisionFilter) -> DecisionFilter:
+    """Return the filter, narrowed to the person's own decisions where they may export no others'.
+
+    Raises NotAllowedError where it asks for somebody else's then, and for whoever may export none.
+    """
+    is_own = where.reviewer in (None, _own_pseudonym(person))
+    if person.may(Permission.EXPORT_OWN) and is_own and not person.may(Permission.EXPORT_LABELS):
+        return replace(where, reviewer=_own_pseudonym(person))
+    person.require(Permission.EXPORT_LABELS)
+    return where
+
+
+def _own_pseudonym(person: Person) -> str:
+    return pseudonym(person.workspace, person.iss, person.sub)
 
 
 def _label(item: ReviewItem, record: DecisionRecord, veil: Veil, *, shows_values: bool) -> Label:

@@ -100,7 +100,8 @@ class Roster:
         def work(tx: Writing) -> int:
             member = _found(tx, person.workspace, iss, sub)
             found = tx.sessions_of(iss, sub=sub, sid=None)
-            ending = [session for session in found if session.person.workspace == person.workspace]
+            here = (session for session in found if session.person.workspace == person.workspace)
+            ending = [session for session in here if is_live(session, tx.now)]
             for session in ending:
                 end(tx, session)
             if ending:

@@ -156,13 +156,16 @@ class Sessions:
     def sign_out_everywhere(self, iss: str, *, sub: str | None = None, sid: str | None = None) -> int:
         """End what a provider says is over: a person's sessions, or those of one stay at it. Return how many ended.
 
-        Each is its own event: they may be of several people, and of several workspaces.
+        With both, those of the stay, and the person's of which no stay is known: they may be of this one. Each is its
+        own event: they may be of several people, and of several workspaces.
         """
         if sub is None and sid is None:
             return 0
 
         def work(tx: Writing) -> int:
-            ending = tx.sessions_of(iss, sub=sub, sid=sid)
+            ending = list(tx.sessions_of(iss, sub=None if sid else sub, sid=sid))
+            if sub and sid:
+                ending += [session for session in tx.sessions_of(iss, sub=sub, sid=None) if session.sid is None]
             for session in ending:
                 end(tx, session)
                 tx.record(_event(tx.now, EventKind.SIGNED_OUT, session.person, by="provider"))

@@ -1,5 +1,6 @@
 """The signing key and the receipts made with it (JWS, Ed25519; see `agents.receipts` for the form)."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from review.items import Purpose, ReviewItem
 RECEIPT_LIFE = timedelta(minutes=15)
 # A receipt may have 8192 signs in all, and a checkpoint is there to be kept, not to keep the receipt from its holder.
 MAX_CARRIED = 1024
+_ITEMS_TOLD = 10_000
+
+_log = logging.getLogger("signoff.signing")
 
 
 class SigningKeyError(ValueError):
@@ -108,6 +112,7 @@ class Receipts:
         self._kid = key.thumbprint()
         self._former = tuple(former)
         self._checkpoints: dict[str, str] = {}
+        self._unrecognised: set[UUID] = set()
 
     @property
     def issuer(self) -> str:
@@ -175,10 +180,18 @@ class Receipts:
         return self.sign(claims.model_dump_json(), RECEIPT_TYPE)
 
     def renewed(self, item: ReviewItem, now: datetime) -> str | None:
-        """Return the item's receipt with a fresh expiry, or as it is while it still has half its life to go."""
+        """Return the item's receipt with a fresh expiry, or as it is while it still has half its life to go.
+
+        None where nothing is permitted any more. One that is not ours, as after the key was replaced without a
+        rotation, permits nothing either; the log says so once of each item.
+        """
         if item.receipt is None or item.permitted_until is None or now >= item.permitted_until:
             return None
-        claims = self._claims(item.receipt)
+        try:
+            claims = self._claims(item.receipt)
+        except ReceiptRefusedError as error:
+            self._tell_unrecognised(item, error)
+            return None
         if claims.exp - now.timestamp() > RECEIPT_LIFE.total_seconds() / 2:
             return item.receipt
         fresh: dict[str, Any] = {"iat": int(now.timestamp()), "exp": _expiry(item, now)}
@@ -208,6 +221,14 @@ class Receipts:
         if (header.get("typ"), header.get("kid")) != (typ, key.thumbprint()):
             raise ForeignDocumentError
         return found.payload or b""
+
+    def _tell_unrecognised(self, item: ReviewItem, error: ReceiptRefusedError) -> None:
+        if item.id in self._unrecognised:
+            return
+        if len(self._unrecognised) >= _ITEMS_TOLD:
+            self._unrecognised.clear()
+        self._unrecognised.add(item.id)
+        _log.warning("item %s is permitted by a receipt that permits nothing: %s", item.id, error)
 
     def _claims(self, token: str) -> ReceiptClaims:
         try:

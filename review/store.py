@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from agents.protocol import Note
+from agents.protocol import DecisionType, Note
 from review.audit import Arrival, AuditEvent, Backlog, EventFilter, LogHead, Seal, SealedEvent
 from review.figures import Figures
 from review.items import (
@@ -168,6 +168,9 @@ class Reading(Protocol):
     def reviewers(self, workspace: str) -> Sequence[KnownReviewer]:
         """Return everybody who has decided, under every name that they had; it reads all decisions."""
 
+    def decided_by(self, workspace: str, iss: str, sub: str, *, since: datetime) -> Mapping[DecisionType, int]:
+        """Return how often the person decided each way since then, of what was settled since then, too."""
+
     def copies_of(self, workspace: str, item_id: UUID) -> Sequence[UUID]:
         """Return the items that were drawn from this one for a look afterwards."""
 
@@ -315,12 +318,12 @@ class Writing(Reading, Protocol):
         """
 
     def held_and_lapsed(self, workspace: str, iss: str, sub: str) -> tuple[ReviewItem | None, bool]:
-        """Return, from one statement, what ``held_by`` does, and whether anybody's hold has lapsed."""
+        """Return, from one statement, what ``held_by`` does, and whether there are ``lapsed_claims``."""
 
     def lapsed_claims(self, *, limit: int) -> Sequence[ReviewItem]:
         """Return claimed items whose hold is over, of every workspace, locked; rows others lock are skipped.
 
-        On none of them a decision waits for its time to count.
+        On none of them a decision waits for its time to count, and none is overdue: those are closed as they were held.
         """
 
     def overdue_items(self, *, limit: int) -> Sequence[ReviewItem]:

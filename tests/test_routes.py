@@ -120,9 +120,10 @@ TABLE = (
     Row("POST", "/sign-out", EVERYBODY),
     Row("GET", "/download/verify.py", EVERYBODY),
     Row("GET", "/download/{name}", frozenset({Who.AUDITOR, Who.STRANGER}), query="audit.csv"),
+    Row("GET", "/download/{name}", SEEING | {Who.STRANGER}, query="decisions.csv"),
     *(
         Row("GET", "/download/{name}", frozenset({Who.LEAD, Who.AUDITOR, Who.STRANGER}), query=name)
-        for name in ("decisions.csv", "labels.csv", "labels.jsonl", "labels-hf.zip")
+        for name in ("labels.csv", "labels.jsonl", "labels-hf.zip")
     ),
     # Where the screen stands, its gate does.
     Row("GET", "/review", EVERYBODY),

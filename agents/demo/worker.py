@@ -15,6 +15,7 @@ from time import monotonic
 from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
+from ..canonical import is_same
 from ..errors import GateError, ReceiptKeyError, ServerAwayError, ServerRefusedError
 from ..gate import Gate
 from .cases import Case, stream
@@ -220,7 +221,7 @@ def _what_happened(proposal: Proposal, runs: list[LedgerRun], answer: str) -> st
     changes = [
         f"{name} {proposal.args.get(name)!r} became {value!r}"
         for name, value in args.items()
-        if proposal.args.get(name) != value
+        if not is_same(proposal.args.get(name), value)
     ]
     edited = f", edited: {'; '.join(changes)}" if changes else " as proposed"
     return f"{times}{edited}. {runs[-1].did}"

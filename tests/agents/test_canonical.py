@@ -5,9 +5,16 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.canonical import NotCanonicalError, action_digest, canonical, parse
+from agents.canonical import NotCanonicalError, action_digest, canonical, is_same, parse
+from agents.protocol import Action, Approve, Decision, Edit
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+# What Python takes for one another, and what it does not.
+CONFUSABLE = st.recursive(
+    st.sampled_from([0, False, 0.0, -0.0, 1, True, 1.0, "1", "", None]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXT
 
 
@@ -92,3 +99,43 @@ def test_the_digest_is_over_name_and_arguments_whatever_their_order() -> None:
     assert first == action_digest("refund", {"b": "x", "a": 1})
     assert first != action_digest("refunds", {"a": 1, "b": "x"})
     assert first != action_digest("refund", {"a": "1", "b": "x"})
+
+
+@given(CONFUSABLE, CONFUSABLE)
+def test_values_are_the_same_that_have_the_same_canonical_form(one: object, other: object) -> None:
+    assert is_same(one, other) == (canonical(one) == canonical(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (1, 1, True),
+        (1, 1.0, True),
+        (1, True, False),
+        (0, False, False),
+        ("1", 1, False),
+        (None, False, False),
+        ({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"a": 1}, {"a": True}, False),
+        ([1, 2], [2, 1], False),
+        ([1], [1, 2], False),
+        ([[0]], [[False]], False),
+        ({}, [], False),
+    ],
+)
+def test_two_values_are_the_same_only_with_the_same_types(one: object, other: object, *, same: bool) -> None:
+    assert is_same(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Edit(edited_action=Action(name="pay", args={"express": 1})), True),
+        (Edit(edited_action=Action(name="pay", args={"express": True})), False),
+        (Edit(edited_action=Action(name="refund", args={"express": 1})), False),
+        (Approve(), False),
+    ],
+)
+def test_two_decisions_are_the_same_that_say_the_same(other: Decision, *, same: bool) -> None:
+    assert is_same(Edit(edited_action=Action(name="pay", args={"express": 1})), other) is same

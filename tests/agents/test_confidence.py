@@ -282,6 +282,10 @@ def test_without_tokens_of_the_arguments_there_is_no_confidence(message: AIMessa
     assert from_logprobs(lambda: message)(CALL) is None
 
 
+def test_arguments_that_python_takes_for_the_calls_are_others() -> None:
+    assert from_logprobs(lambda: spoken(('{"express":true}', -0.2)))({"express": 1}) is None
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

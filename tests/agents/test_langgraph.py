@@ -830,3 +830,15 @@ def test_a_single_call_allows_what_its_schema_allows(ledger: Ledger, allowed: li
     asked = question(agent.get_state(THREAD).interrupts[0], [])
 
     assert asked.calls[0].allowed == tuple(allowed)
+
+
+def test_a_call_is_not_taken_for_another_whose_arguments_python_takes_for_its_own() -> None:
+    proposed = [{"name": "refund", "args": {"express": express}, "id": id_} for express, id_ in ((1, "a"), (True, "b"))]
+    value = {
+        "action_requests": [{"name": "refund", "args": {"express": True}}],
+        "review_configs": [{"action_name": "refund", "allowed_decisions": ["approve"]}],
+    }
+
+    asked = question(Interrupt(value, id="1"), [AIMessage("", tool_calls=proposed)])
+
+    assert [call.tool_call_id for call in asked.calls] == ["b"]

@@ -1,6 +1,8 @@
 """The heart of it: an agent is blocked, a person decides in the page, and exactly that runs, once, or nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +11,11 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from playwright.sync_api import Request, expect
 
-from agents.protocol import Action, Edit, Execution, Status
+from agents.protocol import Action, Edit, Execution, Route, Status
+from review.policy import Rule
+from review.sessions import LOCAL_OPERATOR
 from tests.browser.agent import CALL, WorkingAgent
+from tests.browser.house import House
 from tests.browser.visitor import Visitor
 from tests.builders import a_request
 from tests.waiting import PATIENCE_SECONDS
@@ -283,7 +288,7 @@ def test_a_langchain_agent_goes_on_with_what_the_person_decided(ada: Visitor, ag
     messages = answer.result(PATIENCE_SECONDS)["messages"]
     told = [str(message.content) for message in messages if isinstance(message, ToolMessage)]
     assert told[0] == "Refunded 49.00 on R-0001."
-    assert "rejected it, so it was not run. The reviewer gave no reason." in told[1]
+    assert "rejected it, so it was not run. The reviewer says: Not needed." in told[1]
     assert told[2].startswith("A person changed this call before it ran")
     assert told[2].endswith("Refunded 5.00 on R-0003.")
     assert messages[-1].content == "Done."
@@ -291,6 +296,54 @@ def test_a_langchain_agent_goes_on_with_what_the_person_decided(ada: Visitor, ag
         {**AS_PROPOSED, "order_id": "R-0001"},
         {**AS_PROPOSED, "order_id": "R-0003", "amount": "5.00"},
     ]
+
+
+def test_whoever_signed_in_long_ago_proves_who_they_are_in_review_and_decides(
+    house: House, strangers: Callable[[House], Visitor], agent: WorkingAgent
+) -> None:
+    operator = strangers(house)
+    operator.page.goto(house.link(LOCAL_OPERATOR))
+    operator.page.get_by_role("button", name="Sign in").click()
+    operator.wait()
+    rule = Rule(name=agent.name, when=f'agent.name == "{agent.name}"', route=Route.REVIEW, quorum=2)
+    agent.is_under(house.adds_to_policy(rules=[rule]))
+    _sign_in_grows_old(house, LOCAL_OPERATOR.name)
+    answer = agent.calls()
+    operator.sees("Sign in again, then decide")
+
+    operator.press("It is still me")
+
+    operator.sees("R-1042")
+    expect(operator.page.get_by_text("Sign in again, then decide")).to_have_count(0)
+    operator.press("Reject")
+    operator.page.get_by_role("button", name="Not needed").click()
+    operator.press("Reject")
+    assert "The reviewer says: Not needed." in str(answer.result(PATIENCE_SECONDS))
+    assert agent.runs == []
+
+
+def test_a_look_says_so_when_the_sign_in_grows_old_meanwhile(house: House, ada: Visitor, agent: WorkingAgent) -> None:
+    rule = Rule(name=agent.name, when=f'agent.name == "{agent.name}"', route=Route.REVIEW, quorum=2)
+    agent.is_under(house.adds_to_policy(rules=[rule]))
+    agent.calls()
+    ada.sees("R-1042")
+    expect(ada.button("It is still me")).to_have_count(0)
+
+    _sign_in_grows_old(house, "Ada Lovelace")
+
+    expect(ada.button("It is still me")).to_be_visible()
+
+
+def _sign_in_grows_old(house: House, name: str) -> None:
+    now = datetime.now(UTC)
+
+    def work(tx: Any) -> None:  # noqa: ANN401 -- what a work is given
+        for session in tx.live_sessions("default", seen_after=now - timedelta(hours=1)):
+            if session.person.name == name:
+                long_ago = replace(session.person, authenticated_at=now - timedelta(hours=1))
+                tx.save_session(replace(session, person=long_ago))
+
+    house.store.write(work)
 
 
 def test_the_next_item_comes_by_itself(ada: Visitor, agent: WorkingAgent) -> None:

@@ -211,6 +211,10 @@ PLANNED: dict[str, tuple[Callable[[Any], object], set[str]]] = {
         {"ix_items_in_line"},
     ),
     "decisions of an item": (lambda tx: tx.decisions_of(WORKSPACE, an_item().id), {"ix_decisions_item"}),
+    "what a person decided since": (
+        lambda tx: tx.decided_by(WORKSPACE, ISSUER, ada.sub, since=START + timedelta(days=1)),
+        {"ix_items_settled", "ix_decisions_item"},
+    ),
     "notes of an item": (lambda tx: tx.notes_of(WORKSPACE, an_item().id), {"ix_notes_item"}),
     "events": (lambda tx: tx.events(WORKSPACE, EventFilter(), limit=20), {"uq_audit_events_workspace_id"}),
     "events of an item": (

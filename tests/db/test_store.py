@@ -473,6 +473,33 @@ def test_decisions_are_filtered_by_themselves_and_by_their_items(
     assert (every, one) == (len(found), min(len(found), 1))
 
 
+def test_what_a_person_decided_is_theirs_and_no_namesakes(store: SqlStore) -> None:
+    settled, earlier = (
+        kept(store, an_item(status=Status.SETTLED, decision=Approve(), settled_by=ada.name, settled_at=at))
+        for at in (START, START - timedelta(seconds=1))
+    )
+    waiting = kept(store, an_item())
+    namesake = replace(grace, name=ada.name)
+    made = [
+        a_decision(settled, decided_at=START),
+        a_decision(settled, decision=Reject(message='{"type":"edit"}'), decided_at=START),
+        a_decision(settled, decided_at=START - timedelta(seconds=1)),
+        a_decision(settled, namesake, decision=Edit(edited_action=an_action()), decided_at=START),
+        a_decision(earlier, decided_at=START - timedelta(seconds=1)),
+        a_decision(waiting, decided_at=START),
+    ]
+    store.write(keeping(*made))
+
+    found = store.read(lambda tx: tx.decided_by(WORKSPACE, ada.iss, ada.sub, since=START))
+
+    assert found == {
+        DecisionType.APPROVE: 1,
+        DecisionType.EDIT: 0,
+        DecisionType.REJECT: 1,
+        DecisionType.RESPOND: 0,
+    }
+
+
 def test_whoever_has_decided_is_known_under_every_name(store: SqlStore) -> None:
     item = kept(store, an_item())
     renamed = replace(ada, name="Ada King")

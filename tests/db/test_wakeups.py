@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,11 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from db.appending import CHANNEL
 from db.store import SqlStore
+from db.wakeups import Hub, Listener
 from tests.builders import an_item
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 LONG_S = PATIENCE_SECONDS
 SHORT_S = 0.05
@@ -143,3 +145,60 @@ def test_a_listener_that_lost_its_connection_listens_again(
             return after_the_cut, await changed(LONG_S)
 
     assert asyncio.run(scenario()) == (True, True)
+
+
+@pytest.mark.postgres
+def test_a_notice_that_names_no_item_is_ignored_and_told_of_once(
+    postgres_url: str, opened: Callable[[str], SqlStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = opened(postgres_url), opened(postgres_url)
+
+    async def scenario() -> bool:
+        item_id = uuid7()
+        async with here.wakeups.expecting(item_id) as changed:
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                for said in ("", "nonsense", "someone no-item"):
+                    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, said))
+            await asyncio.to_thread(there.write, wake(item_id))
+            return await changed(LONG_S)
+
+    def told() -> list[str]:
+        return [record.levelname for record in caplog.records if "name no item" in record.message]
+
+    assert asyncio.run(scenario())
+    assert eventually(lambda: len(told()) == 2)  # Once by each of the two that listen.
+    assert told() == ["WARNING"] * 2
+
+
+class Stumbling(Hub):
+    """Fails the first time that it is told of anything."""
+
+    has_stumbled = False
+
+    def wake(self, item_ids: Iterable[UUID]) -> None:
+        if not self.has_stumbled:
+            self.has_stumbled = True
+            raise LookupError
+        super().wake(item_ids)
+
+
+@pytest.mark.postgres
+def test_a_listener_that_stumbles_goes_on_listening(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    hub = Stumbling()
+    listener = Listener(postgres_url, hub, origin="here")
+
+    async def scenario() -> tuple[bool, bool]:
+        item_id = uuid7()
+        async with hub.expecting(item_id) as changed:
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                notice = (CHANNEL, f"there {item_id}")
+                connection.execute("SELECT pg_notify(%s, %s)", notice)
+                after_the_fall = await changed(LONG_S)  # Everyone is woken to look.
+                connection.execute("SELECT pg_notify(%s, %s)", notice)
+                return after_the_fall, await changed(LONG_S)
+
+    try:
+        assert asyncio.run(scenario()) == (True, True)
+    finally:
+        listener.close()
+    assert "Listening for other processes failed" in caplog.text

@@ -21,7 +21,8 @@ from review.people import Person
 from review.records import EXPORT_BATCH
 from review.sessions import Sessions
 from review.store import Reading
-from tests.builders import a_decision, a_request, ada, an_action, an_item, grace, keeping, mary
+from review.verify import MANIFEST
+from tests.builders import a_decision, a_request, ada, an_action, an_item, grace, keeping, mary, root
 from tests.console import Console, serving
 from tests.waiting import PATIENCE_SECONDS
 
@@ -95,10 +96,23 @@ def test_a_download_holds_what_the_address_asks_for(address: str, house: Console
     assert (told["filter"], told["count"]) == ({"items": {"tool": "refund_order"}, "decision": "reject"}, 1)
 
 
+def test_a_reviewer_downloads_their_own_decisions_masked(address: str, house: Console, sessions: Sessions) -> None:
+    item = an_item(request=a_request(action=an_action(to="ada@hidden.example")))
+    made = [a_decision(item), a_decision(item, grace)]
+    house.store.write(keeping(item, *made))
+
+    with asked(address, sessions, ada, "/download/decisions.csv") as answer:
+        content = answer.read()
+
+    assert [row["id"] for row in rows_of(content)] == [str(made[0].id), MANIFEST]
+    assert b"ada@hidden.example" not in content
+
+
 @pytest.mark.parametrize(
     ("person", "path", "status", "said"),
     [
-        (ada, "decisions.csv", 403, "Ada Lovelace may not export labels. Ask an admin for the role."),
+        (root, "decisions.csv", 403, "Root may not export labels. Ask an admin for the role."),
+        (ada, "labels.csv", 403, "Ada Lovelace may not export labels. Ask an admin for the role."),
         (grace, "audit.csv", 403, "Grace Hopper may not export the audit log. Ask an admin for the role."),
         (mary, "decisions.csv?decision=acquitted", 422, "A filter of this export cannot be read."),
         (mary, "labels.csv?item_since=yesterday", 422, "A filter of this export cannot be read."),

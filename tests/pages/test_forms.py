@@ -26,6 +26,7 @@ from pages.forms import (
     field_of,
     form_of,
     initial,
+    key_path,
     leaf_value,
     offered,
 )
@@ -175,6 +176,30 @@ def test_what_was_proposed_can_be_chosen_though_the_schema_does_not_know_it() ->
 
     assert offered(made) == ("c", "a", "b")
     assert leaf_value(made, initial(made)) == "c"
+
+
+def test_a_choice_that_python_takes_for_the_proposal_is_another() -> None:
+    made = a_field({"enum": [[True], [2]]}, [1])
+
+    assert [repr(choice) for choice in offered(made)] == ["[1]", "[True]", "[2]"]
+    assert leaf_value(made, 1) == [True]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a.rows", "a~1b", "a.standing"])
+def test_what_a_form_keeps_of_one_field_it_reads_as_no_others(name: str) -> None:
+    args: dict[str, JsonValue] = {"a": {"b": "1"}, name: "2"}
+
+    held = edited(None, args, {f"form.0{key_path((name,))}": "3"}, "form")
+
+    assert (held.args, held.errors) == ({"a": {"b": "1"}, name: "3"}, {})
+
+
+def test_a_list_does_not_take_its_rows_from_a_field_that_is_called_like_them() -> None:
+    args: dict[str, JsonValue] = {"a": ["1"], "a.rows": "2"}
+
+    held = edited(None, args, {f"form.0{key_path(('a.rows',))}": "3"}, "form")
+
+    assert (held.args, held.errors) == ({"a": ["1"], "a.rows": "3"}, {})
 
 
 def test_a_form_with_no_changes_gives_back_the_proposed_arguments() -> None:

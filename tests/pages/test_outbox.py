@@ -239,6 +239,7 @@ def test_a_decision_is_taken_back_and_its_item_comes_into_view(house: Console, t
     ("changed", "said"),
     [
         ({"digest": "0" * 64}, "changed"),
+        ({"version": 2}, "changed"),
         ({"epoch": 7}, "no longer hold"),
         ({"dwell_ms": 10}, "still appearing"),
         ({"decision": None}, "Nothing was decided"),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 from streamlit.testing.v1 import AppTest
@@ -27,7 +27,6 @@ from pages.rendering import (
     money,
     ordinal,
     place_name,
-    same,
     span,
     value_view,
     visible,
@@ -217,26 +216,6 @@ def test_the_schema_order_comes_first() -> None:
     assert view.markup.index(">a<") < view.markup.index(">b<") < view.markup.index(">c<")
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "is_same"),
-    [
-        (1, 1, True),
-        (1, 1.0, True),
-        (1, True, False),
-        (0, False, False),
-        ("1", 1, False),
-        (None, False, False),
-        ({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, True),
-        ({"a": 1}, {"a": True}, False),
-        ([1, 2], [2, 1], False),
-        ([1], [1, 2], False),
-        ({}, [], False),
-    ],
-)
-def test_two_values_are_the_same_only_with_the_same_types(one: JsonValue, other: JsonValue, *, is_same: bool) -> None:
-    assert same(one, other) is is_same
-
-
 def test_changes_are_found_place_by_place() -> None:
     old: JsonValue = {"amount": "1.00", "address": {"city": "Paris", "zip": "1"}, "skus": ["A"], "gone": None}
     new: JsonValue = {
@@ -280,10 +259,37 @@ def test_no_difference_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [((), "the arguments"), (("a",), "a"), (("a", "b"), "a.b"), (("a", 0, "b"), "a[1].b")],
+    [
+        ((), "the arguments"),
+        (("a",), "a"),
+        (("a", "b"), "a.b"),
+        (("a", 0, "b"), "a[1].b"),
+        (("a.b",), '["a.b"]'),
+        (("a", "b.c"), 'a["b.c"]'),
+        (("a[1]",), '["a[1]"]'),
+        (("", "a"), '[""].a'),
+    ],
 )
 def test_a_place_is_named_as_a_reader_counts(place: tuple[str | int, ...], name: str) -> None:
     assert place_name(place) == name
+
+
+@given(
+    *[st.lists(st.sampled_from(["a", "b", "", ".", "a.b", "[1]", "a[1]", '["a.b"]', '"', "\n", 0, 1])).map(tuple)] * 2
+)
+@example(("a", "b"), ("a.b",))
+@example(("a",), ("", "a"))
+@example(("a", 0), ("a[1]",))
+def test_no_two_places_are_named_alike(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> None:
+    assert (place_name(one) == place_name(other)) == (one == other)
+
+
+def test_a_difference_says_in_which_of_two_places_it_is() -> None:
+    shown = diff_view(
+        {"refund": {"amount": "1"}, "refund.amount": "2"}, {"refund": {"amount": "1"}, "refund.amount": "3"}
+    )
+
+    assert "[&quot;refund.amount&quot;]" in shown
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from review.desk import Seen
 from review.intake import Submission
 from review.items import ItemFilter, Order, ReasonCode
 from review.outbound import Outbound
-from review.people import Person, Role
+from review.people import ROLE_PERMISSIONS, Permission, Person, Role
 from review.places import place_at
 from review.policy import Autonomy, PolicyDocument, Rule, ToolRule
 from review.sealer import ALARM_AFTER, CHECKPOINT_EVERY
@@ -180,6 +180,16 @@ def test_a_draft_behind_the_version_in_force_is_refused_and_kept(furnished: Cons
     assert test.number_input(key="policy.audit_rate.0").value == 25.0
 
 
+@pytest.mark.usefixtures("furnished")
+@pytest.mark.parametrize(("person", "offered"), [(ada, "your"), (grace, "their")])
+def test_the_history_offers_the_decisions_that_one_may_have(person: Person, offered: str) -> None:
+    test = drawn(history_page, person)
+
+    assert not test.exception
+    links = [element.proto.label for element in test.get("link_button")]
+    assert f"Download {offered} decisions (CSV)" in links
+
+
 def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
 
@@ -189,6 +199,19 @@ def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test.number_input(key="policy.priority.0").set_value(2).run()
     test.button(key="policy.preview").click().run()
     assert "On the last 6 actions this draft would change 6" in words_on(test)
+
+
+def test_a_preview_says_why_there_is_none_for_who_may_not_see_items(
+    furnished: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROLE_PERMISSIONS, Role.LEAD, ROLE_PERMISSIONS[Role.LEAD] - {Permission.SEE_ITEMS})
+    test = drawn(policy_page, replace(furnished.person, roles=frozenset({Role.LEAD})))
+
+    test.button(key="policy.preview").click().run()
+
+    assert not test.exception
+    assert "may not see items" in words_on(test)
+    assert "On the last" not in words_on(test)
 
 
 def test_the_log_is_verified_on_its_page(furnished: Console) -> None:

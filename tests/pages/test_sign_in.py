@@ -456,6 +456,22 @@ def test_the_provider_ends_the_sessions_of_one_stay_or_of_a_person(
     assert kinds(house).count(EventKind.SIGNED_OUT) == 3
 
 
+def test_the_end_of_a_stay_ends_the_persons_sessions_of_which_no_stay_is_known(
+    installed: Callable[[], httpx2.Client], provider: Provider, sessions: Sessions
+) -> None:
+    stays = []
+    for claims in ({"sub": "ada"}, {"sub": "ada", "sid": "two"}, {"sub": "grace"}):
+        provider.claims = claims
+        one = installed()
+        sign_in_whole(one)
+        stays.append(one.cookies[COOKIE])
+
+    answer = one.post(f"{START}/logout", data={"logout_token": provider.logout_token(sub="ada", sid="one")})
+
+    live = [sessions.person(stay) is not None for stay in stays]
+    assert (answer.status_code, live) == (200, [False, True, True])
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -5,6 +5,8 @@ from http import HTTPStatus
 
 import httpx2
 import pytest
+import streamlit as st
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from uuid_utils.compat import uuid7
 
@@ -97,3 +99,17 @@ def test_what_cannot_be_kept_is_refused_or_passes_without_a_trace(
 
     assert answer.status_code == status
     assert house.desk.drafts.read(ada, item.id, 1) == {}
+
+
+def test_an_edit_that_python_takes_for_the_one_before_is_kept(
+    house: Console, item: ReviewItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_installed", [])
+    services.install(house.services())
+    monkeypatch.setattr(st, "session_state", {})
+    edits: Iterator[JsonValue] = iter([{"express": 1}, {"express": True}])
+
+    for _ in range(2):
+        typed.keep(ada, item.id, 1, key="edit", edit=edits.__next__)
+
+    assert str(house.desk.drafts.read(ada, item.id, 1)["edit"]) == "{'express': True}"

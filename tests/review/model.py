@@ -513,7 +513,8 @@ class Model:
 
     def _lapsed(self) -> Iterator[Expected]:
         for item in self.items.values():
-            if item.pending is None and item.until is not None and item.until <= self.now:
+            is_over = item.pending is None and item.until is not None and item.until <= self.now
+            if is_over and self.now < item.expires_at:
                 yield item
 
     def _taken(self, item: Expected, person: str) -> Expected:
@@ -564,7 +565,9 @@ class Model:
         return tool == "stock" or (tool == "refund" and self.in_shadow)
 
     def _expired(self, item: Expected) -> Expected:
-        if item.may_expire_approved and not self._is_in_shadow(item.action.name):
+        until = self.items[item.id].until  # Of the hold that it was under, which the same sweep may have ended.
+        is_silent = item.asked_by is None and (until is None or until <= item.expires_at)
+        if item.may_expire_approved and is_silent and not self._is_in_shadow(item.action.name):
             return self._settled(item, Approve())
         decision = Reject(message=EXPIRED_MESSAGE) if item.purpose is Purpose.GATE else None
         return replace(item.free, status=Status.EXPIRED, decision=decision)

@@ -1,5 +1,6 @@
 """The board: items given to people, handed over, put to sleep, and how full the queues are."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -26,7 +27,7 @@ from review.errors import (
     UnfitTimeError,
 )
 from review.items import ASSIGNMENT_DURATION, CLAIM_DURATION, Aside, Assignment, ItemFilter, Order
-from review.people import Role
+from review.people import Person, Role
 from review.policy import Autonomy, Queue, Rule
 from tests.builders import a_member, ada, grace, keeping, lin, mary, root
 from tests.clock import START, MovableClock
@@ -269,6 +270,43 @@ def test_the_holder_puts_an_item_to_sleep_and_nobody_else_does(house: Console) -
     house.board.snooze(ada, item, until=START + HOUR)
 
     assert kept(house, item).aside is Aside.SNOOZED
+
+
+def test_who_may_not_decide_an_item_puts_it_neither_to_sleep_nor_awake(either_house: Console) -> None:
+    to_money = Rule(name="money", when="true", route=Route.REVIEW, queue="money", quorum=2)
+    house = ready(either_house, to_money, queues=(Queue(name="money", skills=("money",)),))
+    item = submit(house, metadata={"principal": only_lead.id}).id
+    approver, trained, untrained = (
+        replace(person, skills=frozenset(skills)) for person, skills in ((ada, TRAINED), (lin, TRAINED), (lin, ()))
+    )
+    held = house.desk.claim_item(approver, item)
+    house.desk.decide(item, Approve(), approver, seen=Seen.of(held))
+    before = kinds(house, item)
+
+    def refused(act: Callable[[Person], object]) -> None:
+        for person, error in ((untrained, NotTrainedError), (approver, OwnWorkError), (only_lead, OwnWorkError)):
+            with pytest.raises(error):
+                act(person)
+
+    refused(lambda person: house.board.snooze(person, item, until=START + HOUR))
+    assert kinds(house, item) == before
+    house.board.snooze(trained, item, until=START + HOUR)
+    refused(lambda person: house.board.put_back(person, item))
+    house.board.put_back(trained, item)
+
+    assert kinds(house, item) == [*before, EventKind.ITEM_SNOOZED, EventKind.ITEM_WOKEN]
+
+
+def test_a_lead_puts_aside_what_only_others_may_decide(house: Console) -> None:
+    to_money = Rule(name="money", when="true", route=Route.REVIEW, queue="money")
+    ready(house, to_money, queues=(Queue(name="money", skills=("money",)),))
+    item = waiting(house)
+    lead = replace(only_lead, skills=frozenset[str]())
+
+    house.board.snooze(lead, item, until=START + HOUR)
+    house.board.put_back(lead, item)
+
+    assert kinds(house, item)[1:] == [EventKind.ITEM_SNOOZED, EventKind.ITEM_WOKEN]
 
 
 @pytest.mark.parametrize("after", [timedelta(0), -HOUR, timedelta(hours=24), LONGEST_SLEEP])

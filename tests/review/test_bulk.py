@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from agents.protocol import (
@@ -114,6 +115,11 @@ def refusals(made: tuple[Made, ...]) -> list[type[Exception] | None]:
         ({"request": a_request(action=an_action(**{"na\u200bme": "x"}))}, PLAIN, "hide"),
         ({"request": a_request(action=an_action(lines=["one", {"two": "p\u0430ypal"}]))}, PLAIN, "hide"),
         ({"request": a_request(action=an_action(text=" edge"))}, PLAIN, "hide"),
+        ({"request": a_request(action=an_action(**{"to.city": "Rome"}))}, PLAIN, "reads like"),
+        ({"request": a_request(action=an_action(to={"lines[1]": "Rome"}))}, PLAIN, "reads like"),
+        ({"request": a_request(action=an_action(**{"": "Rome"}))}, PLAIN, "reads like"),
+        ({"request": a_request(action=an_action(**{"to\ncity": "Rome"}))}, PLAIN, "reads like"),
+        ({"request": a_request(action=an_action(to={"city": "Rome"}, to_city="1.5 [m]"))}, PLAIN, None),
         ({"request": a_request(action=an_action(text="two\r\nlines"))}, PLAIN, None),
         ({"request": a_request(impact=Impact(subject="x\u2066y"))}, PLAIN, "hide"),
         ({"request": a_request(impact=Impact(subject="ada@example.com"))}, PLAIN, "masked"),
@@ -178,6 +184,16 @@ def test_what_differs_is_named_by_its_place() -> None:
     assert differing(items) == (("to", "city"), ("lines",))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [([1], [True], True), ([[0]], [[False]], True), ([{"a": 1}], [{"a": True}], True), ([1], [1.0], False)],
+)
+def test_what_would_run_otherwise_differs(one: JsonValue, other: JsonValue, *, differs: bool) -> None:
+    items = [ordinary(request=a_request(action=an_action(to="Rome", flags=flags))) for flags in (one, other)]
+
+    assert differing(items) == ((("flags",),) if differs else ())
+
+
 def test_items_alike_are_found_and_the_others_stand_apart_with_their_reason(either_house: Console) -> None:
     large = Rule(
         name="large", when='has(args.amount) && args.amount == "900.00"', route=Route.REVIEW, quorum=2, reason="Large."
@@ -206,7 +222,7 @@ def test_what_holds_a_picture_that_nobody_can_look_at_is_not_decided_together(ho
     blind = submit(house, **a_refund(7), context=(broken,))
 
     found = house.bulk.alike(ada, KIND)
-    asked = Look(blind.id, blind.version, Seen(blind.digest, 1000))
+    asked = Look(blind.id, Seen(blind.digest, blind.version, 1000))
     (made,) = house.bulk.decide(ada, [asked], Approve(), template=found.template)
 
     assert {apart.item.id: apart.why for apart in found.apart} == {blind.id: "a picture in it cannot be inspected"}
@@ -230,7 +246,7 @@ def test_no_more_are_shown_than_anybody_looks_at_and_the_most_urgent_first(house
     with pytest.raises(TooManyTogetherError):
         house.bulk.decide(
             ada,
-            [Look(uuid7(), 1, look.seen) for look in [*looks(found), looks(found)[0]]],
+            [Look(uuid7(), look.seen) for look in [*looks(found), looks(found)[0]]],
             Approve(),
             template=found.template,
         )
@@ -325,7 +341,7 @@ def test_a_forged_look_decides_nothing(house: Console) -> None:
     first, second, third = looks(found)
     forged = [
         replace(first, seen=replace(first.seen, digest=second.seen.digest)),
-        replace(second, version=2),
+        replace(second, seen=replace(second.seen, version=2)),
         third,
     ]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -41,7 +42,20 @@ from review.errors import (
 from review.items import CLAIM_DURATION, MAX_NOTES, Claim, ItemFilter, Order, ReasonCode
 from review.people import Person, Role
 from review.policy import Autonomy, Rule
-from tests.builders import EVER_AFTER, ISSUER, WORKSPACE, a_request, ada, an_action, grace, lin
+from tests.builders import (
+    EVER_AFTER,
+    ISSUER,
+    WORKSPACE,
+    a_claim,
+    a_decision,
+    a_request,
+    ada,
+    an_action,
+    an_item,
+    grace,
+    keeping,
+    lin,
+)
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
@@ -340,13 +354,24 @@ def test_nobody_decides_what_another_holds_or_nobody_holds(house: Console) -> No
     assert [item.execution for item in items(house)] == [Execution.NONE] * 2
 
 
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_decision_on_another_version_is_refused(either_house: Console, by: int) -> None:
+    submit(either_house)
+    item = claim(either_house)
+
+    with pytest.raises(ItemChangedError):
+        either_house.desk.decide(item.id, Approve(), ada, seen=replace(Seen.of(item), version=item.version + by))
+
+    assert kept(either_house, item.id) == item
+
+
 def test_a_decision_on_another_digest_is_refused(either_house: Console) -> None:
     submit(either_house)
     item = claim(either_house)
     other = action_digest(TOOL, {**ARGS, "amount": "4990"})
 
     with pytest.raises(ItemChangedError):
-        either_house.desk.decide(item.id, Approve(), ada, seen=Seen(other, item.epoch))
+        either_house.desk.decide(item.id, Approve(), ada, seen=replace(Seen.of(item), digest=other))
 
     assert kept(either_house, item.id) == item
 
@@ -502,6 +527,22 @@ def test_nobody_approves_twice(either_house: Console) -> None:
     assert kept(either_house, status.id).execution is Execution.NONE
 
 
+def test_whoever_had_a_hand_in_it_does_not_decide_even_what_they_hold(either_house: Console) -> None:
+    hold: dict[str, Any] = {"status": Status.CLAIMED, "claim": a_claim(ada), "epoch": 2}
+    approved = an_item(quorum=2, **hold)
+    edited = an_item(quorum=2, version=2, draft=an_action(order_id="B-2"), **hold)
+    proposed = an_item(principal=ada.id, **hold)
+    records = (a_decision(approved, epoch=1), a_decision(edited, epoch=1))
+    either_house.store.write(keeping(approved, edited, proposed, *records))
+
+    for item in (approved, edited, proposed):
+        with pytest.raises(OwnWorkError):
+            either_house.desk.decide(item.id, Approve(), ada, seen=Seen.of(item))
+
+    assert [kept(either_house, item.id) for item in (approved, edited, proposed)] == [approved, edited, proposed]
+    assert either_house.desk.decide(approved.id, Approve(), ada, seen=Seen(approved.digest, 1, 1)) == approved
+
+
 def test_who_approved_before_an_edit_may_approve_the_edit_and_its_editor_may_not(either_house: Console) -> None:
     either_house.save_policy(FOUR_EYES)
     status = submit(either_house)
@@ -591,7 +632,7 @@ def test_what_was_shown_before_an_edit_cannot_be_approved_after_it(either_house:
     item = claim(either_house, grace)
 
     with pytest.raises(ItemChangedError):
-        either_house.desk.decide(item.id, Approve(), grace, seen=Seen(status.digest, item.epoch))
+        either_house.desk.decide(item.id, Approve(), grace, seen=replace(Seen.of(item), digest=status.digest))
 
     assert Seen.of(item).digest == action_digest(TOOL, {"order_id": "B-2"})
 
@@ -618,7 +659,7 @@ ON_AN_ITEM: dict[str, Callable[[Console, UUID, Person], object]] = {
     "claim_item": lambda house, item, person: house.desk.claim_item(person, item),
     "extend": lambda house, item, person: house.desk.extend(person, item, epoch=1),
     "release": lambda house, item, person: house.desk.release(person, item, epoch=1),
-    "decide": lambda house, item, person: house.desk.decide(item, Approve(), person, seen=Seen("", 1)),
+    "decide": lambda house, item, person: house.desk.decide(item, Approve(), person, seen=Seen("", 1, 1)),
     "ask": lambda house, item, person: house.desk.ask(person, item, "Hello?"),
     "whole": lambda house, item, person: house.desk.whole(person, item),
 }
@@ -791,3 +832,43 @@ def test_what_people_decided_before_stands_beside_the_next_of_the_kind(house: Co
         (same.id, True, ()),
         (other.id, False, (ReasonCode.WRONG_ARGUMENTS,)),
     ]
+
+
+def test_an_edit_that_python_takes_for_the_one_before_is_kept_and_runs(either_house: Console) -> None:
+    either_house.save_policy(FOUR_EYES)
+    agent = caller(either_house)
+    status = submit(either_house, agent, action=an_action(express=0))
+    decide(either_house, an_edit(express=1), ada)
+
+    decide(either_house, an_edit(express=True), grace)
+    draft = kept(either_house, status.id).draft
+    decide(either_house, Approve(), ada)
+    decide(either_house, Approve(), lin)
+
+    done = kept(either_house, status.id)
+    assert draft is not None
+    assert draft.args["express"] is True
+    assert done.permitted_digest == action_digest(TOOL, {"express": True})
+    receipt = either_house.intake.status(agent, status.id).receipt or ""
+    assert either_house.intake.consume(agent, status.id, receipt, {"express": True})
+
+
+def test_an_edit_that_python_takes_for_the_one_made_is_another(either_house: Console) -> None:
+    submit(either_house, action=an_action(express=0))
+    item = claim(either_house)
+    either_house.desk.decide(item.id, an_edit(express=1), ada, seen=Seen.of(item))
+
+    with pytest.raises(AlreadySettledError):
+        either_house.desk.decide(item.id, an_edit(express=True), ada, seen=Seen.of(item))
+    assert either_house.desk.decide(item.id, an_edit(express=1.0), ada, seen=Seen.of(item)).status is Status.SETTLED
+
+
+def test_what_a_namesake_decided_is_not_counted_as_ones_own(house: Console, clock: MovableClock) -> None:
+    namesake = replace(grace, name=ada.name)
+    for person, decision in ((ada, Approve()), (namesake, Approve()), (ada, Reject(message="No."))):
+        submit(house)
+        decide(house, decision, person)
+
+    mine = house.desk.decided_since(ada, clock() - SECOND)
+
+    assert {kind: count for kind, count in mine.items() if count} == {DecisionType.APPROVE: 1, DecisionType.REJECT: 1}

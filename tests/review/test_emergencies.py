@@ -17,6 +17,7 @@ from review.errors import (
     EmergencySignInError,
     EmergencyUnfoundedError,
     NotAllowedError,
+    OwnWorkError,
 )
 from review.items import ReviewItem
 from review.people import Emergency, Person, Role
@@ -83,6 +84,29 @@ def test_without_it_or_after_it_nobody_does(strict: Console, clock: MovableClock
 
     assert emergency.id != again.id
     assert [item.status for item in (before, by_another, lapsed, ended)] == ["waiting"] * 4
+
+
+def test_whoever_approved_first_and_then_broke_the_glass_is_enough_alone(strict: Console) -> None:
+    first = approved(strict)
+    with pytest.raises(OwnWorkError):
+        strict.desk.claim_item(firefighter, first.id)
+    emergency = broken(strict)
+
+    again = strict.desk.claim_item(firefighter, first.id)
+    made = strict.desk.decide(again.id, Approve(), firefighter, seen=Seen.of(again))
+
+    assert (first.status, made.status, made.execution) == ("waiting", "settled", "permitted")
+    told = events(strict, made.id)[-1]
+    assert (told.kind, told.data["emergency"]) == (EventKind.ITEM_DECIDED, str(emergency.id))
+
+
+def test_whoever_edited_first_and_then_broke_the_glass_is_not(strict: Console) -> None:
+    submit(strict)
+    edited = decide(strict, an_edit(order_id="B-2"), firefighter)
+    broken(strict)
+
+    with pytest.raises(OwnWorkError):
+        strict.desk.claim_item(firefighter, edited.id)
 
 
 def test_of_another_workspace_it_allows_nothing_here(strict: Console) -> None:

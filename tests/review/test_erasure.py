@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -34,6 +35,7 @@ from review.audit import EventFilter, EventKind
 from review.desk import Seen
 from review.erasure import Erased, Retention
 from review.errors import (
+    AlreadySettledError,
     ItemErasedError,
     ItemNotFoundError,
     NotAllowedError,
@@ -307,20 +309,50 @@ def test_erasing_again_changes_nothing(either_house: Console) -> None:
     assert (kept(either_house, item.id), kinds(either_house)) == before
 
 
-def test_what_is_said_of_an_erased_item_later_can_be_erased_again(house: Console, clock: MovableClock) -> None:
-    house.save_policy(a_document())
-    agent = caller(house)
-    item = kept(house, submit(house, agent).id)
-    house.intake.consume(agent, item.id, item.receipt or "", item.request.action.args)
+def test_what_a_person_finds_of_an_erased_item_is_kept_without_its_words(
+    either_house: Console, store: SqlStore, clock: MovableClock
+) -> None:
+    either_house.save_policy(a_document())
+    agent = caller(either_house)
+    item = kept(either_house, submit(either_house, agent).id)
+    either_house.intake.consume(agent, item.id, item.receipt or "", item.request.action.args)
     clock.advance(timedelta(hours=1))
-    house.intake.sweep()
-    erase_item(house, item.id)
-    house.desk.reconcile(grace, item.id, OutcomeStatus.FAILED, told("finding"))
+    either_house.intake.sweep()
+    erase_item(either_house, item.id)
 
-    done = erase_item(house, item.id)
+    for _ in range(2):
+        either_house.desk.reconcile(grace, item.id, OutcomeStatus.FAILED, told("finding"))
 
-    found = kept(house, item.id).reconciliation
-    assert (done.items, found and found.note, found and found.name) == (1, ERASED_TEXT, grace.name)
+    after = kept(either_house, item.id)
+    found = after.reconciliation
+    assert found is not None
+    assert (after.execution, found.note, found.name) == (Execution.FAILED, ERASED_TEXT, grace.name)
+    assert CANARY not in all_text(store)
+    assert kinds(either_house).count(EventKind.OUTCOME_RECONCILED) == 1
+    assert erase_item(either_house, item.id) == Erased()
+
+
+def test_nothing_is_said_of_an_erased_item_any_more(either_house: Console, store: SqlStore) -> None:
+    agent = caller(either_house)
+    item = submit(either_house, agent)
+    held = claim(either_house)
+    erase_item(either_house, item.id)
+    until = START + timedelta(hours=1)
+
+    refused: list[Callable[[], object]] = [
+        lambda: either_house.desk.ask(ada, item.id, told("question")),
+        lambda: either_house.intake.add_note(agent, item.id, told("answer")),
+        lambda: either_house.desk.decide(item.id, Respond(message=told("respond")), ada, seen=Seen.of(held)),
+        lambda: either_house.board.assign(grace, item.id, to=lin, note=told("assignment")),
+        lambda: either_house.board.hand_over(ada, item.id, epoch=held.epoch, to=lin, note=told("hand-over")),
+        lambda: either_house.board.snooze(ada, item.id, until=until),
+    ]
+    for say in refused:
+        with pytest.raises(AlreadySettledError):
+            say()
+    either_house.desk.drafts.keep(ada, item.id, held.version, {"message": told("draft")})
+
+    assert CANARY not in all_text(store)
 
 
 def test_what_nobody_decided_is_withdrawn_and_its_agent_told(either_house: Console) -> None:

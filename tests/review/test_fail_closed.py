@@ -8,7 +8,8 @@ from sqlalchemy import text
 from agents.protocol import Approve, Execution, Status
 from db.store import SqlStore
 from review.desk import Seen
-from tests.builders import ada
+from review.errors import ReceiptRefusedError
+from tests.builders import ada, an_action
 from tests.console import Console
 from tests.review.steps import a_document, caller, claim, events, items, kept, submit
 
@@ -44,6 +45,34 @@ def test_without_a_signer_the_policy_permits_nothing(wordless: Console) -> None:
         submit(wordless, agent, confidence=1.0)
 
     assert items(wordless) == ()
+
+
+def test_a_receipt_of_a_lost_key_permits_nothing_and_keeps_no_other_item_from_its_agent(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Console(store)
+    agent = caller(before)
+    before.save_policy(a_document())
+    lost = submit(before, agent, key="lost", confidence=1.0)
+    house = Console(store)
+    fresh = submit(house, agent, confidence=1.0)
+
+    answers = [
+        house.intake.status(agent, lost.id),
+        submit(house, agent, key="lost", confidence=1.0),
+        *house.intake.statuses(agent, status=None, limit=10).items,
+    ]
+
+    assert lost.receipt is not None
+    assert [(each.id, each.execution, each.receipt) for each in answers] == [
+        *[(lost.id, Execution.PERMITTED, None)] * 2,
+        (fresh.id, Execution.PERMITTED, fresh.receipt),
+        (lost.id, Execution.PERMITTED, None),
+    ]
+    told = f"item {lost.id} is permitted by a receipt that permits nothing"
+    assert [record.levelname for record in caplog.records if told in record.message] == ["WARNING"]
+    with pytest.raises(ReceiptRefusedError):
+        house.intake.consume(agent, lost.id, lost.receipt, an_action().args)
 
 
 def test_without_a_policy_nothing_is_taken_in(store: SqlStore) -> None:

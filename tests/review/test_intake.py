@@ -43,11 +43,11 @@ from review.errors import (
 from review.governance import CACHE_SECONDS
 from review.images import UNINSPECTABLE
 from review.intake import AUDIT_LIFE, Intake, Submission
-from review.items import CLAIM_DURATION, Purpose
+from review.items import CLAIM_DURATION, Purpose, ReasonCode
 from review.lifecycle import EXPIRED_MESSAGE
 from review.policy import DEFAULT_PERMIT_FOR, HOUR, Autonomy, RoutingReason, Rule
 from review.signing import RECEIPT_LIFE
-from tests.builders import a_request, ada, an_action, grace
+from tests.builders import WORKSPACE, a_request, ada, an_action, grace
 from tests.clock import MovableClock
 from tests.console import Console
 from tests.review.steps import TOOL, a_document, an_edit, caller, claim, decide, events, items, kept, kinds, submit
@@ -167,6 +167,29 @@ def test_a_receipt_of_the_policy_names_no_reviewers(house: Console) -> None:
     assert (claims.reviewers, claims.quorum, claims.policy_version) == ((), 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("message", "codes", "told"),
+    [
+        (None, (ReasonCode.NOT_ALLOWED,), "Not allowed."),
+        ("", (ReasonCode.WRONG_ARGUMENTS, ReasonCode.TONE), "Wrong arguments, tone."),
+        ("Ask first.", (ReasonCode.NOT_ALLOWED,), "Ask first."),
+    ],
+)
+def test_the_agent_is_told_the_reasons_of_a_rejection_without_a_message(
+    either_house: Console, message: str | None, codes: tuple[ReasonCode, ...], told: str
+) -> None:
+    agent = caller(either_house)
+    filed = submit(either_house, agent)
+    decide(either_house, Reject(message=message), reason_codes=codes)
+
+    status = either_house.intake.status(agent, filed.id)
+
+    assert status.decision == Reject(message=told)
+    assert either_house.intake.statuses(agent, status=None, limit=5).items[0].decision == Reject(message=told)
+    (record,) = either_house.store.read(lambda tx: tx.decisions_of(WORKSPACE, filed.id))
+    assert record.decision == Reject(message=message)
+
+
 def test_what_the_policy_denies_is_rejected_at_once_and_never_permitted(house: Console) -> None:
     house.save_policy(a_document(Autonomy.AUTONOMOUS, DENY))
     agent = caller(house)
@@ -271,6 +294,16 @@ def test_a_tool_keeps_the_schema_declared_last(house: Console) -> None:
     tools = house.keys.overview(house.person)[2]
 
     assert [(tool.name, tool.args_schema) for tool in tools] == [(TOOL, {"required": ["b"]})]
+
+
+def test_a_schema_that_python_takes_for_the_one_before_is_kept(either_house: Console) -> None:
+    agent = caller(either_house)
+    submit(either_house, agent, args_schema={"properties": {"express": {"const": 1}}})
+    submit(either_house, agent, args_schema={"properties": {"express": {"const": True}}})
+
+    tools = either_house.keys.overview(either_house.person)[2]
+
+    assert [str(tool.args_schema) for tool in tools] == ["{'properties': {'express': {'const': True}}}"]
 
 
 def test_a_replayed_submission_does_not_bring_its_old_schema_back(house: Console) -> None:
@@ -678,6 +711,65 @@ def test_silence_does_not_approve_otherwise(house: Console, clock: MovableClock,
 
     answer = house.intake.status(agent, status.id)
     assert (answer.status, answer.execution) == (Status.EXPIRED, Execution.NONE)
+
+
+def _asks(house: Console, _: MovableClock) -> None:
+    item = claim(house)
+    house.desk.ask(ada, item.id, "Is this the right customer?")
+    house.desk.release(ada, item.id, epoch=item.epoch)
+
+
+def _holds(house: Console, clock: MovableClock) -> None:
+    clock.advance(timedelta(hours=24) - CLAIM_DURATION / 2)
+    claim(house)
+
+
+@pytest.mark.parametrize("break_silence", [_asks, _holds])
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(hours=1)])
+def test_what_a_person_held_up_is_not_silence(
+    either_house: Console,
+    clock: MovableClock,
+    break_silence: Callable[[Console, MovableClock], None],
+    late: timedelta,
+) -> None:
+    either_house.save_policy(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    status = submit(either_house, on_expiry=OnExpiry.APPROVE)
+    break_silence(either_house, clock)
+    clock.advance(status.expires_at + late - clock())
+
+    either_house.intake.sweep()
+
+    item = kept(either_house, status.id)
+    assert (item.status, item.execution) == (Status.EXPIRED, Execution.NONE)
+    assert item.claim is None
+
+
+def test_what_was_held_to_its_end_is_not_freed_by_who_comes_before_the_sweep(
+    either_house: Console, clock: MovableClock
+) -> None:
+    either_house.save_policy(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    status = submit(either_house, on_expiry=OnExpiry.APPROVE)
+    _holds(either_house, clock)
+    clock.advance(timedelta(hours=1))
+
+    assert either_house.desk.claim(grace) is None
+    moved = either_house.intake.sweep()
+
+    assert kept(either_house, status.id).status is Status.EXPIRED
+    assert (moved, kinds(either_house, status.id)[-2:]) == (2, [EventKind.CLAIM_LAPSED, EventKind.ITEM_EXPIRED])
+
+
+def test_an_answered_question_leaves_silence_to_approve(house: Console, clock: MovableClock) -> None:
+    house.save_policy(a_document(Autonomy.SUPERVISED, approve_on_expiry=True))
+    agent = caller(house)
+    status = submit(house, agent, on_expiry=OnExpiry.APPROVE)
+    _asks(house, clock)
+    house.intake.add_note(agent, status.id, "It is.")
+    clock.advance(timedelta(hours=24))
+
+    house.intake.sweep()
+
+    assert kept(house, status.id).execution is Execution.PERMITTED
 
 
 def test_what_silence_approved_is_drawn_for_a_look_afterwards(either_house: Console, clock: MovableClock) -> None:

@@ -45,6 +45,15 @@ def a_label(decision: Decision, item: ReviewItem | None = None, **fields: Any) -
     return label_of(item, a_decision(item, decision=decision, **fields))
 
 
+def test_an_edit_that_python_takes_for_the_proposal_is_an_edit() -> None:
+    item = an_item(request=a_request(action=an_action(express=1)))
+
+    label = a_label(Edit(edited_action=an_action(express=True)), item)
+
+    assert label.verdict is Verdict.WRONG_ARGS
+    assert training_row(label)[0] is TrainingFormat.PREFERENCE
+
+
 @pytest.mark.parametrize(
     ("decision", "verdict", "final", "message"),
     [

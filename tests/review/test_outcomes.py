@@ -215,3 +215,13 @@ def test_unknown_outcomes_are_listed_and_counted(either_house: Console, clock: M
     assert ([row.id for row in listed], either_house.desk.count(ada, where)) == ([item.id], 1)
     either_house.desk.reconcile(ada, item.id, FAILED, NOTE)
     assert either_house.desk.count(ada, where) == 0
+
+
+def test_a_result_that_python_takes_for_the_one_reported_is_another(either_house: Console) -> None:
+    agent = caller(either_house)
+    item = started(either_house, agent)
+    either_house.intake.report_outcome(agent, item.id, Outcome(status=RAN, result={"refunded": 1}))
+
+    with pytest.raises(OutcomeStandsError):
+        either_house.intake.report_outcome(agent, item.id, Outcome(status=RAN, result={"refunded": True}))
+    either_house.intake.report_outcome(agent, item.id, Outcome(status=RAN, result={"refunded": 1}))

@@ -41,7 +41,7 @@ def _held(house: Console, person: Person, item: UUID, act: Callable[..., Any]) -
 
 
 def _decided(house: Console, person: Person, item: UUID) -> object:
-    seen = Seen.of(house.desk.claim_item(person, item)) if person.may(Permission.DECIDE) else Seen("", 1)
+    seen = Seen.of(house.desk.claim_item(person, item)) if person.may(Permission.DECIDE) else Seen("", 1, 1)
     return house.desk.decide(item, Approve(), person, seen=seen)
 
 
@@ -63,6 +63,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     "desk.ask": (lambda house, person, item: house.desk.ask(person, item, "Why?"), DECIDING),
     "desk.undo": (lambda house, person, item: house.desk.undo(person, item, epoch=1), DECIDING),
     "desk.undoable": (lambda house, person, _: house.desk.undoable(person), DECIDING),
+    "desk.decided_since": (lambda house, person, _: house.desk.decided_since(person, START), DECIDING),
     "desk.reconcile": (
         lambda house, person, item: house.desk.reconcile(person, item, OutcomeStatus.FAILED, "I looked."),
         {Role.REVIEWER, Role.LEAD},
@@ -89,7 +90,7 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
     ),
     "bulk.decide": (
         lambda house, person, item: house.bulk.decide(
-            person, [Look(item, 1, Seen("", 0))], Approve(), template=template_of(an_item())
+            person, [Look(item, Seen("", 1, 0))], Approve(), template=template_of(an_item())
         ),
         DECIDING,
     ),
@@ -109,14 +110,14 @@ ALLOWED: dict[str, tuple[Ask, set[Role]]] = {
         {Role.AUDITOR},
     ),
     "records.verified": (lambda house, person, _: house.records.verified(person, told=lambda _: None), {Role.AUDITOR}),
-    "records.decisions": (lambda house, person, _: house.records.decisions(person), {Role.LEAD, Role.AUDITOR}),
+    "records.decisions": (lambda house, person, _: house.records.decisions(person), SEEING),
     "records.count_decisions": (
         lambda house, person, _: house.records.count_decisions(person, EVERY_DECISION),
         {Role.LEAD, Role.AUDITOR},
     ),
     "records.count_events": (lambda house, person, _: house.records.count_events(person, EventFilter()), WATCHING),
     "policies.versions": (lambda house, person, _: house.policies.versions(person), EVERYBODY),
-    "policies.recent_items": (lambda house, person, _: house.policies.recent_items(person), EVERYBODY),
+    "policies.recent_items": (lambda house, person, _: house.policies.recent_items(person), SEEING),
     "policies.save": (lambda house, person, _: house.policies.save(a_document(), person, based_on=0), {Role.LEAD}),
     "keys.overview": (lambda house, person, _: house.keys.overview(person), {Role.LEAD, Role.AUDITOR, Role.ADMIN}),
     "keys.create_by": (lambda house, person, _: house.keys.create_by(person, "new"), {Role.ADMIN}),

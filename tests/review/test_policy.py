@@ -1,16 +1,16 @@
 """The escalation policy: rules, thresholds, and that every doubt brings a person in."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.protocol import ActionRequest, Impact, OnExpiry, Reason, Route
+from agents.protocol import ActionRequest, Impact, Note, OnExpiry, Reason, Reject, Route
 from review.errors import InvalidPolicyError
-from review.items import Purpose
+from review.items import PendingDecision, Purpose
 from review.policy import (
     MAX_WALKED,
     Asks,
@@ -26,7 +26,7 @@ from review.policy import (
     default_policy,
     preview,
 )
-from tests.builders import AGENT, a_request, an_action, an_item
+from tests.builders import AGENT, ISSUER, a_claim, a_request, an_action, an_item
 from tests.clock import START
 
 TOOL = "refund_order"
@@ -487,6 +487,50 @@ def test_an_item_is_approved_on_expiry_only_where_its_autonomy_alone_held_it_up(
 def test_an_item_that_needs_more_than_one_look_is_not_approved_on_expiry(fields: dict[str, Any]) -> None:
     policy = a_compiled(tool=a_tool_rule(approve_on_expiry=True))
     item = an_item(request=a_request(on_expiry=OnExpiry.APPROVE), **fields)
+
+    assert not policy.approves_on_expiry(item)
+
+
+@pytest.mark.parametrize(
+    ("held_for", "approves"), [(timedelta(hours=24), True), (timedelta(hours=24, microseconds=1), False)]
+)
+def test_what_somebody_holds_when_its_time_is_up_is_not_approved_on_expiry(
+    *, held_for: timedelta, approves: bool
+) -> None:
+    policy = a_compiled(tool=a_tool_rule(approve_on_expiry=True))
+    request = a_request(on_expiry=OnExpiry.APPROVE)
+    item = an_item(request=request, reasons=routed(policy, request).reasons, claim=a_claim(until=START + held_for))
+
+    assert policy.approves_on_expiry(replace(item, expires_at=START + timedelta(hours=24))) is approves
+
+
+@pytest.mark.parametrize(("authors", "approves"), [((), True), (("reviewer",), False), (("reviewer", "agent"), True)])
+def test_what_a_reviewer_waits_to_have_answered_is_not_approved_on_expiry(
+    *, authors: tuple[Literal["reviewer", "agent"], ...], approves: bool
+) -> None:
+    policy = a_compiled(tool=a_tool_rule(approve_on_expiry=True))
+    request = a_request(on_expiry=OnExpiry.APPROVE)
+    item = an_item(request=request, reasons=routed(policy, request).reasons)
+    notes = [Note(author=author, text="Is it hers?", at=START) for author in authors]
+
+    assert policy.approves_on_expiry(item, notes=notes) is approves
+
+
+def test_what_somebody_has_decided_is_not_approved_on_expiry() -> None:
+    policy = a_compiled(tool=a_tool_rule(approve_on_expiry=True))
+    request = a_request(on_expiry=OnExpiry.APPROVE)
+    made = PendingDecision(
+        decision=Reject(),
+        iss=ISSUER,
+        sub="ada",
+        name="Ada",
+        digest_seen="",
+        dwell_ms=1,
+        decided_at=START,
+        settles_at=START,
+    )
+
+    item = an_item(request=request, reasons=routed(policy, request).reasons, pending=made)
 
     assert not policy.approves_on_expiry(item)
 

@@ -64,3 +64,11 @@ def test_arguments_are_compared_through_lists_and_objects_and_by_type() -> None:
     (found,) = most_alike(item, [settled(past)])
 
     assert found.alike == 1 / 5
+
+
+def test_what_stands_at_another_place_is_not_the_same() -> None:
+    item = call(by=None, refund={"amount": "9.90"})
+
+    (found,) = most_alike(item, [settled(call(**{"refund.amount": "9.90"}))])
+
+    assert found.alike == 0.0

@@ -15,19 +15,21 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agents.canonical import canonical
 from agents.protocol import Approve, ContextEntry, ContextKind, DecisionType, Reject, Respond
 from review.audit import SYSTEM, AuditEvent, EventFilter, EventKind
 from review.checkpoints import Checkpoint, opened, trusted, verifier_key
 from review.errors import InvalidCursorError, NotAllowedError, UnknownReviewerError
 from review.exports import decisions_csv, labels_csv, labels_jsonl
 from review.items import EVERY_DECISION, DecisionFilter, DecisionRecord, ItemFilter, ReviewItem
-from review.labels import Verdict, pseudonym, training_archive
+from review.labels import Label, Verdict, pseudonym, training_archive
 from review.lifecycle import shown_digest
-from review.manifests import filter_digest
+from review.manifests import RowExport
 from review.policy import PolicyDocument, Sensitive
 from review.records import EXPORT_BATCH, Records
 from review.sealer import AuditExport
 from review.store import COUNT_LIMIT, Writing
+from review.verify import commitment
 from tests.builders import (
     WORKSPACE,
     a_decision,
@@ -38,6 +40,7 @@ from tests.builders import (
     an_item,
     grace,
     keeping,
+    lin,
     mary,
     root,
 )
@@ -67,6 +70,12 @@ def keep(house: Console, item: ReviewItem | None, decisions: list[DecisionRecord
             tx.record(event)
 
     house.store.write(work)
+
+
+def last_told(export: RowExport[Label]) -> dict[str, Any]:
+    header, *_, row = csv.reader(io.StringIO(b"".join(labels_csv(export)).decode(), newline=""))
+    told: dict[str, Any] = json.loads(dict(zip(header, row, strict=True))["message"])
+    return told
 
 
 def test_every_event_is_exported_once_and_in_order_and_the_export_itself_is_one(
@@ -142,13 +151,14 @@ def test_the_last_row_of_an_export_says_what_was_asked_for_and_is_signed(either_
     told = json.loads(told_line)
     assert first_line == f"{head.origin}/export/{what}"
     assert (shown["id"], shown["message"], shown["decided_at"]) == ("manifest", told_line, told["made_at"])
-    assert told | {"made_at": "", "checkpoint": "", "successors": []} == {
+    assert told | {"made_at": "", "checkpoint": "", "successors": [], "filter_salt": ""} == {
         "version": 1,
         "what": what,
         "origin": head.origin,
         "workspace": WORKSPACE,
         "made_at": "",
         "filter": {"items": {"agent": "buyer"}, "decision": "approve", "since": START.isoformat()},
+        "filter_salt": "",
         "first": str(made[2].id),
         "last": str(made[3].id),
         "count": 2,
@@ -222,14 +232,61 @@ def test_one_reviewers_decisions_are_exported_by_the_name_that_the_asker_may_kno
             records.decisions(asker, DecisionFilter(reviewer=asked))
 
 
-def test_the_event_of_a_narrowed_export_holds_the_digest_of_its_filter(records: Records, either_house: Console) -> None:
+def test_a_reviewer_exports_their_own_decisions_and_nobody_elses(records: Records, either_house: Console) -> None:
+    item, other = an_item(), an_item(agent="buyer")
+    made = [a_decision(item), a_decision(item, grace), a_decision(other)]
+    either_house.store.write(keeping(item, other, *made))
+    own = pseudonym(WORKSPACE, ada.iss, ada.sub)
+
+    exported = [
+        [record for _, record in records.decisions(ada, where)]
+        for where in (EVERY_DECISION, DecisionFilter(reviewer=own), DecisionFilter(ItemFilter(agent="buyer")))
+    ]
+
+    assert exported == [[made[0], made[2]], [made[0], made[2]], [made[2]]]
+    assert list(records.decisions(lin)) == []
+    told = [(event.kind, event.actor.id, "filter" in event.data) for event in events(either_house)]
+    assert told == [(EventKind.EXPORT_MADE, person.id, True) for person in (ada, ada, ada, lin)]
+
+
+@pytest.mark.parametrize("asked", [grace.id, grace.name, ada.name, pseudonym(WORKSPACE, grace.iss, grace.sub)])
+def test_a_reviewer_exports_nothing_by_another_name_than_their_pseudonym(
+    records: Records, either_house: Console, asked: str
+) -> None:
+    item = an_item()
+    keep(either_house, item, [a_decision(item), a_decision(item, grace)], [])
+
+    with pytest.raises(NotAllowedError):
+        records.decisions(ada, DecisionFilter(reviewer=asked))
+    with pytest.raises(NotAllowedError):
+        records.labels(ada)
+
+    assert events(either_house) == []
+
+
+def test_the_event_of_a_narrowed_export_says_its_filter_to_nobody_but_who_has_the_manifest(
+    records: Records, either_house: Console
+) -> None:
     where = DecisionFilter(ItemFilter(text="Ada's cup"))
 
-    records.labels(mary, where)
+    made = [last_told(records.labels(mary, where)) for _ in range(2)]
+
+    committed = [event.data["filter"] for event in sorted(events(either_house), key=lambda event: event.id)]
+    assert [told["filter"] for told in made] == [{"items": {"text": "Ada's cup"}}] * 2
+    assert committed == [
+        commitment(urlsafe_b64decode(told["filter_salt"] + "=="), canonical(told["filter"]).decode()) for told in made
+    ]
+    assert len(set(committed)) == 2
+    leaves = b"".join(event.leaf for event in events(either_house))
+    assert hashlib.sha256(canonical(made[0]["filter"])).hexdigest().encode() not in leaves
+
+
+def test_an_export_between_two_times_has_nothing_to_hide(records: Records, either_house: Console) -> None:
+    told = last_told(records.labels(mary, DecisionFilter(since=START)))
 
     (event,) = events(either_house)
-    assert event.data == {"what": "labels", "since": None, "until": None, "filter": filter_digest(where)}
-    assert filter_digest(where) == "sha256:" + hashlib.sha256(b'{"items":{"text":"Ada\'s cup"}}').hexdigest()
+    assert event.data == {"what": "labels", "since": START.isoformat(), "until": None}
+    assert "filter_salt" not in told
 
 
 def test_an_export_counts_its_rows_before_and_while_it_is_read(records: Records, either_house: Console) -> None:

@@ -8,7 +8,7 @@ import pytest
 from review.audit import SYSTEM, EventKind
 from review.errors import LastAdminError, MemberNotFoundError, OwnRolesError
 from review.people import Member, Person, Role, SignInProof
-from review.sessions import IDLE_LIMIT, LOCAL_OPERATOR
+from review.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, LOCAL_OPERATOR
 from tests.builders import ISSUER, WORKSPACE, ada, grace, root
 from tests.clock import START, MovableClock
 from tests.console import Console
@@ -159,6 +159,20 @@ def test_ending_sessions_is_felt_in_all_of_them_and_in_no_others(either_house: C
     live = [either_house.sessions.person(secret) for secret in secrets]
     assert live == [None, None, replace(grace, skills=frozenset()), replace(elsewhere, skills=frozenset())]
     assert kinds(either_house).count(EventKind.SESSIONS_ENDED) == 1
+
+
+@pytest.mark.parametrize("after", [IDLE_LIMIT, ABSOLUTE_LIMIT])
+def test_sessions_that_were_over_already_are_not_among_those_that_end(
+    either_house: Console, clock: MovableClock, after: timedelta
+) -> None:
+    sign_in(either_house, ada)
+    clock.advance(after)
+    sign_in(either_house, ada)
+
+    assert [either_house.roster.end_sessions(root, ada.iss, ada.sub) for _ in range(2)] == [1, 0]
+
+    (ended,) = (event for event in events(either_house) if event.kind is EventKind.SESSIONS_ENDED)
+    assert ended.data["sessions"] == 1
 
 
 def test_people_are_shown_with_the_sessions_that_are_open(either_house: Console, clock: MovableClock) -> None:

@@ -632,7 +632,7 @@ class Desk(RuleBasedStateMachine):
         return self._did(step, lambda: self._desk.claim_item(self._people[person], expected.id), fate)
 
     def _decide(self, expected: Expected, decision: Decision, look: Look, fate: Fate = Fate.ANSWERED) -> None:
-        seen = Seen(action_digest(look.shown.name, look.shown.args), look.epoch)
+        seen = Seen(action_digest(look.shown.name, look.shown.args), expected.version, look.epoch)
         step = self._model.decide(look.person, expected, decision, epoch=look.epoch, shown=look.shown)
         person = self._people[look.person]
         self._did(step, lambda: self._desk.decide(expected.id, decision, person, seen=seen), fate)
