@@ -40,7 +40,7 @@ from pages.headers import SecurityHeaders, broken
 from pages.origins import OwnOrigin
 from review.anchors import Anchors
 from review.api import Doors, health_routes, make_api
-from review.audit import Actor, EventFilter
+from review.audit import EventFilter, person_actor
 from review.board import Board
 from review.bulk import Bulk
 from review.demo import demo_policy
@@ -59,7 +59,7 @@ from review.metrics import QueueCollector
 from review.outbound import Outbound
 from review.pace import Pace, Shares
 from review.pauses import Switch
-from review.people import Limits, Person, Role
+from review.people import AT_COMMAND_LINE, Limits, Person, Role
 from review.places import Place, place_at
 from review.records import Records
 from review.roster import Roster
@@ -74,7 +74,7 @@ from review.views import Views
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "pages" / "console.py"
 WORKSPACE = LOCAL_OPERATOR.workspace
-COMMAND_LINE = Actor("operator", "signoff:local#command-line", "Command line")
+COMMAND_LINE = person_actor(AT_COMMAND_LINE)
 SWEEP_EVERY = 1.0
 SEAL_EVERY = 1.0
 EXPIRE_EVERY = 60.0
@@ -293,7 +293,7 @@ def _print_link(house: House) -> None:
     if house.settings.oidc_providers:
         print(f"\nSignoff is ready. Sign in at:\n\n  {house.settings.issuer}\n", flush=True)
         return
-    link = f"{house.settings.issuer}/sign-in/{house.sessions.create_link()}"
+    link = f"{house.settings.issuer}/sign-in/{house.sessions.create_link(by=AT_COMMAND_LINE)}"
     print(
         f"\nSignoff is ready. Open this link to sign in; it works once, for 15 minutes:\n\n  {link}\n",
         flush=True,
@@ -398,8 +398,8 @@ def link(settings: Settings, options: argparse.Namespace) -> None:
             "Sign in there, then: python app.py role give ISSUER SUBJECT admin"
         )
     with open_house(settings) as house:
-        person = _operator(options)
-        _say(f"{settings.issuer}/sign-in/{house.sessions.create_link(person)}")
+        person = replace(LOCAL_OPERATOR, workspace=options.workspace)
+        _say(f"{settings.issuer}/sign-in/{house.sessions.create_link(person, by=AT_COMMAND_LINE)}")
 
 
 def people(settings: Settings, options: argparse.Namespace) -> None:
@@ -445,7 +445,8 @@ def key_create(settings: Settings, options: argparse.Namespace) -> None:
 def key_register(settings: Settings, options: argparse.Namespace) -> None:
     """Register an agent's public key (PEM, JWK or JWK set), and print its client id as the last word."""
     with open_house(settings) as house:
-        public_key = options.public_key.read_text(encoding="utf-8")
+        with _touching(options.public_key, "read"):
+            public_key = options.public_key.read_text(encoding="utf-8")
         key = house.keys.register(
             options.agent, options.workspace, COMMAND_LINE, public_key=public_key, limits=_limits(options)
         )
@@ -504,18 +505,25 @@ def key_rotate(settings: Settings, _: argparse.Namespace) -> None:
 
 def key_public(settings: Settings, options: argparse.Namespace) -> None:
     """Write the public key that receipts and the audit log verify with."""
+    _require_writable(options.out)
     with open_house(settings) as house:
-        options.out.write_bytes(house.receipts.public_pem())
+        with _touching(options.out, "written"):
+            options.out.write_bytes(house.receipts.public_pem())
         _say(f"Wrote {options.out}; its id is {house.receipts.jwks()['keys'][0]['kid']}")
 
 
 def export(settings: Settings, options: argparse.Namespace) -> None:
     """Write the audit events, the decisions or the labels to a file, in constant memory."""
+    _require_writable(options.out)
     with open_house(settings) as house:
         rows, chunks = _exported(house.records, _operator(options), options)
         # Rows are counted only for whoever watches: of a long log that takes a moment.
         total = rows.size if sys.stderr.isatty() else None
-        with options.out.open("wb") as file, tqdm(total=total, unit=" rows", disable=None) as progress:
+        with (
+            _touching(options.out, "written"),
+            options.out.open("wb") as file,
+            tqdm(total=total, unit=" rows", disable=None) as progress,
+        ):
             for chunk in chunks:
                 file.write(chunk)
                 progress.update(rows.passed - progress.n)
@@ -607,7 +615,28 @@ def _foretold(plan: ErasurePlan) -> str:
 
 def _operator(options: argparse.Namespace) -> Person:
     """Return whoever runs the command, at the desk that it is about."""
-    return replace(LOCAL_OPERATOR, workspace=options.workspace)
+    return replace(AT_COMMAND_LINE, workspace=options.workspace)
+
+
+def _require_writable(path: Path) -> None:
+    """Return only where the file can be written, before anything is done, or recorded as done, for it."""
+    if path.is_dir():
+        sys.exit(f"{path} is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        sys.exit(f"There is no folder {path.parent} to write {path.name} into.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        sys.exit(f"{path} may not be written by whoever runs this.")
+
+
+@contextmanager
+def _touching(path: Path, done: str) -> Iterator[None]:
+    """Refuse in one line where the file cannot be read or written after all; ``done`` says which."""
+    try:
+        yield
+    except OSError as error:
+        sys.exit(f"{path} could not be {done}: {error.strerror}.")
+    except UnicodeDecodeError:
+        sys.exit(f"{path} could not be {done}: it is no text in UTF-8.")
 
 
 def _say(text: str) -> None:

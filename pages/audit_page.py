@@ -69,6 +69,10 @@ _VERIFIER = "/download/verify.py"
 _CHECKPOINT = "/api/v1/checkpoint"
 _VERIFICATION = f"{KEY}.verification"
 _VERIFYING = "The log is being exported and verified. Stay on this page."
+_NO_ID = (
+    "That is not an item's whole id, which has 32 hexadecimal digits, so nothing is listed. Empty the field, and press "
+    "“Look” at one of the item's events: it gives the whole id to copy, and can show this item's events alone."
+)
 _ABOUT = """
 Each row of the CSV is one event. Its column `leaf` holds the event's exact bytes (RFC 8785 canonical JSON, in
 base64url): **that is the evidence**. Its column `proof` leads from there to the head of the log, which is signed in
@@ -96,6 +100,8 @@ def page(person: Person) -> None:
     show_refusal()
     _show_log(person)
     where = _ask_filter()
+    if where is None:
+        return  # What would be listed, and taken away, is not what was asked for.
     found = page_of(
         KEY,
         where,
@@ -179,7 +185,7 @@ def _anchor_cell(anchor: Anchor) -> Markup:
     return element("div", *parts)
 
 
-def _ask_filter() -> EventFilter:
+def _ask_filter() -> EventFilter | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = ask_one("Event", _KINDS, key=f"{KEY}.kind")
         actor = st.text_input(
@@ -189,7 +195,8 @@ def _ask_filter() -> EventFilter:
         since, until = ask_days("Between", key=f"{KEY}.days")
     item_id = item_id_in(item)
     if item.strip() and item_id is None:
-        draw(notice("That is not an item's id; it has 32 hexadecimal digits.", "warn"))
+        draw(notice(_NO_ID, "bad"))
+        return None
     return EventFilter(kind=kind, actor=actor.strip() or None, item_id=item_id, since=since, until=until)
 
 
@@ -309,6 +316,8 @@ def _event_dialog(person: Person, event: AuditEvent) -> None:
 
 
 def _show_story(person: Person, item_id: UUID) -> None:
+    draw(element("p", "The item's id", class_="so-label"))
+    st.code(str(item_id), language=None)
     st.caption("The story of this item, oldest first")
     found = services().records.events(person, EventFilter(item_id=item_id), limit=EVENTS_PER_PAGE)
     show_list(f"{KEY}.story", EVENT_COLUMNS, story_lines(found.rows), caption="What happened to the item")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from pages import agents_page, audit_page, review_page
+from pages import agents_page, audit_page, queue_page, review_page, together
 from pages.above import above, show_above, watch
 from pages.components import component
 from pages.doorstep import door
@@ -162,6 +162,8 @@ def _show() -> None:
     watch(person, said, time.monotonic())
     if chosen.title != review_page.TITLE and person.may(review_page.PERMISSION):
         review_page.leave(person)
+    if chosen.url_path != queue_page.PATH:
+        together.leave_results()
     with st.container():  # Empty or not, so that what stands below keeps its number and its state.
         show_above(person, said, tells_alarm=chosen.url_path != audit_page.PATH)
         if chosen.url_path == "" or chosen.url_path == review_page.PATH:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from agents.protocol import DecisionType, Edit, Execution, OutcomeStatus, Reject, Respond, Status
+from agents.protocol import DecisionType, Edit, Execution, Outcome, OutcomeStatus, Reject, Respond, Status
 from pages.downloads import decisions_address
 from pages.item_view import readable, revealed_here, show_head, show_item
 from pages.presence import act_as
@@ -158,6 +158,9 @@ def _close() -> None:
 
 def _show_all(person: Person) -> None:
     st.title(TITLE, anchor=False)
+    with st.container():  # Empty or not, so that what stands below keeps its number and its state.
+        if "item" in st.query_params:
+            draw(notice("The address names no item; these are all of them.", "bad"))
     _show_unknown(person)
     where = _ask_filter(person)
     found = page_of(
@@ -395,10 +398,14 @@ def _label(text: str) -> Markup:
 
 
 def _show_outcome(item: ReviewItem) -> None:
-    outcome = item.outcome
-    if outcome is None:
-        return
-    parts = [_label("What the agent reported of the run")]
+    parts = outcome_parts(item.outcome) if item.outcome else []
+    if parts:
+        draw(_label("What the agent reported of the run"), *parts)
+
+
+def outcome_parts(outcome: Outcome) -> list[Markup]:
+    """Return what an agent told of a run beside how it ended; nothing where it told no more, or that was erased."""
+    parts: list[Markup] = []
     if outcome.attempts is not None:
         parts.append(element("p", f"It was run {outcome.attempts} times within its one permission."))
     if outcome.fallback is not None:
@@ -409,7 +416,7 @@ def _show_outcome(item: ReviewItem) -> None:
         parts.append(json_view(outcome.result))
     elif outcome.result is not None:
         parts.append(value_view(outcome.result))
-    draw(*parts)
+    return parts
 
 
 def _show_reconciliation(item: ReviewItem) -> None:

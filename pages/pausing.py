@@ -39,14 +39,18 @@ def notice_of(pause: Pause) -> str:
     return element(
         "div",
         element("strong", f"{pause.what} is paused. "),
-        pause.reason,
-        element("p", f"By {pause.paused_by}, ", moment(pause.paused_at), ". ", _MEANS, class_="so-small"),
+        pause.why,
+        element("p", f"By {pause.paused_by}, ", moment(pause.paused_at), ". ", _meaning(pause), class_="so-small"),
         class_="so-notice so-notice-warn",
         role="status",
     )
 
 
-_MEANS = "Nothing new is permitted and no receipt can be used; what waits stays, and can be rejected."
+def _meaning(pause: Pause) -> str:
+    is_everything = pause.agent is None and pause.tool is None
+    whose = "" if is_everything else f" {pause.what[0].lower()}{pause.what[1:]}"
+    permitted = f"For{whose} nothing new is permitted" if whose else "Nothing new is permitted"
+    return f"{permitted} and no receipt can be used; what waits stays, and can be rejected."
 
 
 def offer_pause(

@@ -99,6 +99,7 @@ _CHANGE_COLUMNS = (
     Column("action", "Action"),
     Column("answered", "Was answered", "chip"),
     Column("would", "Would be answered", "chip"),
+    Column("changes", "What changes"),
     Column("why", "Why"),
 )
 _HELP = f"""
@@ -224,7 +225,7 @@ def _show_bar(draft: Draft, in_force: PolicyInForce, person: Person) -> None:
     if validates:
         _show_validity(draft.document)
     if previews:
-        _show_preview(draft.document, person)
+        _show_preview(draft.document, in_force, person)
     if saves and draft.has_changes:
         _save(draft, person, comment)
 
@@ -267,7 +268,7 @@ def _show_validity(document: PolicyDocument) -> None:
         draw(notice(f"It can be used: {rules} rules compile, and {tools} tools have their autonomy.", "good"))
 
 
-def _show_preview(document: PolicyDocument, person: Person) -> None:
+def _show_preview(document: PolicyDocument, in_force: PolicyInForce, person: Person) -> None:
     try:
         policy = compiled(document)
         items = services().policies.recent_items(person, limit=RECENT_ACTIONS)
@@ -280,7 +281,7 @@ def _show_preview(document: PolicyDocument, person: Person) -> None:
     if not items:
         draw(notice("There are no actions yet to try it on."))
         return
-    found = preview(policy, items, signals=signals_of)
+    found = preview(policy, items, in_force=in_force.compiled, signals=signals_of)
     changed = [row for row in found.rows if row.is_changed]
     with st.container(border=True):
         draw(
@@ -293,7 +294,7 @@ def _show_preview(document: PolicyDocument, person: Person) -> None:
         )
         if changed:
             lines = [change_line(row) for row in changed[:ROWS_SHOWN]]
-            show_list(f"{KEY}.changes", _CHANGE_COLUMNS, lines, caption="Actions that would be answered otherwise")
+            show_list(f"{KEY}.changes", _CHANGE_COLUMNS, lines, caption="Actions for which something changes")
         if len(changed) > ROWS_SHOWN:
             st.caption(f"The first {ROWS_SHOWN} are shown.")
 
@@ -311,7 +312,7 @@ def preview_facts(found: Preview) -> list[tuple[str, str]]:
 
 
 def change_line(row: PreviewRow) -> Line:
-    """Return the row of an action that the draft would answer otherwise."""
+    """Return the row of an action that the draft would answer otherwise, or ask something else for."""
     would = row.routing.route
     return Line(
         id=str(row.item_id),
@@ -320,9 +321,34 @@ def change_line(row: PreviewRow) -> Line:
             "action": Cell(row.tool, under=row.agent, tone="strong"),
             "answered": Cell(humanised(row.answered), tone=_ROUTE_TONES[row.answered]),
             "would": Cell(humanised(would), tone=_ROUTE_TONES[would]),
+            "changes": Cell("\n".join(change_words(row))),
             "why": Cell(" ".join(reason.text for reason in row.routing.reasons)),
         },
     )
+
+
+def change_words(row: PreviewRow) -> list[str]:
+    """Return what an answer that stays the same would ask for otherwise, each in words: ``high-value → general``."""
+    if row.routing.route is not row.answered:
+        return []
+    pairs = ((words, getattr(row.asked, name), getattr(row.would_ask, name)) for name, words in _ASKS.items())
+    return [f"{words(was)} → {words(would)}" for words, was, would in pairs if was != would]
+
+
+def _time(seconds: int) -> str:
+    return span(timedelta(seconds=seconds))
+
+
+_ASKS: dict[str, Callable[[Any], str]] = {
+    "queue": str,
+    "priority": "priority {}".format,
+    "quorum": lambda quorum: "1 person" if quorum == 1 else f"{quorum} people",
+    "blind": lambda blind: "blind" if blind else "not blind",
+    "due_in": lambda seconds: f"due in {_time(seconds)}",
+    "expires_in": lambda seconds: f"expires in {_time(seconds)}",
+    "audit_rate": lambda rate: f"audit slice {rate * 100:.4g} %",
+    "permit_for": lambda seconds: f"permitted for {_time(seconds)}",
+}
 
 
 def _show_read_only(document: PolicyDocument, versions: Sequence[Policy]) -> None:

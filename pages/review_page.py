@@ -39,9 +39,11 @@ from pages.item_view import (
     waiting_for_answer,
 )
 from pages.keyboard import Key, show_keys
+from pages.moves import state_words
 from pages.outbox import SETTLING_MS, hear, what_was_done
 from pages.presence import act_as, is_still_here, person_here, was_just_drawn
 from pages.rendering import (
+    Markup,
     changes,
     diff_view,
     draw,
@@ -76,6 +78,7 @@ from review.clock import utc_now
 from review.desk import Seen, WholeItem
 from review.errors import ItemNotFoundError, ReviewError, SignInAgainError
 from review.items import Purpose, ReasonCode, ReviewItem
+from review.masking import masked_subject
 from review.people import Permission, Person
 
 TITLE = "Review"
@@ -89,6 +92,7 @@ LOOK_EVERY = timedelta(seconds=2)
 _PAINTED = "review.painted"  # Which look was painted, and when.
 _PLAIN = "review.plain"
 _EDITING = "review.editing"
+_GOING_ON = "Review goes on with the next that waits, which is another item."
 
 
 class Mode(StrEnum):
@@ -256,9 +260,33 @@ def _take_what_is_asked_for(sitting: Sitting) -> None:
     try:
         sitting.current = services().desk.claim_item(sitting.person, UUID(asked)).id
     except ReviewError as error:
-        refused(error)
+        said(why_not_shown(sitting.person, UUID(asked), error), "warn")
     except ValueError:
-        said("The address names no item.", "bad")
+        said(element("span", "Your link names no item. ", _GOING_ON), "warn")
+
+
+def why_not_shown(person: Person, item_id: UUID, error: ReviewError) -> Markup:
+    """Return which item a link led to, why it cannot be decided here, and where to look at it.
+
+    It stands above another item, and must not read as being about that one.
+    """
+    try:
+        item = services().desk.whole(person, item_id).item
+    except ReviewError:
+        return element("span", f"Your link led to an item that nobody knows here: {item_id}. ", _GOING_ON)
+    subject = masked_subject(item.request.impact.subject)
+    about = f", concerning {subject}" if subject else ""
+    path, where = (history_page.PATH, "History") if item.status.is_final else ("queue", "the Queue")
+    is_told = item.status.is_final or item.pending is not None
+    return element(
+        "span",
+        f"Your link led to {item.request.action.name} of {item.agent}{about}. ",
+        state_words(item, person, utc_now()) if is_told else str(error),
+        " ",
+        element("a", f"Look at it in {where}", href=f"/{path}?item={item_id}", target="_self"),
+        ". ",
+        _GOING_ON,
+    )
 
 
 def _plain_view(sitting: Sitting) -> None:
@@ -479,7 +507,7 @@ def _bar_reject(look: Look) -> None:
         _ask_codes(look, DecisionType.REJECT)
     with told:
         _ask_text(look, "rejection", "What the agent should know (optional with a reason)")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="rejecting"):
         _decide_button(look, _reject, icon=":material/block:")
         _mode_button(look, "Back", Mode.CHOOSE)
 

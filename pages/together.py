@@ -87,6 +87,12 @@ def leave() -> None:
         st.session_state.pop(name, None)
 
 
+def leave_results() -> None:
+    """Turn away once there is nothing left but what became of the items; what is still being chosen stays."""
+    if _MADE in st.session_state:
+        leave()
+
+
 def show_together(person: Person) -> None:
     """Show the items that were turned to, and take one decision for each of them; or what became of them."""
     opened: Opened = st.session_state[_OPENED]
@@ -255,7 +261,7 @@ def _bar_reasons(person: Person, opened: Opened) -> None:
     with told:
         if is_rejection:
             st.text_area("What the agent should know of each (optional with a reason)", key=f"{KEY}.text", height=90)
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="rejecting" if is_rejection else None):
         st.button(
             f"{humanised(asks)} {_all(len(opened.chosen))}",
             key=f"{KEY}.do.{opened.key}",

@@ -12,12 +12,11 @@ import streamlit as st
 from pydantic import JsonValue
 
 from pages.presence import act_as
-from pages.rendering import draw, element, said, visible
+from pages.rendering import draw, element, said, show_refusal, visible
 from pages.services import services
-from review.errors import ViewNotFoundError
+from review.errors import ViewNotFoundError, ViewRefusedError
 from review.items import View
 from review.people import Person
-from review.views import MAX_NAME_CHARS
 
 _ADDRESS = "view"
 
@@ -39,7 +38,11 @@ def days(value: Any) -> list[date]:  # noqa: ANN401 -- JSON of a view
 
 
 def follow_view(person: Person, screen: str, widgets: Widgets) -> None:
-    """Choose what the view in the address says, once; to be called before the widgets are drawn."""
+    """Choose what the view in the address says, once; to be called before the widgets are drawn.
+
+    Where there is no such view, say so here and now: the list that follows is not what the address asked for.
+    """
+    place = st.container()  # Empty or not, so that what stands below keeps its number and its state.
     named = st.query_params.get(_ADDRESS)
     if named is None or named == st.session_state.get(f"{screen}.view.told"):
         return
@@ -53,6 +56,8 @@ def follow_view(person: Person, screen: str, widgets: Widgets) -> None:
         _apply(screen, widgets, view)
 
     act_as(person, follow)
+    with place:
+        show_refusal()
 
 
 def offer_views(person: Person, screen: str, widgets: Widgets) -> None:
@@ -100,16 +105,35 @@ def _open_chosen(screen: str, widgets: Widgets) -> None:
 
 def _ask_name(person: Person, screen: str, now: Mapping[str, JsonValue], current: View | None) -> None:
     key = f"{screen}.view.name"
-    with st.form(f"{screen}.view.keep", border=False, clear_on_submit=True):
-        st.text_input("Name", key=key, max_chars=MAX_NAME_CHARS)
+    with st.form(f"{screen}.view.keep", border=False):
+        # No limit of the widget's own: what is longer would vanish from it, and nobody would know why.
+        st.text_input("Name", key=key)
+        trouble = st.session_state.pop(f"{key}.trouble", None)
+        if trouble is not None:
+            draw(element("p", trouble, class_="so-error", role="alert"))
         with st.container(horizontal=True):
             st.form_submit_button(
-                "Keep this view", on_click=lambda: act_as(person, partial(_keep, screen=screen, now=now))
+                "Keep this view", on_click=lambda: _name(person, screen, partial(_keep, screen=screen, now=now))
             )
             if current is not None:
                 st.form_submit_button(
-                    "Rename it", on_click=lambda: act_as(person, partial(_rename, screen=screen, view=current))
+                    "Rename it", on_click=lambda: _name(person, screen, partial(_rename, screen=screen, view=current))
                 )
+
+
+def _name(person: Person, screen: str, act: Callable[[Person], None]) -> None:
+    """Do what needs the name; one that is refused stays where it was typed, with the reason below it."""
+    key = f"{screen}.view.name"
+
+    def name(here: Person) -> None:
+        try:
+            act(here)
+        except ViewRefusedError as error:
+            st.session_state[f"{key}.trouble"] = str(error)
+        else:
+            st.session_state[key] = ""
+
+    act_as(person, name)
 
 
 def _keep(person: Person, *, screen: str, now: Mapping[str, JsonValue]) -> None:

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from agents.canonical import canonical
 from review.items import ReviewItem
 from review.merkle import Frontier, Node
-from review.people import Person
+from review.people import AT_COMMAND_LINE, Person
 from review.verify import ERASED, SALT_BYTES, commitment, openings_text
 
 LEAF_VERSION = 2
@@ -84,7 +84,10 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: a ``person`` (id is ``iss#sub``), an ``agent``, the ``policy``, or the ``system``."""
+    """Who did it: a ``person`` (id is ``iss#sub``), an ``agent``, the ``policy``, the ``system``, or an ``operator``.
+
+    An operator is whoever gave a command on the server's own machine, where nobody is signed in.
+    """
 
     kind: str
     id: str
@@ -92,8 +95,8 @@ class Actor:
 
 
 def person_actor(person: Person) -> Actor:
-    """Return the person as an actor; (iss, sub) is who they are."""
-    return Actor("person", person.id, person.name)
+    """Return the person as an actor; (iss, sub) is who they are. At the command line it is the operator."""
+    return Actor("operator" if person.id == AT_COMMAND_LINE.id else "person", person.id, person.name)
 
 
 def agent_actor(agent: str) -> Actor:

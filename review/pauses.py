@@ -74,12 +74,12 @@ def require_unpaused(tx: Reading, workspace: str, agent: str, tool: str) -> None
     """Return only when nothing holds the agent's calls of the tool. Raises PausedError."""
     pause = pause_of(tx.pauses(workspace), agent, tool)
     if pause is not None:
-        raise PausedError(pause.what, by=pause.paused_by, reason=pause.reason)
+        raise PausedError(pause.what, by=pause.paused_by, reason=pause.why)
 
 
 def paused_reason(pause: Pause) -> Reason:
     """Return why an action that could have run must wait for a person."""
-    return Reason(code="paused", text=f"{pause.what} is paused by {pause.paused_by}: {pause.reason}")
+    return Reason(code="paused", text=f"{pause.what} is paused by {pause.paused_by}: {pause.why}")
 
 
 def _standing(tx: Reading, asked: Pause) -> Pause | None:

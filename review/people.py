@@ -157,6 +157,10 @@ class Person:
             raise NotAllowedError(self.name, permission)
 
 
+# Whoever gives a command on the server's own machine may do everything, and is nobody who signed in.
+AT_COMMAND_LINE = Person(LOCAL_ISSUER, "command-line", "Command line", frozenset(Role))
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A person as their workspace knows them.
@@ -337,6 +341,11 @@ class Pause:
     def holds(self, agent: str, tool: str) -> bool:
         """Tell whether the agent's calls of the tool are held."""
         return self.agent in (None, agent) and self.tool in (None, tool)
+
+    @property
+    def why(self) -> str:
+        """Return the reason as a sentence, which others can follow."""
+        return self.reason if self.reason.endswith((".", "!", "?", "…")) else f"{self.reason}."
 
     @property
     def what(self) -> str:

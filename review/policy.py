@@ -777,19 +777,38 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
+class Asks:
+    """What an answer means for those whom it concerns; None where it does not matter to the answer.
+
+    Times are in seconds. ``audit_rate`` is the share of what runs alone that a person looks at afterwards.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
+    quorum: int | None = None
+    blind: bool | None = None
+    due_in: int | None = None
+    expires_in: int | None = None
+    audit_rate: float | None = None
+    permit_for: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewRow:
-    """One recent action: what was answered, and what the draft would answer."""
+    """One recent action: what was answered and what that asked for, and what the draft would answer and ask for."""
 
     item_id: UUID
     agent: str
     tool: str
     answered: Route
     routing: Routing
+    asked: Asks
+    would_ask: Asks
 
     @property
     def is_changed(self) -> bool:
-        """The draft answers otherwise."""
-        return self.routing.route is not self.answered
+        """The draft answers otherwise, or asks for something else."""
+        return self.routing.route is not self.answered or self.asked != self.would_ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -801,18 +820,24 @@ class Preview:
 
 
 def preview(
-    draft: CompiledPolicy, items: Iterable[ReviewItem], *, signals: Callable[[ActionRequest], Signals]
+    draft: CompiledPolicy,
+    items: Iterable[ReviewItem],
+    *,
+    in_force: CompiledPolicy,
+    signals: Callable[[ActionRequest], Signals],
 ) -> Preview:
     """Ask the draft about actions that were answered before, as of when they were submitted.
 
     ``signals`` finds again what is told by the request alone. What was found then beside the policy (invalid
-    arguments, reasons from elsewhere) is taken from the items' reasons.
+    arguments, reasons from elsewhere) is taken from the items' reasons. What no item keeps, the audit slice and how
+    long an approval permits, is compared with what the policy ``in_force`` says.
     """
-    rows = tuple(_preview_row(draft, item, signals(item.request)) for item in items)
+    rows = tuple(_preview_row(draft, item, in_force, signals(item.request)) for item in items)
     return Preview(rows, dict(Counter((row.answered, row.routing.route) for row in rows)))
 
 
-def _preview_row(draft: CompiledPolicy, item: ReviewItem, signals: Signals) -> PreviewRow:
+def _preview_row(draft: CompiledPolicy, item: ReviewItem, in_force: CompiledPolicy, signals: Signals) -> PreviewRow:
+    tool = item.request.action.name
     routing = draft.route(
         item.request,
         agent=item.agent,
@@ -823,4 +848,44 @@ def _preview_row(draft: CompiledPolicy, item: ReviewItem, signals: Signals) -> P
         invalid_args=any(reason.code == RoutingReason.INVALID_ARGS for reason in item.reasons),
         escalate=tuple(reason for reason in item.reasons if reason.code not in _OWN_CODES),
     )
-    return PreviewRow(item.id, item.agent, item.request.action.name, item.route, routing)
+    asked, would_ask = _asked(item, in_force), _would_ask(routing, draft, item)
+    return PreviewRow(item.id, item.agent, tool, item.route, routing, asked, would_ask)
+
+
+def _asked(item: ReviewItem, in_force: CompiledPolicy) -> Asks:
+    permit_for = int(in_force.permit_for(item.agent, item.request.action.name).total_seconds())
+    if item.route is Route.REVIEW:
+        return Asks(
+            queue=item.queue,
+            priority=item.priority,
+            quorum=item.quorum,
+            blind=item.blind,
+            due_in=int((item.due_at - item.submitted_at).total_seconds()),
+            expires_in=int((item.expires_at - item.submitted_at).total_seconds()),
+            permit_for=permit_for,
+        )
+    return _unseen(item.route, in_force, permit_for)
+
+
+def _would_ask(routing: Routing, draft: CompiledPolicy, item: ReviewItem) -> Asks:
+    if routing.route is not Route.REVIEW:
+        return _unseen(routing.route, draft, routing.permit_for)
+    queue, name, priority = draft.queue(routing.queue), routing.queue, routing.priority
+    if item.breached_at is not None:
+        # What its queue did with it when it was late is no change of the draft's.
+        name = queue.move_to or name
+        priority = priority if queue.raise_to is None else min(priority, queue.raise_to)
+    return Asks(
+        queue=name,
+        priority=priority,
+        quorum=routing.quorum,
+        blind=routing.blind and routing.quorum > 1,
+        due_in=routing.due_in,
+        expires_in=routing.expires_in,
+        permit_for=routing.permit_for,
+    )
+
+
+def _unseen(route: Route, policy: CompiledPolicy, permit_for: int) -> Asks:
+    is_run = route is Route.EXECUTE
+    return Asks(audit_rate=policy.document.audit_rate, permit_for=permit_for) if is_run else Asks()

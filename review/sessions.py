@@ -24,13 +24,14 @@ class Sessions:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create_link(self, person: Person = LOCAL_OPERATOR) -> str:
-        """Return the secret of a fresh link, good once and for 15 minutes."""
+    def create_link(self, person: Person = LOCAL_OPERATOR, *, by: Person | None = None) -> str:
+        """Return the secret of a fresh link, good once and for 15 minutes; ``by`` makes it, else the person."""
         secret = secrets.token_urlsafe(32)
 
         def work(tx: Writing) -> None:
             tx.add_link(SignInLink(hash_of(secret), person, tx.now, tx.now + LINK_LIFE))
-            tx.record(_event(tx.now, EventKind.LINK_CREATED, person))
+            maker = replace(by or person, workspace=person.workspace)
+            tx.record(_event(tx.now, EventKind.LINK_CREATED, maker))
 
         self._store.write(work)
         return secret

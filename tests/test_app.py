@@ -11,6 +11,7 @@ import sys
 import termios
 import zipfile
 from base64 import urlsafe_b64decode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -584,6 +585,73 @@ def test_an_erasure_by_item_erases_that_item_alone(settings: Settings, capsys: p
 
     found = {item.id: item.erased_at is not None for item in all_items(settings)}
     assert found == {one.id: True, other.id: False}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["export", "audit", "--out"], ["export", "labels", "--format", "hf", "--out"], ["key", "public", "--out"]],
+)
+def test_a_file_that_cannot_be_written_is_refused_in_a_sentence_and_nothing_is_recorded(
+    settings: Settings, tmp_path: Path, command: list[str]
+) -> None:
+    with_events(settings)
+    nowhere = tmp_path / "nowhere"
+
+    with pytest.raises(SystemExit, match=f"There is no folder {nowhere} to write x.csv into."):
+        main([*command, str(nowhere / "x.csv")])
+    with pytest.raises(SystemExit, match=f"{tmp_path} is a folder; name a file in it."):
+        main([*command, str(tmp_path)])
+
+    with open_house(settings) as house:
+        assert [event.kind for event in recorded(house)] == [EventKind.LINK_CREATED]
+
+
+def test_a_full_disk_is_told_in_a_sentence(settings: Settings) -> None:
+    with_events(settings)
+
+    with pytest.raises(SystemExit, match=r"/dev/full could not be written: No space left on device"):
+        main(["export", "audit", "--out", "/dev/full"])
+
+
+def test_a_public_key_that_cannot_be_read_is_refused_in_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    binary = tmp_path / "key.der"
+    binary.write_bytes(b"\x30\xff")
+    register = ["key", "register", "support", "--public-key"]
+
+    with pytest.raises(SystemExit, match=r"nowhere\.pem could not be read: No such file or directory"):
+        main([*register, str(tmp_path / "nowhere.pem")])
+    with pytest.raises(SystemExit, match=r"key\.der could not be read: it is no text in UTF-8"):
+        main([*register, str(binary)])
+
+    with open_house(settings) as house:
+        assert house.keys.keys(WORKSPACE) == []
+
+
+def test_what_a_command_does_is_logged_as_the_command_line_s(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_decisions(settings)
+    with open_house(settings) as house:
+        key = house.keys.recognise(house.keys.create_by(LOCAL_OPERATOR, "sales")[1])
+        house.intake.submit(key, Submission(a_request(), "k", "body"))
+        before = len(recorded(house))
+
+    told(capsys, "link")
+    for what in ("audit", "decisions", "labels"):
+        told(capsys, "export", what, "--out", str(tmp_path / "out.csv"))
+    told(capsys, "erase", "--subject", a_request().impact.subject or "", "--yes")
+
+    with open_house(settings) as house:
+        events = recorded(house)[before:]
+        undecided = house.store.read(lambda tx: tx.whole_items(WORKSPACE, ItemFilter(agent="sales"), limit=1)).rows[0]
+    assert Counter(event.kind for event in events) == {
+        EventKind.LINK_CREATED: 1,
+        EventKind.EXPORT_MADE: 3,
+        EventKind.ITEM_CANCELLED: 1,
+        EventKind.CONTENT_ERASED: 3,
+    }
+    assert {event.actor for event in events} == {COMMAND_LINE}
+    assert undecided.settled_by == COMMAND_LINE.name
 
 
 def test_a_subject_that_nothing_concerns_is_told(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

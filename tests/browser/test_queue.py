@@ -92,6 +92,33 @@ def test_what_one_holds_is_handed_over(
     lin.sees(subject)
 
 
+def test_a_link_to_what_cannot_be_decided_names_that_item_and_not_the_one_below(
+    bystanders: Callable[[str, str], Visitor], agent: WorkingAgent
+) -> None:
+    ada = bystanders("Ada Lovelace", "/queue")
+    decided, another, unknown = proposed(agent, "settled urn"), proposed(agent, "open urn"), uuid7()
+    agent.gate.client.send(agent.gate.client.cancel(decided))
+    bystanders("Grace Hopper", f"/?item={another}").sees("open urn")
+
+    ada.open(f"/?item={decided}")
+
+    told = ada.page.get_by_role("status").filter(has_text="Your link led to")
+    expect(told).to_contain_text(f"refund_order of {agent.name}, concerning settled urn. It was withdrawn by")
+    expect(told).to_contain_text("Review goes on with the next that waits, which is another item.")
+    told.get_by_role("link", name="Look at it in History").click()
+    expect(ada.page).to_have_url(re.compile(rf"/history\?item={decided}$"))
+    ada.sees("settled urn")
+
+    ada.open(f"/?item={unknown}")
+    ada.sees(f"Your link led to an item that nobody knows here: {unknown}.")
+    ada.open("/?item=urn")
+    ada.sees("Your link names no item.")
+
+    ada.open(f"/?item={another}")
+    expect(told).to_contain_text("concerning open urn. Grace Hopper is looking at this item.")
+    expect(told.get_by_role("link")).to_have_attribute("href", f"/queue?item={another}")
+
+
 def test_a_link_names_a_queue_and_words_find_what_waits(ada: Visitor, agent: WorkingAgent, house: House) -> None:
     subject = f"urn{uuid7().hex[-8:]}"
     proposed(agent, subject)
@@ -134,8 +161,14 @@ def test_a_view_is_kept_opened_by_a_colleague_and_removed(
     ada.choose("Agent", agent.name)
     ada.choose("Sorted by", "Oldest")
     ada.press("Views")
+    long = "x" * 81
+    ada.write("Name", long, leaves=False)
+    ada.press("Keep this view")
+    expect(ada.page.get_by_test_id("stPopoverBody").get_by_role("alert")).to_contain_text("of up to 80 characters")
+    expect(ada.page.get_by_role("textbox", name="Name", exact=True)).to_have_value(long)
     ada.write("Name", "My <b>agent</b>", leaves=False)
     ada.press("Keep this view")
+    expect(ada.page.get_by_role("textbox", name="Name", exact=True)).to_have_value("")
     ada.sees("This is “My <b>agent</b>”.")
 
     lin.open(ada.page.url.removeprefix(ada.house.url))
@@ -183,6 +216,9 @@ def test_calls_alike_are_decided_together_each_by_itself(ada: Visitor, agent: Wo
     ada.write("What the agent should know of each (optional with a reason)", "Never paid.")
     ada.press("Reject all 2")
     ada.sees("2 decided")
+    ada.go("History")
+    ada.go("Queue")
+    ada.sees("Sorted by")
 
     assert [by_key[item] for item in items] == [
         Status.WAITING,

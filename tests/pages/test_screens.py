@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from starlette.datastructures import QueryParams
 
-from agents.protocol import Action, DecisionType, Edit, Execution, Route, Status
+from agents.protocol import Action, DecisionType, Edit, Execution, Outcome, OutcomeStatus, Route, Status
 from pages import (
     agents_page,
     audit_page,
@@ -17,6 +17,7 @@ from pages import (
     drafts,
     history_page,
     labels_page,
+    pausing,
     policy_page,
     queue_page,
     stories,
@@ -28,7 +29,7 @@ from review.audit import EventFilter, EventKind
 from review.board import QueueStanding
 from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
 from review.labels import LabelCount
-from review.people import Limits, Permission
+from review.people import Limits, Pause, Permission
 from review.policy import (
     Autonomy,
     PolicyDocument,
@@ -599,7 +600,7 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
     items = [an_item(route=Route.EXECUTE), an_item(route=Route.REVIEW), an_item(route=Route.REVIEW)]
     draft = PolicyDocument(tools=(ToolRule(agent="support", tool="refund_order"),))
 
-    found: Preview = preview(compiled(draft), items, signals=lambda _: Signals())
+    found: Preview = preview(compiled(draft), items, in_force=compiled(draft), signals=lambda _: Signals())
 
     assert policy_page.preview_facts(found) == [
         ("Execute (runs)", "1 → 0"),
@@ -609,13 +610,67 @@ def test_a_preview_counts_the_answers_before_and_after() -> None:
     changed = next(row for row in found.rows if row.is_changed)
     cells = policy_page.change_line(changed).cells
     assert (cells["answered"].text, cells["would"].text) == ("Execute", "Review")
-    assert cells["why"].text == "Every refund_order of support is reviewed."
+    assert (cells["changes"].text, cells["why"].text) == ("", "Every refund_order of support is reviewed.")
+
+
+def test_a_preview_says_in_words_what_would_change_where_the_answer_does_not() -> None:
+    tool = ToolRule(agent="support", tool="refund_order")
+    draft = PolicyDocument(
+        tools=(tool.model_copy(update={"queue": "high-value", "due_in": 1800, "permit_for": 7200}),),
+        rules=(Rule(name="all", when="true", route=Route.REVIEW, priority=2, quorum=2, blind=True),),
+    )
+    in_force = compiled(PolicyDocument(tools=(tool,)))
+
+    (row,) = preview(compiled(draft), [an_item()], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert policy_page.change_line(row).cells["changes"].text.split("\n") == [
+        "general → high-value",
+        "priority 5 → priority 2",
+        "1 person → 2 people",
+        "not blind → blind",
+        "due in 4 h → due in 30 min",
+        "permitted for 24 h → permitted for 2 h",
+    ]
+
+
+def test_a_preview_says_how_much_of_what_runs_alone_would_be_looked_at() -> None:
+    tools = (ToolRule(agent="support", tool="refund_order", autonomy=Autonomy.AUTONOMOUS),)
+    draft, in_force = (compiled(PolicyDocument(tools=tools, audit_rate=rate)) for rate in (0.125, 0.05))
+
+    (row,) = preview(draft, [an_item(route=Route.EXECUTE)], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert policy_page.change_words(row) == ["audit slice 5 % → audit slice 12.5 %"]
 
 
 def test_a_rule_shows_what_it_asks_for_beside_its_answer() -> None:
     rule = Rule(name="large", when="true", route=Route.REVIEW, queue="high", priority=1, quorum=2, due_in=3600)
 
     assert policy_page.rule_line(0, rule).cells["asks"].text == "queue high, priority 1, 2 people, due in 1 h"
+
+
+def test_of_a_run_of_which_nothing_is_left_nothing_is_told() -> None:
+    kept = Outcome(status=OutcomeStatus.FAILED)
+
+    assert history_page.outcome_parts(kept) == []
+    assert len(history_page.outcome_parts(kept.model_copy(update={"error": "No.", "attempts": 2}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("agent", "tool", "means"),
+    [
+        (None, None, "Nothing new is permitted and no receipt"),
+        ("support", None, "For the agent support nothing new is permitted and no receipt"),
+        (None, "refund", "For the tool refund nothing new is permitted and no receipt"),
+        ("support", "refund", "For the tool refund of support nothing new is permitted and no receipt"),
+    ],
+)
+def test_the_banner_of_a_pause_says_for_what_nothing_is_permitted(
+    agent: str | None, tool: str | None, means: str
+) -> None:
+    banner = pausing.notice_of(Pause("w", agent, tool, "It is odd", START, "Ada"))
+
+    assert f"UTC. {means}" in banner
+    assert "It is odd.<" in banner
 
 
 def test_a_version_without_a_comment_has_a_dash() -> None:

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from agents.protocol import Action, Approve, DecisionType, Edit, Reject, Respond, Route
 from db.store import SqlStore
-from pages import agents_page, audit_page, history_page, labels_page, policy_page, queue_page
+from pages import agents_page, audit_page, history_page, labels_page, policy_page, presence, queue_page
 from pages.services import install
-from review.audit import SYSTEM
+from review.audit import SYSTEM, EventFilter, EventKind
 from review.desk import Seen
 from review.intake import Submission
 from review.items import ItemFilter, Order, ReasonCode
@@ -135,6 +135,26 @@ def test_an_erased_item_shows_what_was_done_and_nothing_of_its_content(furnished
     assert "The content of this item was erased on" in after
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ({"item": "nonsense"}, "The address names no item; these are all of them."),
+        ({"view": "nonsense"}, "There is no such view any more"),
+        ({"view": str(UUID(int=7))}, "There is no such view any more"),
+    ],
+)
+@pytest.mark.usefixtures("furnished")
+def test_an_address_that_names_nothing_is_told_above_the_whole_list(
+    monkeypatch: pytest.MonkeyPatch, address: dict[str, str], told: str
+) -> None:
+    monkeypatch.setattr(presence, "person_here", lambda: grace)  # Nobody sits at a browser.
+
+    test = drawn(history_page, grace, lambda test: test.query_params.update(address))
+
+    assert told in words_on(test)
+    assert len(test.get("bidi_component")) == 1
+
+
 def test_a_changed_default_comes_into_force_once_it_is_saved(furnished: Console) -> None:
     test = drawn(policy_page, furnished.person)
 
@@ -191,6 +211,9 @@ def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test.button(key="policy.preview").click().run()
 
     assert "On the last 6 actions this draft would change 0" in words_on(test)
+    test.number_input(key="policy.priority.0").set_value(2).run()
+    test.button(key="policy.preview").click().run()
+    assert "On the last 6 actions this draft would change 6" in words_on(test)
 
 
 def test_a_preview_says_why_there_is_none_for_who_may_not_see_items(
@@ -216,6 +239,27 @@ def test_the_log_is_verified_on_its_page(furnished: Console) -> None:
     assert head is not None
     assert f"All {head.frontier.size} events are as they were sealed, and none is missing." in words_on(test)
     assert any(code.value.startswith(f"OK: {head.frontier.size} events") for code in test.code)
+
+
+def test_while_the_filter_of_the_log_cannot_be_read_nothing_is_listed_or_offered(furnished: Console) -> None:
+    event = furnished.records.events(root, EventFilter(kind=EventKind.ITEM_CLAIMED)).rows[0]
+    short = str(event.item_id)[-12:]
+
+    test = drawn(audit_page, furnished.person, lambda test: test.session_state.__setitem__("audit.item", short))
+
+    assert "it gives the whole id to copy" in words_on(test)
+    assert [*test.get("bidi_component"), *test.get("link_button")] == []
+    test.text_input(key="audit.item").set_value(str(event.item_id)).run()
+    assert len(test.get("bidi_component")) == 1
+    assert any(f"item={event.item_id}" in str(link.proto) for link in test.get("link_button"))
+
+
+def test_an_event_gives_the_whole_id_of_its_item(furnished: Console) -> None:
+    event = furnished.records.events(root, EventFilter(kind=EventKind.ITEM_CLAIMED)).rows[0]
+
+    test = drawn(audit_page, root, lambda test: test.session_state.__setitem__("audit.chosen", str(event.id)))
+
+    assert str(event.item_id) in [code.value for code in test.code]
 
 
 def test_who_may_not_export_the_log_is_not_offered_its_verification(furnished: Console) -> None:

@@ -60,6 +60,12 @@ def test_a_console_started_elsewhere_tells_no_details_and_nobody_and_looks_the_s
     assert answer.stdout == at_home.stdout
 
 
+def test_a_view_may_choose_for_a_widget_that_has_a_default_without_a_stack_in_the_log() -> None:
+    settle()
+
+    assert config.get_option("global.disableWidgetStateDuplicationWarning")
+
+
 def test_no_other_package_brings_components_into_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", manifest_scanner.scan_component_manifests)
 

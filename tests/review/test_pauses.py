@@ -1,5 +1,6 @@
 """The pause: what stops at once, what stays, and who may switch it."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Event
@@ -150,6 +151,16 @@ def test_pausing_and_resuming_are_told_once_each(either_house: Console) -> None:
     scope = {"agent": AGENT, "tool": None}
     assert told == [(EventKind.PAUSED, ada.id, scope), (EventKind.RESUMED, root.id, scope)]
     assert either_house.switch.pauses(ada) == []
+
+
+@pytest.mark.parametrize(("reason", "why"), [("Odd", "Odd."), ("Odd.", "Odd."), ("Why?", "Why?"), ("Wait…", "Wait…")])
+def test_the_reason_of_a_pause_does_not_run_into_the_next_sentence(house: Console, reason: str, why: str) -> None:
+    submit(house)
+    house.switch.pause(grace, reason=reason)
+    item = claim(house)
+
+    with pytest.raises(PausedError, match=re.escape(f": {why} Nothing new")):
+        house.desk.decide(item.id, Approve(), ada, seen=Seen.of(item))
 
 
 def test_a_pause_needs_a_reason(house: Console) -> None:

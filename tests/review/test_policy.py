@@ -1,6 +1,6 @@
 """The escalation policy: rules, thresholds, and that every doubt brings a person in."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -13,9 +13,11 @@ from review.errors import InvalidPolicyError
 from review.items import PendingDecision, Purpose
 from review.policy import (
     MAX_WALKED,
+    Asks,
     Autonomy,
     CompiledPolicy,
     PolicyDocument,
+    Queue,
     Routing,
     Rule,
     Signals,
@@ -566,7 +568,7 @@ def test_a_preview_compares_a_draft_with_what_was_answered() -> None:
         request=a_request(confidence=0.95), reasons=(Reason(code="invalid_args", text="They do not fit."),)
     )
 
-    found = preview(draft, [small, huge, invalid], signals=lambda _: Signals())
+    found = preview(draft, [small, huge, invalid], in_force=draft, signals=lambda _: Signals())
 
     assert [(row.item_id, row.routing.route, row.is_changed) for row in found.rows] == [
         (small.id, Route.EXECUTE, True),
@@ -578,3 +580,54 @@ def test_a_preview_compares_a_draft_with_what_was_answered() -> None:
         (Route.REVIEW, Route.DENY): 1,
         (Route.REVIEW, Route.REVIEW): 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("item", "draft", "asked", "would_ask"),
+    [
+        ({}, {}, Asks(), Asks()),
+        ({}, {"default_queue": "late"}, Asks(queue="general"), Asks(queue="late")),
+        ({}, {"default_priority": 2}, Asks(priority=5), Asks(priority=2)),
+        ({}, {"default_due_in": 600}, Asks(due_in=4 * 3600), Asks(due_in=600)),
+        ({}, {"default_expires_in": 20 * 3600}, Asks(expires_in=24 * 3600), Asks(expires_in=20 * 3600)),
+        ({"quorum": 2, "blind": True}, {}, Asks(quorum=2, blind=True), Asks(quorum=1, blind=False)),
+        ({"breached_at": START}, {"default_queue": "late"}, Asks(queue="general"), Asks(queue="late")),
+    ],
+)
+def test_a_preview_tells_what_a_review_would_ask_for_otherwise(
+    item: dict[str, Any], draft: dict[str, Any], asked: Asks, would_ask: Asks
+) -> None:
+    tools = (a_tool_rule(),)
+    in_force = compiled(PolicyDocument(tools=tools))
+    tried = compiled(PolicyDocument(tools=tools, **draft))
+
+    (row,) = preview(tried, [an_item(**item)], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert row.routing.route is row.answered
+    assert row.is_changed == (asked != would_ask)
+    differing = [each for each in fields(Asks) if getattr(row.asked, each.name) != getattr(row.would_ask, each.name)]
+    assert Asks(**{each.name: getattr(row.asked, each.name) for each in differing}) == asked
+    assert Asks(**{each.name: getattr(row.would_ask, each.name) for each in differing}) == would_ask
+
+
+def test_what_its_queue_did_with_a_late_item_is_no_change_of_the_drafts() -> None:
+    queue = Queue(name="general", raise_to=1, move_to="late")
+    policy = compiled(PolicyDocument(tools=(a_tool_rule(),), queues=(queue, Queue(name="late"))))
+    moved = an_item(queue="late", priority=1, breached_at=START)
+
+    (row,) = preview(policy, [moved], in_force=policy, signals=lambda _: Signals()).rows
+
+    assert not row.is_changed
+
+
+def test_a_preview_tells_of_another_audit_slice_and_another_permission() -> None:
+    tools = [a_tool_rule(Autonomy.AUTONOMOUS, permit_for=seconds) for seconds in (3600, 60)]
+    in_force, draft = (
+        compiled(PolicyDocument(tools=(tool,), audit_rate=rate)) for tool, rate in zip(tools, (0.05, 0.2), strict=True)
+    )
+    ran = an_item(route=Route.EXECUTE, queue="elsewhere")
+
+    (row,) = preview(draft, [ran], in_force=in_force, signals=lambda _: Signals()).rows
+
+    assert (row.asked, row.would_ask) == (Asks(audit_rate=0.05, permit_for=3600), Asks(audit_rate=0.2, permit_for=60))
+    assert row.is_changed

@@ -257,7 +257,9 @@ def test_the_preview_of_a_policy_knows_what_was_rejected(house: Console) -> None
     submit(house, agent)
     draft = PolicyDocument(rules=(Rule(name="second", when="rejections >= 1", route=Route.DENY),))
 
-    found = preview(compiled(draft), house.policies.recent_items(house.person), signals=signals_of)
+    in_force = house.policies.in_force(house.person.workspace).compiled
+
+    found = preview(compiled(draft), house.policies.recent_items(house.person), in_force=in_force, signals=signals_of)
 
     assert [row.routing.route for row in found.rows] == [Route.DENY, Route.REVIEW]
 
