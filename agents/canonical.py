@@ -161,19 +161,23 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+_NUMBERS = (int, float)
+
+
 def is_same(one: object, other: object) -> bool:
     """Tell whether two JSON values, or two models of them, are the same: those that have one canonical form.
 
     So true is not 1, as it is to Python, wherever in the values it stands, and 1.0 is.
     """
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
+    kind = type(one)
+    if kind is not type(other):
+        return kind in _NUMBERS and type(other) in _NUMBERS and one == other
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(is_same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, BaseModel) and isinstance(other, BaseModel):
-        return type(one) is type(other) and is_same(one.model_dump(mode="json"), other.model_dump(mode="json"))
+        return is_same(one.model_dump(mode="json"), other.model_dump(mode="json"))
     return one == other
 
 

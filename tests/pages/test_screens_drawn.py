@@ -211,7 +211,7 @@ def test_a_preview_says_what_the_draft_would_change(furnished: Console) -> None:
     test.button(key="policy.preview").click().run()
 
     assert "On the last 6 actions this draft would change 0" in words_on(test)
-    test.number_input(key="policy.priority.0").set_value(2).run()
+    test.text_input(key="policy.priority.0").set_value("2").run()
     test.button(key="policy.preview").click().run()
     assert "On the last 6 actions this draft would change 6" in words_on(test)
 
