@@ -74,6 +74,7 @@ def test_of_two_items_that_are_held_the_one_that_was_edited_is_open_again(ada: V
     for item in agent.items():
         ada.open(f"/?item={item.id}")
         ada.press("Edit")
+        expect(order_id).not_to_have_value("")
         edited = order_id.input_value()
         ada.write("amount", "12.50")
         ada.sees("Changed: amount")
