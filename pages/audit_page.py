@@ -1,6 +1,5 @@
 """The Audit screen: what happened and who did it, one item's story, and the log to take away."""
 
-import base64
 import json
 import time
 from collections.abc import Sequence
@@ -48,6 +47,7 @@ from review.items import Page
 from review.people import Permission, Person
 from review.sealer import LEAVES_PER_CHECKPOINT
 from review.verification import Verification
+from review.verify import url64
 
 TITLE = "Audit"
 ICON = ":material/fact_check:"
@@ -312,7 +312,7 @@ def _event_dialog(person: Person, event: AuditEvent) -> None:
         laid_out = json.dumps(json.loads(leaf), indent=2, ensure_ascii=False)
         st.code(visible(laid_out), language=None, wrap_lines=True)
         st.caption("As it stands in the CSV (base64url)")
-        st.code(base64.urlsafe_b64encode(leaf).decode().rstrip("="), language=None, wrap_lines=True)
+        st.code(url64(leaf), language=None, wrap_lines=True)
 
 
 def _show_story(person: Person, item_id: UUID) -> None:

@@ -1,6 +1,5 @@
 """Exports of rows that stand in no tree, decisions and labels, and what is signed of them: the manifest."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from agents.canonical import canonical
 from review.items import DecisionFilter
-from review.verify import commitment
+from review.verify import commitment, url64
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ class Manifest:
     @property
     def evidence(self) -> str:
         """Return the note as it stands in a cell: base64url without padding."""
-        return _url64(self.note.encode())
+        return url64(self.note.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Narrowing:
     @property
     def told(self) -> dict[str, Any]:
         """Return the filter as the manifest tells it: what leaves something out and nothing else, then its salt."""
-        salted = {} if self._is_told_by_the_event else {"filter_salt": _url64(self.salt)}
+        salted = {} if self._is_told_by_the_event else {"filter_salt": url64(self.salt)}
         return {"filter": self._filter, **salted}
 
     @property
@@ -153,7 +152,3 @@ def _told(value: Any) -> Any:  # noqa: ANN401 -- a filter's fields, of several k
     if isinstance(value, tuple):
         return [_told(each) for each in value]
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _url64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

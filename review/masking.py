@@ -97,25 +97,15 @@ class KnownValues:
 
     def masked(self, text: str, found: "Found") -> str:
         """Return the text with the values masked; what several of them share is masked as the longest of them is."""
-        shown, at = list[str](), 0
-        for start, end, value in self._joined(text):
-            kind, mask = self._covers[value]
-            found(kind, value, mask)
-            shown += [text[at:start], mask]
-            at = end
-        return "".join([*shown, text[at:]]) if shown else text
 
-    def _joined(self, text: str) -> list[tuple[int, int, str]]:
-        spans: list[tuple[int, int, str]] = []
-        for start, end, value in sorted(self._spans(text)):
-            if spans and start < spans[-1][1]:
-                begun, until, longest = spans[-1]
-                spans[-1] = begun, max(until, end), max(longest, value, key=len)
-            else:
-                spans.append((start, end, value))
-        return spans
+        def mask_of(_: str, longest: str) -> str:
+            kind, mask = self._covers[longest]
+            found(kind, longest, mask)
+            return mask
 
-    def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+        return _covered(text, self._spans(text), mask_of)
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where the values stand, the longest first, but for what lies within longer ones."""
         covered = bytearray(len(text))
         for length, values in self._by_length.items():
@@ -127,7 +117,7 @@ class KnownValues:
                 end = start + length
                 if covered.find(0, start, end) >= 0:
                     covered[start:end] = b"\1" * length
-                    yield start, end, text[start:end]
+                    yield start, end
 
 
 def _at_places(text: str, values: Collection[str], length: int) -> Iterator[int]:
@@ -474,25 +464,33 @@ def _sifted(text: str, found: Found) -> str:
 
 def _without_secrets(text: str, found: Found) -> str:
     forms = [form for signs, form in _SECRETS if any(sign in text for sign in signs)]
-    mask, shown, at = _mask(Kind.SECRET, ""), list[str](), 0
-    for start, end in _joined(match.span() for form in forms for match in form.finditer(text)):
-        found(Kind.SECRET, text[start:end], mask)
-        shown += [text[at:start], mask]
-        at = end
-    return "".join([*shown, text[at:]])
+
+    def mask_of(whole: str, _: str) -> str:
+        mask = _mask(Kind.SECRET, "")
+        found(Kind.SECRET, whole, mask)
+        return mask
+
+    return _covered(text, (match.span() for form in forms for match in form.finditer(text)), mask_of)
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    begun: tuple[int, int] | None = None
+def _covered(text: str, spans: Iterable[tuple[int, int]], mask_of: Callable[[str, str], str]) -> str:
+    """Return the text with one mask for all spans that overlap, made of what they cover and of the longest of them."""
+    joined: list[tuple[int, int, tuple[int, int]]] = []
     for start, end in sorted(spans):
-        if begun is None or start >= begun[1]:
-            if begun is not None:
-                yield begun
-            begun = (start, end)
+        if joined and start < joined[-1][1]:
+            begun, until, longest = joined[-1]
+            joined[-1] = begun, max(until, end), max(longest, (start, end), key=_length)
         else:
-            begun = (begun[0], max(end, begun[1]))
-    if begun is not None:
-        yield begun
+            joined.append((start, end, (start, end)))
+    shown, at = list[str](), 0
+    for start, end, longest in joined:
+        shown += [text[at:start], mask_of(text[start:end], text[slice(*longest)])]
+        at = end
+    return "".join([*shown, text[at:]]) if shown else text
+
+
+def _length(span: tuple[int, int]) -> int:
+    return span[1] - span[0]
 
 
 def _mask(kind: Kind, hint: str) -> str:

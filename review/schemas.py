@@ -178,30 +178,35 @@ def _check_keywords(schema: Schema, *, is_root: bool) -> None:
         raise InvalidSchemaError(message)
 
 
-def _patterns(value: object) -> int:
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
+    """Yield every object in a JSON value."""
     if isinstance(value, dict):
-        own = isinstance(value.get("pattern"), str) + len(_named(value.get("patternProperties")))
-        return own + sum(map(_patterns, value.values()))
-    return sum(map(_patterns, value)) if isinstance(value, list) else 0
-
-
-def _of_names(value: object) -> Iterator[str]:
-    """Yield the patterns that names of members are matched with."""
-    if isinstance(value, dict):
-        patterns = value.get("patternProperties")
-        yield from patterns if isinstance(patterns, dict) else ()
+        yield value
     for part in value.values() if isinstance(value, dict) else _listed(value):
-        yield from _of_names(part)
+        yield from _objects(part)
 
 
-def _engine(pattern: str, size: int, *, looks_around: bool = True) -> jsonschema_rs.Draft202012Validator:
+def _patterns(schema: Schema) -> int:
+    return sum(
+        isinstance(each.get("pattern"), str) + len(_named(each.get("patternProperties"))) for each in _objects(schema)
+    )
+
+
+def _of_names(schema: Schema) -> set[str]:
+    """Return the patterns that names of members are matched with."""
+    found = (each.get("patternProperties") for each in _objects(schema))
+    return {pattern for patterns in found if isinstance(patterns, dict) for pattern in patterns}
+
+
+def _looking_around(size: int) -> jsonschema_rs.FancyRegexOptions:
     # Pydantic writes patterns that look ahead (Decimal), so a linear engine would refuse honest tools.
     # A match that takes more steps than these counts as none.
-    options = (
-        jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_PATTERN_STEPS, size_limit=size, dfa_size_limit=size)
-        if looks_around
-        else jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=size)
-    )
+    return jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_PATTERN_STEPS, size_limit=size, dfa_size_limit=size)
+
+
+def _engine(
+    pattern: str, options: jsonschema_rs.FancyRegexOptions | jsonschema_rs.RegexOptions
+) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({"pattern": pattern}, offline=True, pattern_options=options)
 
 
@@ -212,13 +217,13 @@ class _Pattern:
         for size, rate in _RATES_S.items():
             self._rate_s = rate
             try:
-                self.engine = _engine(pattern, size)
+                self.engine = _engine(pattern, _looking_around(size))
                 break
             except ValueError:
                 if size == max(_RATES_S):
                     raise
         try:
-            _engine(pattern, size, looks_around=False)
+            _engine(pattern, jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=size))
             self._looks_around = False
         except ValueError:
             self._looks_around = True
@@ -280,15 +285,12 @@ class _Checked:
         self.text = text
         self.schema: Schema = schema
         try:
-            self.of_names = [_Pattern(pattern) for pattern in set(_of_names(schema))]
-            size = max(_RATES_S)
+            self.of_names = [_Pattern(pattern) for pattern in _of_names(schema)]
             self.validator = jsonschema_rs.Draft202012Validator(
                 schema,
                 offline=True,
                 validate_formats=True,
-                pattern_options=jsonschema_rs.FancyRegexOptions(
-                    backtrack_limit=MAX_PATTERN_STEPS, size_limit=size, dfa_size_limit=size
-                ),
+                pattern_options=_looking_around(max(_RATES_S)),
                 keywords={"pattern": _Matching},
             )
         except ValueError as error:
@@ -309,16 +311,10 @@ def _checked(text: bytes) -> _Checked:
     return _Checked(text)
 
 
-@lru_cache(maxsize=1024)
-def _looks(text: bytes, depth: int) -> int:
+@lru_cache(maxsize=2048)
+def _counted(text: bytes, depth: int, by_itself: Callable[[Schema], int]) -> int:
     schema = _checked(text).schema
-    return _Looks(schema).at(schema, depth)
-
-
-@lru_cache(maxsize=1024)
-def _matches(text: bytes, depth: int) -> int:
-    schema = _checked(text).schema
-    return _Looks(schema, _matches_by_itself).at(schema, depth)
+    return _Looks(schema, by_itself).at(schema, depth)
 
 
 def _canonical(schema: Schema) -> bytes:
@@ -368,16 +364,9 @@ def _depth_and_weight(value: object) -> tuple[int, int]:
     return 0, 1 + (len(value) // BYTES_PER_WEIGHT if isinstance(value, str) else 0)
 
 
-def _names(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from value
-    for part in value.values() if isinstance(value, dict) else _listed(value):
-        yield from _names(part)
-
-
 def _naming_s(patterns: Iterable[_Pattern], args: Mapping[str, Any]) -> float:
     """Return for how many seconds of the processor matching every name once can take at most."""
-    return sum(pattern.cost_s(name) for pattern in patterns for name in _names(args))
+    return sum(pattern.cost_s(name) for pattern in patterns for each in _objects(args) for name in each)
 
 
 _TOO_COSTLY = ("", "are too large or too deep to be checked against this schema")
@@ -392,9 +381,10 @@ def args_errors(schema: Schema, args: Mapping[str, Any]) -> list[tuple[str, str]
     checked = _checked_again(schema)
     instance = dict(args)
     depth, weight = _depth_and_weight(instance)
-    looks = _looks(checked.text, depth)
+    looks = _counted(checked.text, depth, _looks_by_itself)
     work = looks * weight
-    if looks > MAX_LOOKS or work > MAX_WORK or _matches(checked.text, depth) * weight > MAX_MATCHES:
+    matches = _counted(checked.text, depth, _matches_by_itself) * weight
+    if looks > MAX_LOOKS or work > MAX_WORK or matches > MAX_MATCHES:
         return [_TOO_COSTLY]
     if looks * _naming_s(checked.of_names, instance) > MAX_MATCH_S:
         return [_TOO_COSTLY]

@@ -118,16 +118,14 @@ def line(cells: Iterable[str]) -> bytes:
 
 def commitment(salt: bytes, value: str) -> str:
     """Return what stands in a leaf for the value: base64url of SHA-256 over a tag, the salt and its RFC 8785 bytes."""
-    return _url64(hashlib.sha256(_COMMITMENT + salt + _quoted(value).encode()).digest())
+    return url64(hashlib.sha256(_COMMITMENT + salt + _quoted(value).encode()).digest())
 
 
 def openings_text(openings: Mapping[str, tuple[bytes, str]]) -> str:
     """Return the salts and values by which the named commitments are opened, as RFC 8785 JSON; nothing for none."""
     if not openings:
         return ""
-    opened = (
-        f'{_quoted(name)}:["{_url64(salt)}",{_quoted(value)}]' for name, (salt, value) in sorted(openings.items())
-    )
+    opened = (f'{_quoted(name)}:["{url64(salt)}",{_quoted(value)}]' for name, (salt, value) in sorted(openings.items()))
     return "{" + ",".join(opened) + "}"
 
 
@@ -173,9 +171,9 @@ def event_line(index: int, left_out: int, leaf: bytes, *, proof: bytes, openings
     audit path, 32 bytes a hash; ``openings`` is as ``openings_text`` writes it, and shows nothing where it is not the
     leaf's own. Raises ValueError for a leaf that is no event.
     """
-    opened = _url64(openings.encode())
+    opened = url64(openings.encode())
     shown, _ = _shown_as_far(leaf, opened)
-    return f'"{index}",{shown.columns},"{opened}","{left_out}","{_url64(leaf)}","{proof_cell(proof)}"\r\n'.encode()
+    return f'"{index}",{shown.columns},"{opened}","{left_out}","{url64(leaf)}","{proof_cell(proof)}"\r\n'.encode()
 
 
 def manifest_line(note: str) -> bytes:
@@ -183,12 +181,12 @@ def manifest_line(note: str) -> bytes:
     told = note.split("\n", 2)[1]
     manifest = json.loads(told)
     eyes = ("", manifest["made_at"], manifest["workspace"], "export_manifest", "", "", "", "", told)
-    return line([MANIFEST, *(cell(each) for each in eyes), "", "", _url64(note.encode()), ""])
+    return line([MANIFEST, *(cell(each) for each in eyes), "", "", url64(note.encode()), ""])
 
 
 def proof_cell(proof: bytes) -> str:
     """Return the audit path as it stands in a cell."""
-    return PROOF_PREFIX + _url64(proof)
+    return PROOF_PREFIX + url64(proof)
 
 
 class _Shown(NamedTuple):
@@ -241,7 +239,8 @@ def _quoted(text: str) -> str:
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def _url64(raw: bytes) -> str:
+def url64(raw: bytes) -> str:
+    """Return base64url without padding."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -741,7 +740,7 @@ class Verifier:
             return
         self.erased += shown.erased
         eyes = next(csv.reader([shown.columns]))
-        expected = [str(index), *eyes, cells[-4], left, _url64(leaf), proof_cell(proof)]
+        expected = [str(index), *eyes, cells[-4], left, url64(leaf), proof_cell(proof)]
         wrong = [name for name, is_, should in zip(COLUMNS, cells, expected, strict=True) if is_ != should]
         if not is_opened:  # What the columns should show of the committed values cannot be known then.
             wrong = ["openings", *(name for name in wrong if name not in _OPENED_COLUMNS)]

@@ -22,12 +22,16 @@ def signed_in(visitor: Visitor, person: Person) -> Visitor:
     return visitor
 
 
-def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) -> None:
+def begins_to_edit(ada: Visitor, agent: WorkingAgent) -> None:
     agent.calls()
     expect(ada.button("Approve")).to_be_enabled()
     ada.press("Edit")
     ada.write("amount", "12.50")
     ada.sees("Changed: amount")
+
+
+def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) -> None:
+    begins_to_edit(ada, agent)
     ada.press("Back")
     ada.press("Reject")
     ada.press("Wrong arguments")
@@ -45,11 +49,7 @@ def test_what_was_typed_outlives_the_session(ada: Visitor, agent: WorkingAgent) 
 
 
 def test_an_edit_that_was_begun_is_open_again_until_it_is_left(ada: Visitor, agent: WorkingAgent) -> None:
-    agent.calls()
-    expect(ada.button("Approve")).to_be_enabled()
-    ada.press("Edit")
-    ada.write("amount", "12.50")
-    ada.sees("Changed: amount")
+    begins_to_edit(ada, agent)
 
     ada.open()
 
