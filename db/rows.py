@@ -77,14 +77,20 @@ SUMMARY_COLUMNS: tuple[Column[Any], ...] = tuple(
         "submitted_at",
         "due_at",
         "expires_at",
+        "claim_iss",
+        "claim_sub",
         "claim_name",
         "claim_until",
         "decision_type",
         "settled_by",
         "settled_at",
         "erased_at",
+        "assigned_iss",
+        "assigned_sub",
         "assigned_name",
         "assigned_until",
+        "assigned_by",
+        "assigned_note",
         "snoozed_until",
         "breached_at",
     )
@@ -346,7 +352,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         idempotency_key=idempotency_key,
         request_hash=request_hash,
         epoch=epoch,
-        claim=Claim(claim_iss, claim_sub, claim_name, claim_until) if claim_iss is not None else None,
+        claim=_claim(claim_iss, claim_sub, claim_name, claim_until),
         decision=_DECISION.validate_json(documents.body(decision)) if decision else None,
         settled_by=settled_by,
         settled_at=settled_at,
@@ -363,11 +369,7 @@ def item_from(row: Sequence[Any]) -> ReviewItem:
         rejections=rejections,
         erased_at=erased_at,
         pending=PendingDecision.model_validate_json(documents.body(pending)) if pending else None,
-        assignment=(
-            Assignment(assigned_iss, assigned_sub, assigned_name, assigned_until, assigned_by, assigned_note)
-            if assigned_iss is not None
-            else None
-        ),
+        assignment=_assignment(assigned_iss, assigned_sub, assigned_name, assigned_until, assigned_by, assigned_note),
         snoozed_until=snoozed_until,
         breached_at=breached_at,
         blind=blind,
@@ -394,14 +396,20 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         submitted_at,
         due_at,
         expires_at,
+        claim_iss,
+        claim_sub,
         claim_name,
         claim_until,
         decision_type,
         settled_by,
         settled_at,
         erased_at,
+        assigned_iss,
+        assigned_sub,
         assigned_name,
         assigned_until,
+        assigned_by,
+        assigned_note,
         snoozed_until,
         breached_at,
     ) = row
@@ -422,18 +430,24 @@ def summary_from(row: Sequence[Any]) -> ItemSummary:
         submitted_at=submitted_at,
         due_at=due_at,
         expires_at=expires_at,
-        claimed_by=claim_name,
-        claimed_until=claim_until,
+        claim=_claim(claim_iss, claim_sub, claim_name, claim_until),
         decision=DecisionType(decision_type) if decision_type else None,
         settled_by=settled_by,
         settled_at=settled_at,
         erased_at=erased_at,
-        assigned_to=assigned_name,
-        assigned_until=assigned_until,
+        assignment=_assignment(assigned_iss, assigned_sub, assigned_name, assigned_until, assigned_by, assigned_note),
         snoozed_until=snoozed_until,
         breached_at=breached_at,
         aside=Aside(status) if status in _ASIDE else None,
     )
+
+
+def _claim(iss: str | None, sub: str, name: str, until: datetime) -> Claim | None:
+    return None if iss is None else Claim(iss, sub, name, until)
+
+
+def _assignment(iss: str | None, sub: str, name: str, until: datetime, by: str, note: str) -> Assignment | None:
+    return None if iss is None else Assignment(iss, sub, name, until, by, note)
 
 
 def decision_values(record: DecisionRecord) -> Values:

@@ -141,9 +141,10 @@ def line_of(
 
     ``mine`` are the queues that they may work in, None where that is all of them; ``found`` is where a search found it.
     """
-    is_held = item.claimed_until is not None and now < item.claimed_until
-    is_own = is_held and item.claimed_by == person.name
-    is_anothers = item.aside is Aside.ASSIGNED and item.assigned_to != person.name
+    is_held = item.claim is not None and now < item.claim.until
+    is_own = item.claim is not None and item.claim.is_held_by(person.iss, person.sub, now)
+    given = item.assignment if item.aside is Aside.ASSIGNED else None
+    is_anothers = given is not None and not given.is_for(person.iss, person.sub)
     is_free = not is_held and not is_anothers and (mine is None or item.queue in mine)
     return Line(
         id=str(item.id),
@@ -167,12 +168,12 @@ def line_of(
 
 def _holder(item: ItemSummary) -> Cell:
     """Return who has the item: by a claim, by an assignment, or nobody until it wakes."""
-    if item.claimed_by:
-        return Cell("", under=item.claimed_by, at=item.claimed_until)
+    if item.claim is not None:
+        return Cell("", under=item.claim.name, at=item.claim.until)
     if item.aside is Aside.SNOOZED:
         return Cell("", under="aside until then", at=item.snoozed_until)
-    if item.aside is Aside.ASSIGNED:
-        return Cell("", under=f"assigned to {item.assigned_to}", at=item.assigned_until)
+    if item.aside is Aside.ASSIGNED and item.assignment is not None:
+        return Cell("", under=f"assigned to {item.assignment.name}", at=item.assignment.until)
     return Cell()
 
 

@@ -275,14 +275,12 @@ class ItemSummary:
     submitted_at: datetime
     due_at: datetime
     expires_at: datetime
-    claimed_by: str | None
-    claimed_until: datetime | None
+    claim: Claim | None
     decision: DecisionType | None
     settled_by: str | None
     settled_at: datetime | None
     erased_at: datetime | None = None
-    assigned_to: str | None = None
-    assigned_until: datetime | None = None
+    assignment: Assignment | None = None
     snoozed_until: datetime | None = None
     breached_at: datetime | None = None
     aside: Aside | None = None

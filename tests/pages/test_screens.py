@@ -27,7 +27,17 @@ from pages.drafts import Draft
 from pages.tables import Cell
 from review.audit import EventFilter, EventKind
 from review.board import QueueStanding
-from review.items import EVERY_DECISION, Aside, DecisionFilter, ItemFilter, ItemSummary, Purpose, ReasonCode
+from review.items import (
+    EVERY_DECISION,
+    Aside,
+    Assignment,
+    Claim,
+    DecisionFilter,
+    ItemFilter,
+    ItemSummary,
+    Purpose,
+    ReasonCode,
+)
 from review.labels import LabelCount
 from review.people import Limits, Pause, Permission
 from review.policy import (
@@ -51,6 +61,7 @@ from tests.builders import (
     an_agent,
     an_event,
     an_item,
+    lin,
     mary,
 )
 from tests.clock import START
@@ -76,13 +87,16 @@ def a_summary(**fields: object) -> ItemSummary:
         "submitted_at": START,
         "due_at": START + timedelta(hours=4),
         "expires_at": START + timedelta(hours=24),
-        "claimed_by": None,
-        "claimed_until": None,
+        "claim": None,
         "decision": None,
         "settled_by": None,
         "settled_at": None,
     }
     return ItemSummary(**(given | fields))  # type: ignore[arg-type]  # whatever the summary takes
+
+
+def an_assignment(sub: str) -> Assignment:
+    return Assignment(ada.iss, sub, ada.name, START + timedelta(hours=1), by=lin.name)
 
 
 def a_rule(name: str, when: str = "confidence < 0.5", route: Route = Route.REVIEW) -> Rule:
@@ -93,9 +107,12 @@ def a_rule(name: str, when: str = "confidence < 0.5", route: Route = Route.REVIE
     ("fields", "act"),
     [
         ({}, "Take"),
-        ({"claimed_by": "Grace Hopper", "claimed_until": START + timedelta(minutes=1)}, ""),
-        ({"claimed_by": "Grace Hopper", "claimed_until": START}, "Take"),
-        ({"claimed_by": "Ada Lovelace", "claimed_until": START + timedelta(minutes=1)}, "Continue"),
+        ({"claim": Claim(lin.iss, lin.sub, lin.name, START + timedelta(minutes=1))}, ""),
+        ({"claim": Claim(lin.iss, lin.sub, lin.name, START)}, "Take"),
+        ({"claim": Claim(ada.iss, ada.sub, ada.name, START + timedelta(minutes=1))}, "Continue"),
+        ({"claim": Claim(ada.iss, "a namesake", ada.name, START + timedelta(minutes=1))}, ""),
+        ({"aside": Aside.ASSIGNED, "assignment": an_assignment(ada.sub)}, "Take"),
+        ({"aside": Aside.ASSIGNED, "assignment": an_assignment("a namesake")}, ""),
     ],
 )
 def test_an_item_can_be_taken_unless_somebody_else_holds_it(fields: dict[str, object], act: str) -> None:
@@ -126,7 +143,7 @@ def test_a_look_afterwards_is_told_from_an_agent_that_waits() -> None:
 
 def test_a_row_says_for_whom_an_item_waits_and_until_when_it_sleeps() -> None:
     until = START + timedelta(hours=1)
-    given = a_summary(aside=Aside.ASSIGNED, assigned_to="Lin Ming", assigned_until=until)
+    given = a_summary(aside=Aside.ASSIGNED, assignment=Assignment(ada.iss, "lin", "Lin Ming", until, by="Mary"))
     asleep = a_summary(aside=Aside.SNOOZED, snoozed_until=until, breached_at=START)
 
     lines = [queue_page.line_of(item, ada, START) for item in (given, asleep)]

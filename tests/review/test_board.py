@@ -394,8 +394,8 @@ def test_the_standing_tells_what_waits_what_is_overdue_and_since_when(
     listed = house.desk.items(ada, ItemFilter(is_breached=True), order=Order.URGENT).rows
     assert [(line.id, line.breached_at) for line in listed] == [(late, START + timedelta(seconds=600))]
     aside = house.desk.items(ada, ItemFilter(statuses=tuple(Aside)), order=Order.URGENT).rows
-    assert [(line.id, line.aside, line.assigned_to, line.snoozed_until) for line in aside] == [
-        (given, Aside.ASSIGNED, lin.name, None),
+    assert [(line.id, line.aside, line.assignment and line.assignment.sub, line.snoozed_until) for line in aside] == [
+        (given, Aside.ASSIGNED, lin.sub, None),
         (asleep, Aside.SNOOZED, None, clock() + HOUR),
     ]
     assert claim(house, replace(ada, skills=frozenset[str]())).id == general
